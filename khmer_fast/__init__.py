@@ -1,0 +1,1 @@
+"""Khmer OCR: a line image in, Khmer Unicode text out."""
