@@ -1,0 +1,1 @@
+"""The model in plain PyTorch: the specification of every kernel. Imports torch and nothing else."""
