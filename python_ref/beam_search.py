@@ -132,8 +132,6 @@ def _line(
 
         # 2. the best K in the total order: score, then parent, then token (flat index)
         score, order = torch.sort(candidate.flatten(), descending=True, stable=True)
-        if len(score) < K:  # K > V at the first steps cannot happen: there are K * V candidates
-            raise AssertionError("a step has K * V candidates")
         score, order = score[:K], order[:K]
         parent, token = order // V, order % V
         empty = score == -torch.inf

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from python_ref.config import ModelConfig
 
@@ -65,9 +64,8 @@ class Encoder(nn.Module):
             inputs, rows = stage.channels, -(-rows // stage.stride_y)
         self.project = nn.Linear(inputs * rows, config.features)
         self.norm = nn.LayerNorm(config.features)
-        self.gru = nn.GRU(
-            config.features, config.encoder_hidden, batch_first=True, bidirectional=True
-        )
+        self.gru_forward = nn.GRU(config.features, config.encoder_hidden, batch_first=True)
+        self.gru_backward = nn.GRU(config.features, config.encoder_hidden, batch_first=True)
 
     def forward(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes lines: image [B, 1, Y, X] (paper 0, ink 1), width [B] int64 in pixels, each >= 1.
@@ -76,14 +74,7 @@ class Encoder(nn.Module):
         or right of `width` has no influence, NaN included.
         """
         feature, length = self.features(image, width)
-        # 5. the GRU, each direction over the valid positions alone
-        packed = pack_padded_sequence(
-            feature, length.cpu(), batch_first=True, enforce_sorted=False
-        )
-        memory, _ = pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=feature.shape[1]
-        )
-        return memory, length
+        return self.recurrent(feature, length), length
 
     def features(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The convolutional half: feature [B, T, features] and length [B]."""
@@ -107,9 +98,26 @@ class Encoder(nn.Module):
         return self.norm(self.project(x)), width
 
 
+    def recurrent(self, feature: Tensor, length: Tensor) -> Tensor:
+        """The recurrent half: feature [B, T, features], length [B] -> memory [B, T, E]."""
+        # 5. each direction begins at a valid position, so that padding comes last and changes nothing
+        left_to_right, _ = self.gru_forward(feature)
+        right_to_left, _ = self.gru_backward(reverse(feature, length))
+        memory = torch.cat([left_to_right, reverse(right_to_left, length)], dim=2)
+        return memory * valid(length, memory.shape[1])[:, :, None]
+
+
 def valid(length: Tensor, positions: int) -> Tensor:
     """Which positions are not padding: length [B] -> bool [B, positions]."""
     return torch.arange(positions, device=length.device)[None, :] < length[:, None]
+
+
+def reverse(x: Tensor, length: Tensor) -> Tensor:
+    """Turns each line's valid positions round: x [B, T, C], length [B] -> [B, T, C]."""
+    position = torch.arange(x.shape[1], device=x.device)[None, :]  # [1, T]
+    last = length[:, None] - 1
+    source = torch.where(position <= last, last - position, position)  # [B, T]
+    return x.gather(1, source[:, :, None].expand_as(x))
 
 
 def clear(x: Tensor, mask: Tensor | None) -> Tensor:
