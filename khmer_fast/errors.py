@@ -3,3 +3,11 @@
 
 class KhmerFastError(Exception):
     """A message for the user: what was expected, what came, and what to do."""
+
+
+class ImageError(KhmerFastError):
+    """A file or object that cannot be read as an image, or cannot be read as a line."""
+
+
+class WeightsError(KhmerFastError):
+    """Weights that are missing, damaged, foreign or made for other code."""
