@@ -1,0 +1,217 @@
+"""What is rendered and how often: the mixture, read from TOML to frozen dataclasses."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from khmer_fast.errors import KhmerFastError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
+
+
+class ConfigError(KhmerFastError):
+    """A mixture file has an unknown key, a missing one, or a value of the wrong kind."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """One text file, a name under the text folder; `use` is `running` (lines of text) or `words`
+    (one word a line, a tab and a count may follow)."""
+
+    file: str
+    use: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class LengthRange:
+    """Lines of `low` to `high` characters, drawn `weight` times in the sum of weights."""
+
+    low: int
+    high: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class TextMixture:
+    """Which texts are written: `kinds` maps a kind of khmer_fast.data.texts to its weight."""
+
+    files: tuple[TextFile, ...]
+    lengths: tuple[LengthRange, ...]
+    kinds: dict[str, float]
+    natural_cut: float
+
+
+@dataclass(frozen=True)
+class FontGroup:
+    """Font files (glob patterns over file names) of one family or purpose.
+
+    `headings` is the weight in short, display-like lines; `weight` in all others.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    weight: float
+    headings: float
+
+
+@dataclass(frozen=True)
+class FontMixture:
+    """Khmer font groups, Latin fall-back patterns, and the fonts that training never sees."""
+
+    held_out: tuple[str, ...]
+    latin: tuple[str, ...]
+    own_latin: float
+    groups: tuple[FontGroup, ...]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Chances of typographic variation, and ranges in the units named.
+
+    `spacing` is extra width a cluster and `word_space` extra width a space, in font sizes;
+    `stretch` is the horizontal scale; `slant` the shear of italics; `margin` the white around the
+    text, `pitch` the distance of lines, all in font sizes.
+    """
+
+    bold: float
+    italic: float
+    slant: tuple[float, float]
+    spaced: float
+    spacing: tuple[float, float]
+    stretched: float
+    stretch: tuple[float, float]
+    justified: float
+    word_space: tuple[float, float]
+    emphasis: float
+    underline: float
+    neighbours: float
+    pitch: tuple[float, float]
+    tight: float
+    margin: tuple[float, float]
+    indent: float
+    native: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One degradation: its function's name in khmer_fast.data.degrade, the chance that it is
+    applied, and the range of its strength."""
+
+    do: str
+    chance: float
+    strength: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One kind of image: font size in pixels, grey levels of ink and paper, then steps in order."""
+
+    name: str
+    weight: float
+    size: tuple[float, float]
+    ink: tuple[int, int]
+    paper: tuple[int, int]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """The whole mixture; see default.toml, which explains every value."""
+
+    text: TextMixture
+    fonts: FontMixture
+    style: Style
+    papers: tuple[Paper, ...]
+
+
+def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
+    """Read a mixture from TOML; ConfigError names the file and the key that is wrong."""
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    config = _parse(RenderConfig, table, str(path))
+    _check(config, str(path))
+    return config
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """Build `kind` (dataclass, tuple, dict or scalar) from a TOML value."""
+    if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected a table, got {value!r}")
+        hints = get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ConfigError(
+                f"{where}: unknown key {unknown[0]!r}; known here: {', '.join(sorted(hints))}"
+            )
+        required = {field.name for field in fields(kind) if field.default is MISSING}
+        missing = sorted(required - set(value))
+        if missing:
+            raise ConfigError(f"{where}: missing key {missing[0]!r}")
+        return kind(**{k: _parse(hints[k], v, f"{where}: {k}") for k, v in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        if arguments[-1] is Ellipsis:
+            return tuple(_parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        if len(value) != len(arguments):
+            raise ConfigError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+        low, high = (_parse(a, v, where) for a, v in zip(arguments, value, strict=True))
+        if low > high:
+            raise ConfigError(f"{where}: expected [low, high], got [{low}, {high}]")
+        return low, high
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected a table, got {value!r}")
+        return {k: _parse(arguments[1], v, f"{where}: {k}") for k, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _check(config: RenderConfig, where: str) -> None:
+    from khmer_fast.data.degrade import STEPS
+    from khmer_fast.data.texts import KINDS
+
+    for kind in config.text.kinds:
+        if kind not in KINDS:
+            raise ConfigError(
+                f"{where}: unknown kind of text {kind!r}; known: {', '.join(sorted(KINDS))}"
+            )
+    for paper in config.papers:
+        for step in paper.steps:
+            if step.do not in STEPS:
+                raise ConfigError(
+                    f"{where}: paper {paper.name!r}: unknown step {step.do!r}; "
+                    f"known: {', '.join(sorted(STEPS))}"
+                )
+    for source in config.text.files:
+        if source.use not in ("running", "words"):
+            raise ConfigError(
+                f"{where}: {source.file}: use must be 'running' or 'words', got {source.use!r}"
+            )
+    for name, weights in (
+        ("text.kinds", list(config.text.kinds.values())),
+        ("text.lengths", [length.weight for length in config.text.lengths]),
+        ("papers", [paper.weight for paper in config.papers]),
+        ("fonts.groups", [group.weight for group in config.fonts.groups]),
+    ):
+        if not weights or min(weights) < 0 or sum(weights) <= 0:
+            raise ConfigError(f"{where}: {name}: expected weights of at least 0, not all 0")

@@ -1,0 +1,179 @@
+"""Text to ink: clusters are shaped by raqm once a face and size, then set side by side.
+
+Ink is uint8 [Y', X'], 0 none to 255 full.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import ImageFont, features
+
+from khmer_fast.data.fonts import Face, FontError, Span
+from khmer_fast.errors import KhmerFastError
+from khmer_fast.text import clusters
+
+MASTER = 40  # pixels of the font size that cached glyphs are drawn at
+_CACHE_BYTES = 192 * 1024 * 1024
+_GLYPH_OVERHEAD = 400
+
+
+class ShapingError(KhmerFastError):
+    """Pillow cannot shape Khmer here; the message says how to get raqm."""
+
+
+def require_raqm() -> None:
+    """Raise ShapingError unless Pillow has raqm, without which Khmer is drawn wrongly."""
+    if not features.check("raqm"):
+        raise ShapingError(
+            "expected Pillow with raqm, which shapes Khmer, got one without it: install Pillow "
+            "from PyPI (its wheels contain raqm) with FriBiDi from the system "
+            "(Debian: apt-get install libfribidi0; a Pillow built from source: libraqm-dev)"
+        )
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """A drawn cluster: ink [h, w], where its corner stands from the pen on the baseline, and how
+    far the pen moves, in pixels."""
+
+    ink: np.ndarray
+    left: int
+    top: int
+    advance: float
+
+
+@dataclass(frozen=True)
+class Ink:
+    """A drawn line: ink uint8 [Y', X'], its row of the baseline and its column of the pen's
+    start, in pixels, and the width that the pen moved."""
+
+    ink: np.ndarray
+    baseline: int
+    start: int
+    advance: float
+
+
+@lru_cache(maxsize=512)
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    try:
+        return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.RAQM)
+    except OSError as error:
+        raise FontError(f"{path}: does not open as a font ({error})") from error
+
+
+class GlyphCache:
+    """Glyphs by face, size, weight and cluster; the oldest go when `limit` bytes are reached."""
+
+    def __init__(self, limit: int = _CACHE_BYTES):
+        self._limit = limit
+        self._bytes = 0
+        self._glyphs: dict[tuple[str, int, int, str], Glyph] = {}
+
+    def get(self, path: str, size: int, bold: int, text: str) -> Glyph:
+        """The glyph of a cluster, or of any text drawn as one; `bold` widens strokes in pixels."""
+        key = (path, size, bold, text)
+        glyph = self._glyphs.get(key)
+        if glyph is None:
+            glyph = draw_glyph(path, size, bold, text)
+            self._glyphs[key] = glyph
+            self._bytes += glyph.ink.nbytes + _GLYPH_OVERHEAD
+            while self._bytes > self._limit:
+                oldest = self._glyphs.pop(next(iter(self._glyphs)))
+                self._bytes -= oldest.ink.nbytes + _GLYPH_OVERHEAD
+        return glyph
+
+
+def draw_glyph(path: str, size: int, bold: int, text: str) -> Glyph:
+    """Shape and draw one text with raqm and FreeType."""
+    font = _font(path, size)
+    mask, (left, top) = font.getmask2(text, mode="L", anchor="ls")
+    width, height = mask.size
+    ink = np.array(mask, dtype=np.uint8).reshape(height, width)
+    if bold and ink.size:
+        ink = embolden(ink, bold)
+    return Glyph(ink, left, top, font.getlength(text) + bold)
+
+
+def embolden(ink: np.ndarray, pixels: int) -> np.ndarray:
+    """Strokes `pixels` wider to the right and half as much down: [h, w] to [h + p/2, w + p]."""
+    h, w = ink.shape
+    down = (pixels + 1) // 2
+    out = np.zeros((h + down, w + pixels), np.uint8)
+    for x in range(pixels + 1):
+        for y in range(down + 1):
+            view = out[y : y + h, x : x + w]
+            np.maximum(view, ink, out=view)
+    return out
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a line is set, in pixels of the size it is drawn at: widening of strokes, extra width a
+    cluster and a space, pixels a font size; `whole` draws words in one go, as screens do."""
+
+    size: int
+    bold: int
+    spacing: float
+    word_space: float
+    whole: bool
+
+
+def draw_line(
+    spans: list[Span],
+    setting: Setting,
+    cache: GlyphCache,
+    bold_span: Callable[[int], int] | None = None,
+) -> Ink:
+    """Set spans on one baseline; ink is cropped to what is drawn, and never empty.
+
+    `bold_span` gives the widening of strokes of span i where it differs.
+    """
+    placed: list[tuple[Glyph, int]] = []
+    pen = 0.0
+    for i, span in enumerate(spans):
+        bold = bold_span(i) if bold_span else setting.bold
+        for piece in _pieces(span.text, setting.whole):
+            if setting.whole and piece != " ":
+                glyph = draw_glyph(span.face.path, setting.size, bold, piece)
+            else:
+                glyph = cache.get(span.face.path, setting.size, bold, piece)
+            placed.append((glyph, round(pen)))
+            pen += glyph.advance + setting.spacing
+            if piece == " ":
+                pen += setting.word_space
+    inked = [(glyph, x) for glyph, x in placed if glyph.ink.size]
+    if not inked:
+        return Ink(np.zeros((1, max(1, math.ceil(pen))), np.uint8), 0, 0, pen)
+    left = min(x + glyph.left for glyph, x in inked)
+    right = max(x + glyph.left + glyph.ink.shape[1] for glyph, x in inked)
+    top = min(glyph.top for glyph, _ in inked)
+    bottom = max(glyph.top + glyph.ink.shape[0] for glyph, _ in inked)
+    ink = np.zeros((bottom - top, right - left), np.uint8)
+    for glyph, x in inked:
+        y, x = glyph.top - top, x + glyph.left - left
+        view = ink[y : y + glyph.ink.shape[0], x : x + glyph.ink.shape[1]]
+        np.maximum(view, glyph.ink, out=view)
+    return Ink(ink, -top, -left, pen)
+
+
+def _pieces(text: str, whole: bool) -> list[str]:
+    """Clusters, or words and spaces."""
+    if not whole:
+        return clusters(text)
+    pieces: list[str] = []
+    for i, word in enumerate(text.split(" ")):
+        if i:
+            pieces.append(" ")
+        if word:
+            pieces.append(word)
+    return pieces
+
+
+def faces_of(spans: list[Span]) -> list[Face]:
+    """The faces of a line, in order, each once."""
+    return list(dict.fromkeys(span.face for span in spans))
