@@ -6,12 +6,13 @@ to before they are compared. It changes the code points, never what a reader see
 1. Invisible characters go: U+200B, U+200C, U+200D, U+FEFF and the other default-ignorable ones
    (joiners, soft hyphen, bidi marks, variation selectors, the deprecated U+17B4 and U+17B5).
    Control characters stay: they are errors for `Vocabulary.encode` to name.
-2. White space of any kind becomes single spaces, none at the ends. NFC.
+2. White space of any kind (as `str.split` knows it) becomes single spaces, none at the ends. NFC.
 3. Deprecated characters become what Unicode recommends: U+17A3 is U+17A2, U+17A4 is U+17A2 U+17B6,
    U+17D8 (beyyal) is U+17D4 U+179B U+17D4.
 4. A syllable stands in the order of Unicode L2/22-290: base, robat, coeng + consonant (COENG RO
    last), register shifter, vowel, signs, final visarga. Split vowels are joined, and COENG DA is
-   COENG TA (one glyph). A U under an upper vowel is a register shifter drawn low, and becomes one.
+   COENG TA (one glyph). A U under an upper vowel becomes the register shifter that fonts draw just
+   like it there: U+17C9 on NGO NYO NO BA MO YO RO LO VO, U+17CA on SA HA QA.
 
 A COENG that no consonant follows ends a syllable and stays where it is.
 Source of 4: Unicode L2/22-290 and SIL's khnormal (MIT), without its error of counting a bare
@@ -44,9 +45,7 @@ _MARK = "\u17b6-\u17d1\u17d3\u17dd"
 _SIGN = "\u17c6\u17cb\u17cd-\u17d1\u17d3\u17dd"
 _VISARGA = "\u17c7\u17c8"
 _MUUSIKATOAN, _TRIISAP = "\u17c9", "\u17ca"
-
-_WHITE = "\t-\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_white_space = re.compile(f"[{_WHITE}][{_WHITE} ]*| [{_WHITE} ]+")
+_LOWERED_ON = {_MUUSIKATOAN: frozenset("ងញនបមយរលវ"), _TRIISAP: frozenset("សហអ")}
 
 _replaced = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17a3\u17a4\u17b4\u17b5\u17d8\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -98,9 +97,8 @@ _MARK_RANK = {
 }
 
 
-def _order_syllable(match: re.Match[str]) -> str:
+def _order_syllable(syllable: str) -> str:
     """The syllable with its parts in canonical order, its split vowels joined."""
-    syllable = match.group()
     parts = sorted(_part.findall(syllable, 1), key=_rank)
     core_parts = [part for part in parts if _rank(part) <= 2]
     core = syllable[0] + "".join(core_parts)
@@ -108,19 +106,21 @@ def _order_syllable(match: re.Match[str]) -> str:
     rest = re.sub("\u17c1([\u17bb-\u17bd]?)\u17b8", "\u17be\\1", rest)  # E + II is OE
     rest = re.sub("\u17c1([\u17bb-\u17bd]?)\u17b6", "\u17c4\\1", rest)  # E + AA is OO
     rest = rest.replace("\u17be\u17bb", "\u17bb\u17be")
-    if low := _low_shifter.match(rest):
-        shifter = _TRIISAP if _strong.search(core) else _MUUSIKATOAN
+    shifter = _TRIISAP if _strong.search(core) else _MUUSIKATOAN
+    if (low := _low_shifter.match(rest)) and not _LOWERED_ON[shifter].isdisjoint(core):
         rest = shifter + low.group(1) + rest[low.end() :]
-    return core + rest
+    ordered = core + rest
+    return ordered if ordered == syllable else _order_syllable(ordered)  # with piled-up vowels
 
 
 def canonical(text: str) -> str:
     """Bring text to canonical form (see the module's docstring); idempotent, and NFC."""
     text = _replaced.sub(lambda match: _REPLACEMENT.get(match.group(), ""), text)
     text = unicodedata.normalize("NFC", text)
-    text = _white_space.sub(" ", text).strip(" ")
+    text = " ".join(text.split())
     # NFC again: ordering can bring U+17DD before a COENG that no consonant follows.
-    return unicodedata.normalize("NFC", _syllable_to_order.sub(_order_syllable, text))
+    text = _syllable_to_order.sub(lambda match: _order_syllable(match.group()), text)
+    return unicodedata.normalize("NFC", text)
 
 
 _cluster = re.compile(f"[{_BASE}](?:{COENG}[{_BASE}]|[{_MARK}]|{COENG})*|.", re.DOTALL)
