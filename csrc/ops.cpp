@@ -2,4 +2,16 @@
 #include <torch/library.h>
 
 TORCH_LIBRARY(khmer_fast, m) {
+  // The decoder over a given target sequence; weight, gates and q are what its backward needs.
+  m.def(
+      "attn_gru_sequence(Tensor memory, Tensor key, Tensor length, Tensor h_0, Tensor gate_input,"
+      " Tensor target_length, Tensor W_q, Tensor v, Tensor W_ic, Tensor W_hh, Tensor b_hh)"
+      " -> (Tensor state, Tensor context, Tensor weight, Tensor gates, Tensor q)");
+  m.def(
+      "attn_gru_sequence_backward(Tensor? d_state, Tensor? d_context, Tensor? d_weight,"
+      " Tensor memory, Tensor key, Tensor length, Tensor h_0, Tensor target_length, Tensor W_q,"
+      " Tensor v, Tensor W_ic, Tensor W_hh, Tensor state, Tensor context, Tensor weight,"
+      " Tensor gates, Tensor q)"
+      " -> (Tensor d_memory, Tensor d_key, Tensor d_h_0, Tensor d_gate_input, Tensor d_W_q,"
+      " Tensor d_v, Tensor d_W_ic, Tensor d_W_hh, Tensor d_b_hh)");
 }

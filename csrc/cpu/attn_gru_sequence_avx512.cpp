@@ -1,0 +1,64 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "attn_gru_sequence_cpu.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), \
+                             apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+
+#include "attn_gru_sequence_lanes.h"
+
+// GCC 105593: its own header reads an undefined register on purpose
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+namespace khmer_fast {
+namespace {
+
+struct Lanes {
+  using scalar = float;
+  typedef float V __attribute__((vector_size(64)));
+  typedef int32_t I __attribute__((vector_size(64)));
+  static constexpr int64_t LANES = 16;
+  static constexpr int ROWS = 8, PANEL = 3;
+
+  static inline __attribute__((always_inline)) V fma(V a, V b, V c) {
+    return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  }
+  static inline __attribute__((always_inline)) V exp(V x) { return exp_float<Lanes>(x); }
+  static inline __attribute__((always_inline)) V tanh(V x) { return tanh_float<Lanes>(x); }
+  static inline __attribute__((always_inline)) float sum(V x) {
+    return _mm512_reduce_add_ps((__m512)x);
+  }
+  static inline __attribute__((always_inline)) float largest(V x) {
+    return _mm512_reduce_max_ps((__m512)x);
+  }
+  // 1/a and 1/b, both finite: an estimate of 14 bits and a Newton step each
+  static inline __attribute__((always_inline)) void reciprocal(V a, V b, V& x, V& y) {
+    const V p = (V)_mm512_rcp14_ps((__m512)a), q = (V)_mm512_rcp14_ps((__m512)b);
+    x = fma(p, fma(-a, p, V{} + 1.f), p);
+    y = fma(q, fma(-b, q, V{} + 1.f), q);
+  }
+};
+
+}  // namespace
+}  // namespace khmer_fast
+
+#include "attn_gru_sequence_kernel.h"
+
+namespace khmer_fast {
+const SequenceKernels<float> attn_gru_sequence_avx512 = kernels<Lanes>("avx512");
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif  // __x86_64__

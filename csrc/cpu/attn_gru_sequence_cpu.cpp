@@ -1,0 +1,286 @@
+// attn_gru_sequence on a CPU: checks, allocation, lines dealt to threads, and the weight gradients,
+// which are one product each over all steps. The loops over steps: attn_gru_sequence_kernel.h.
+#include "attn_gru_sequence_cpu.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+#include "../attn_gru_sequence.h"
+
+namespace khmer_fast {
+namespace {
+
+using at::Tensor;
+
+template <typename scalar_t>
+const SequenceKernels<scalar_t>& sequence_kernels();
+
+template <>
+const SequenceKernels<double>& sequence_kernels<double>() {
+  return attn_gru_sequence_generic_double;
+}
+
+template <>
+const SequenceKernels<float>& sequence_kernels<float>() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512dq")) return attn_gru_sequence_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return attn_gru_sequence_avx2;
+#endif
+  return attn_gru_sequence_generic;
+}
+
+CpuSequenceDims cpu_dims(const SequenceDims& d) { return {d.B, d.S, d.T, d.A, d.E, d.H}; }
+
+void check_range(const char* name, const Tensor& x, int64_t low, int64_t high) {  // x [B]
+  const int64_t* values = x.const_data_ptr<int64_t>();
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
+                      high, "], got ", values[b], " for line ", b);
+  }
+}
+
+// Lines dealt to groups, one a thread, each sorted by target_length, longest first.
+std::vector<std::vector<int64_t>> deal(const Tensor& target_length) {  // [B]
+  const int64_t B = target_length.size(0);
+  const int64_t* steps = target_length.const_data_ptr<int64_t>();
+  std::vector<int64_t> order(B);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
+  const int64_t groups = std::min<int64_t>(B, at::get_num_threads());
+  std::vector<std::vector<int64_t>> lines(groups);
+  for (int64_t i = 0; i < B; ++i) lines[i % groups].push_back(order[i]);
+  return lines;
+}
+
+// Runs one group a thread, each in its own piece of one workspace.
+template <typename scalar_t, typename Run>
+void for_each_group(const Tensor& like, const CpuSequenceDims& dims, const Tensor& target_length,
+                    const Run& run) {
+  const auto groups = deal(target_length);
+  const int64_t count = groups.size();
+  if (count == 0) return;
+  const int64_t piece = sequence_kernels<scalar_t>().workspace(dims, groups[0].size());
+  Tensor workspace = at::empty({count, piece}, like.options());
+  scalar_t* space = workspace.mutable_data_ptr<scalar_t>();
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      run(groups[g].data(), static_cast<int64_t>(groups[g].size()), space + g * piece);
+    }
+  });
+}
+
+Tensor packed_like(const Tensor& W, int64_t columns, int64_t rows, int64_t panel) {
+  return at::empty({(columns + panel - 1) / panel, rows, panel}, W.options());
+}
+
+template <typename scalar_t>
+Tensor pack_transposed(const Tensor& W) {  // [N, K] -> [N / panel, K, panel]
+  const auto& kernels = sequence_kernels<scalar_t>();
+  const int64_t N = W.size(0), K = W.size(1);
+  Tensor packed = packed_like(W, N, K, kernels.panel);
+  kernels.pack_transposed(N, K, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
+  return packed;
+}
+
+template <typename scalar_t>
+Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
+  const auto& kernels = sequence_kernels<scalar_t>();
+  const int64_t K = W.size(0), N = W.size(1);
+  Tensor packed = packed_like(W, N, K, kernels.panel);
+  kernels.pack(K, N, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
+  return packed;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
+    const Tensor& memory, const Tensor& key, const Tensor& length, const Tensor& h_0,
+    const Tensor& gate_input, const Tensor& target_length, const Tensor& W_q, const Tensor& v,
+    const Tensor& W_ic, const Tensor& W_hh, const Tensor& b_hh) {
+  const SequenceDims d = check_attn_gru_sequence(memory, key, length, h_0, gate_input,
+                                                 target_length, W_q, v, W_ic, W_hh, b_hh);
+  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
+  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
+  const Tensor h_0_ = h_0.contiguous(), gate_input_ = gate_input.contiguous();
+  const Tensor v_ = v.contiguous(), b_hh_ = b_hh.contiguous();
+  check_range("length", length_, 1, d.T);
+  check_range("target_length", target_length_, 0, d.S);
+
+  const auto options = memory.options();
+  Tensor state = at::empty({d.B, d.S, d.H}, options);
+  Tensor context = at::empty({d.B, d.S, d.E}, options);
+  Tensor weight = at::empty({d.B, d.S, d.T}, options);
+  Tensor gates = at::empty({d.B, d.S, 4 * d.H}, options);
+  Tensor q = at::empty({d.B, d.S, d.A}, options);
+  AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_cpu", [&] {
+    const Tensor W_state = pack_transposed<scalar_t>(at::cat({W_q, W_hh}));
+    const Tensor W_ic_ = pack_transposed<scalar_t>(W_ic.contiguous());
+    const SequenceForward<scalar_t> p{
+        cpu_dims(d),
+        memory_.const_data_ptr<scalar_t>(),
+        key_.const_data_ptr<scalar_t>(),
+        length_.const_data_ptr<int64_t>(),
+        h_0_.const_data_ptr<scalar_t>(),
+        gate_input_.const_data_ptr<scalar_t>(),
+        target_length_.const_data_ptr<int64_t>(),
+        W_state.const_data_ptr<scalar_t>(),
+        W_ic_.const_data_ptr<scalar_t>(),
+        v_.const_data_ptr<scalar_t>(),
+        b_hh_.const_data_ptr<scalar_t>(),
+        state.mutable_data_ptr<scalar_t>(),
+        context.mutable_data_ptr<scalar_t>(),
+        weight.mutable_data_ptr<scalar_t>(),
+        gates.mutable_data_ptr<scalar_t>(),
+        q.mutable_data_ptr<scalar_t>(),
+    };
+    for_each_group<scalar_t>(
+        memory, p.dims, target_length_, [&](const int64_t* line, int64_t count, scalar_t* space) {
+          sequence_kernels<scalar_t>().forward(p, line, count, space);
+        });
+  });
+  return {state, context, weight, gates, q};
+}
+
+template <typename scalar_t>
+const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
+  return x ? x->const_data_ptr<scalar_t>() : nullptr;
+}
+
+std::optional<Tensor> checked_gradient(const char* name, const std::optional<Tensor>& x,
+                                       const Tensor& like, const char* letters,
+                                       std::initializer_list<int64_t> expected) {
+  if (!x) return x;
+  check_sequence_tensor(name, *x, like, letters, expected);
+  return x->contiguous();
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
+attn_gru_sequence_backward_cpu(
+    const std::optional<Tensor>& d_state, const std::optional<Tensor>& d_context,
+    const std::optional<Tensor>& d_weight, const Tensor& memory, const Tensor& key,
+    const Tensor& length, const Tensor& h_0, const Tensor& target_length, const Tensor& W_q,
+    const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
+    const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
+  check_rank("memory", memory, "[B, T, E]", 3);
+  check_rank("key", key, "[B, T, A]", 3);
+  check_rank("state", state, "[B, S, H]", 3);
+  const SequenceDims d{memory.size(0), state.size(1),  memory.size(1),
+                       key.size(2),    memory.size(2), state.size(2)};
+  const int64_t A = d.A, H = d.H;
+  check_sequence_tensor("key", key, memory, "[B, T, A]", {d.B, d.T, A});
+  check_sequence_length("length", length, memory, d.B);
+  check_sequence_tensor("h_0", h_0, memory, "[B, H]", {d.B, H});
+  check_sequence_length("target_length", target_length, memory, d.B);
+  check_sequence_tensor("W_q", W_q, memory, "[A, H]", {A, H});
+  check_sequence_tensor("v", v, memory, "[A]", {A});
+  check_sequence_tensor("W_ic", W_ic, memory, "[3H, E]", {3 * H, d.E});
+  check_sequence_tensor("W_hh", W_hh, memory, "[3H, H]", {3 * H, H});
+  check_sequence_tensor("state", state, memory, "[B, S, H]", {d.B, d.S, H});
+  check_sequence_tensor("context", context, memory, "[B, S, E]", {d.B, d.S, d.E});
+  check_sequence_tensor("weight", weight, memory, "[B, S, T]", {d.B, d.S, d.T});
+  check_sequence_tensor("gates", gates, memory, "[B, S, 4H]", {d.B, d.S, 4 * H});
+  check_sequence_tensor("q", q, memory, "[B, S, A]", {d.B, d.S, A});
+  const auto d_state_ = checked_gradient("d_state", d_state, memory, "[B, S, H]", {d.B, d.S, H});
+  const auto d_context_ =
+      checked_gradient("d_context", d_context, memory, "[B, S, E]", {d.B, d.S, d.E});
+  const auto d_weight_ =
+      checked_gradient("d_weight", d_weight, memory, "[B, S, T]", {d.B, d.S, d.T});
+  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
+  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
+  const Tensor h_0_ = h_0.contiguous(), v_ = v.contiguous();
+  const Tensor state_ = state.contiguous(), context_ = context.contiguous();
+  const Tensor weight_ = weight.contiguous(), gates_ = gates.contiguous(), q_ = q.contiguous();
+  check_range("length", length_, 1, d.T);
+  check_range("target_length", target_length_, 0, d.S);
+
+  std::vector<int64_t> offset(d.B);
+  int64_t rows = 0;
+  for (int64_t b = 0; b < d.B; ++b) {
+    offset[b] = rows;
+    rows += target_length_.const_data_ptr<int64_t>()[b];
+  }
+
+  const auto options = memory.options();
+  Tensor d_memory = at::empty({d.B, d.T, d.E}, options);
+  Tensor d_key = at::empty({d.B, d.T, A}, options);
+  Tensor d_h_0 = at::empty({d.B, H}, options);
+  Tensor d_gate_input = at::empty({d.B, d.S, 3 * H}, options);
+  Tensor d_v_line = at::empty({d.B, A}, options);
+  Tensor d_product = at::empty({rows, A + 4 * H}, options);
+  Tensor h_row = at::empty({rows, H}, options);
+  Tensor context_row = at::empty({rows, d.E}, options);
+  AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_backward_cpu", [&] {
+    const auto& kernels = sequence_kernels<scalar_t>();
+    const auto round_up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
+    Tensor d_context_row = at::empty({rows, round_up(d.E, kernels.panel)}, options);
+    Tensor d_energy_row = at::empty({rows, round_up(d.T, kernels.lanes)}, options);
+    const Tensor W_state =
+        pack<scalar_t>(at::cat({W_q, W_hh.narrow(0, 2 * H, H), W_hh.narrow(0, 0, 2 * H)}));
+    const Tensor W_ic_ = pack<scalar_t>(W_ic.contiguous());
+    const SequenceBackward<scalar_t> p{
+        cpu_dims(d),
+        memory_.const_data_ptr<scalar_t>(),
+        key_.const_data_ptr<scalar_t>(),
+        length_.const_data_ptr<int64_t>(),
+        h_0_.const_data_ptr<scalar_t>(),
+        target_length_.const_data_ptr<int64_t>(),
+        offset.data(),
+        W_state.const_data_ptr<scalar_t>(),
+        W_ic_.const_data_ptr<scalar_t>(),
+        v_.const_data_ptr<scalar_t>(),
+        state_.const_data_ptr<scalar_t>(),
+        context_.const_data_ptr<scalar_t>(),
+        weight_.const_data_ptr<scalar_t>(),
+        gates_.const_data_ptr<scalar_t>(),
+        q_.const_data_ptr<scalar_t>(),
+        pointer_or_null<scalar_t>(d_state_),
+        pointer_or_null<scalar_t>(d_context_),
+        pointer_or_null<scalar_t>(d_weight_),
+        d_memory.mutable_data_ptr<scalar_t>(),
+        d_key.mutable_data_ptr<scalar_t>(),
+        d_h_0.mutable_data_ptr<scalar_t>(),
+        d_gate_input.mutable_data_ptr<scalar_t>(),
+        d_v_line.mutable_data_ptr<scalar_t>(),
+        d_product.mutable_data_ptr<scalar_t>(),
+        h_row.mutable_data_ptr<scalar_t>(),
+        context_row.mutable_data_ptr<scalar_t>(),
+        d_context_row.mutable_data_ptr<scalar_t>(),
+        d_energy_row.mutable_data_ptr<scalar_t>(),
+    };
+    for_each_group<scalar_t>(
+        memory, p.dims, target_length_, [&](const int64_t* line, int64_t count, scalar_t* space) {
+          kernels.backward(p, line, count, space);
+        });
+  });
+
+  // columns of d_product: q, the hidden n, r, z, the input n
+  const Tensor d_W_state = at::mm(d_product.narrow(1, 0, A + 3 * H).t(), h_row);
+  const Tensor d_W_ic = at::mm(d_product.narrow(1, A + H, 3 * H).t(), context_row);
+  const Tensor d_bias = d_product.narrow(1, A, 3 * H).sum(0);
+  const auto n_last = [&](const Tensor& x) {  // n, r, z -> r, z, n
+    return at::cat({x.narrow(0, H, 2 * H), x.narrow(0, 0, H)});
+  };
+  return {d_memory,
+          d_key,
+          d_h_0,
+          d_gate_input,
+          d_W_state.narrow(0, 0, A).clone(),
+          d_v_line.sum(0),
+          d_W_ic,
+          n_last(d_W_state.narrow(0, A, 3 * H)),
+          n_last(d_bias)};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(khmer_fast, CPU, m) {
+  m.impl("attn_gru_sequence", attn_gru_sequence_cpu);
+  m.impl("attn_gru_sequence_backward", attn_gru_sequence_backward_cpu);
+}
+
+}  // namespace khmer_fast

@@ -1,0 +1,91 @@
+// attn_gru_sequence on a CPU: what the torch layer and the files of the instruction sets share.
+// Plain pointers: no torch here.
+#pragma once
+
+#include <cstdint>
+
+namespace khmer_fast {
+
+struct CpuSequenceDims {
+  int64_t B, S, T, A, E, H;
+};
+
+template <typename scalar_t>
+struct SequenceForward {
+  CpuSequenceDims dims;
+  const scalar_t* memory;        // [B, T, E]
+  const scalar_t* key;           // [B, T, A]
+  const int64_t* length;         // [B]
+  const scalar_t* h_0;           // [B, H]
+  const scalar_t* gate_input;    // [B, S, 3H]
+  const int64_t* target_length;  // [B]
+  const scalar_t* W_state;       // packed [H][A + 3H]: columns q, r, z, n
+  const scalar_t* W_ic;          // packed [E][3H]
+  const scalar_t* v;             // [A]
+  const scalar_t* b_hh;          // [3H]
+  scalar_t* state;               // [B, S, H]
+  scalar_t* context;             // [B, S, E]
+  scalar_t* weight;              // [B, S, T]
+  scalar_t* gates;               // [B, S, 4H]: r, z, n and W_hn h + b_hn
+  scalar_t* q;                   // [B, S, A]
+};
+
+// Rows of steps that exist lie one after another: step s of line b is row offset[b] + s of R.
+template <typename scalar_t>
+struct SequenceBackward {
+  CpuSequenceDims dims;
+  const scalar_t* memory;         // [B, T, E]
+  const scalar_t* key;            // [B, T, A]
+  const int64_t* length;          // [B]
+  const scalar_t* h_0;            // [B, H]
+  const int64_t* target_length;   // [B]
+  const int64_t* offset;          // [B]
+  const scalar_t* W_state;        // packed [A + 3H][H]: rows q, n, r, z
+  const scalar_t* W_ic;           // packed [3H][E]
+  const scalar_t* v;              // [A]
+  const scalar_t* state;          // [B, S, H]
+  const scalar_t* context;        // [B, S, E]
+  const scalar_t* weight;         // [B, S, T]
+  const scalar_t* gates;          // [B, S, 4H]
+  const scalar_t* q;              // [B, S, A]
+  const scalar_t* d_state;        // [B, S, H] or null
+  const scalar_t* d_context;      // [B, S, E] or null
+  const scalar_t* d_weight;       // [B, S, T] or null
+  scalar_t* d_memory;             // [B, T, E]
+  scalar_t* d_key;                // [B, T, A]
+  scalar_t* d_h_0;                // [B, H]
+  scalar_t* d_gate_input;         // [B, S, 3H]
+  scalar_t* d_v_line;             // [B, A], to be summed over B
+  scalar_t* d_product;            // [R, A + 4H]: q, the hidden n, r, z, the input n
+  scalar_t* h_row;                // [R, H]: the state a step starts from
+  scalar_t* context_row;          // [R, E]
+  scalar_t* d_context_row;        // [R + panel, E rounded up to the panel]
+  scalar_t* d_energy_row;         // [R, T rounded up to the lanes]
+};
+
+// What a file of one instruction set provides. `line` [count] is sorted by target_length, longest
+// first; `workspace` holds at least workspace(...) elements.
+template <typename scalar_t>
+struct SequenceKernels {
+  const char* name;
+  int64_t lanes;  // elements of a vector
+  int64_t panel;  // columns of a packed panel
+  // W [N, K] with rows `stride` apart -> panels of [K][panel], N rounded up
+  void (*pack_transposed)(int64_t N, int64_t K, const scalar_t* W, scalar_t* packed);
+  // W [K, N] -> panels of [K][panel]
+  void (*pack)(int64_t K, int64_t N, const scalar_t* W, scalar_t* packed);
+  int64_t (*workspace)(const CpuSequenceDims& dims, int64_t count);
+  void (*forward)(const SequenceForward<scalar_t>& p, const int64_t* line, int64_t count,
+                  scalar_t* workspace);
+  void (*backward)(const SequenceBackward<scalar_t>& p, const int64_t* line, int64_t count,
+                   scalar_t* workspace);
+};
+
+extern const SequenceKernels<float> attn_gru_sequence_generic;
+extern const SequenceKernels<double> attn_gru_sequence_generic_double;
+#if defined(__x86_64__)
+extern const SequenceKernels<float> attn_gru_sequence_avx2;
+extern const SequenceKernels<float> attn_gru_sequence_avx512;
+#endif
+
+}  // namespace khmer_fast

@@ -1,0 +1,137 @@
+"""attn_gru_sequence: the fused decoder of training, one differentiable op for a whole sequence.
+
+Same function as `python_ref.attn_gru_sequence`. What needs no state stands outside of the op, in
+one product each over all steps: the embedding's part of the gates before it, projection and
+log_softmax after it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from khmer_fast import ops  # noqa: F401  registers torch.ops.khmer_fast
+
+
+def attn_gru_sequence(
+    memory: Tensor,  # [B, T, E]
+    key: Tensor,  # [B, T, A]
+    length: Tensor,  # [B] int64
+    h_0: Tensor,  # [B, H]
+    token: Tensor,  # [B, S] int64, the inputs: <bos>, y_1, y_2, ...
+    target_length: Tensor,  # [B] int64, steps at or after it are padding
+    embedding: Tensor,  # [V, D]
+    W_q: Tensor,  # [A, H]
+    v: Tensor,  # [A]
+    W_ih: Tensor,  # [3H, D + E]
+    W_hh: Tensor,  # [3H, H]
+    b_ih: Tensor,  # [3H]
+    b_hh: Tensor,  # [3H]
+    W_o: Tensor,  # [V, H + E]
+    b_o: Tensor,  # [V]
+) -> tuple[Tensor, Tensor]:
+    """All steps of B lines, each with the token it is given.
+
+    Returns log_probs [B, S, V] and the attention weight [B, S, T], both 0 at steps at or after
+    `target_length`; all are float32 (float64 for float64 weights), under autocast too. Raises
+    ValueError or TypeError for a wrong shape, dtype or length.
+    """
+    state, context, weight = attn_gru_states(
+        memory, key, length, h_0, token, target_length, embedding, W_q, v, W_ih, W_hh, b_ih, b_hh
+    )
+    with torch.autocast(memory.device.type, enabled=False):
+        log_probs = torch.log_softmax(F.linear(torch.cat([state, context], 2), W_o, b_o), 2)
+    ended = torch.arange(token.shape[1], device=token.device) >= target_length[:, None]  # [B, S]
+    return log_probs.masked_fill(ended[:, :, None], 0), weight
+
+
+def attn_gru_states(
+    memory: Tensor,  # [B, T, E]
+    key: Tensor,  # [B, T, A]
+    length: Tensor,  # [B] int64
+    h_0: Tensor,  # [B, H]
+    token: Tensor,  # [B, S] int64
+    target_length: Tensor,  # [B] int64
+    embedding: Tensor,  # [V, D]
+    W_q: Tensor,  # [A, H]
+    v: Tensor,  # [A]
+    W_ih: Tensor,  # [3H, D + E]
+    W_hh: Tensor,  # [3H, H]
+    b_ih: Tensor,  # [3H]
+    b_hh: Tensor,  # [3H]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """attn_gru_sequence without the projection.
+
+    Returns the states h' [B, S, H], context [B, S, E] and the attention weight [B, S, T], all 0 at
+    steps at or after `target_length`.
+    """
+    D = embedding.shape[1]
+    with torch.autocast(memory.device.type, enabled=False):
+        dtype = W_q.dtype
+        # the embedding's part of the gates, once a token of the vocabulary
+        table = F.linear(embedding, W_ih[:, :D], b_ih)  # [V, 3H]
+        gate_input = F.embedding(token, table)  # [B, S, 3H]
+        state, context, weight, _, _ = torch.ops.khmer_fast.attn_gru_sequence(
+            memory.to(dtype), key.to(dtype), length, h_0.to(dtype), gate_input, target_length,
+            W_q, v, W_ih[:, D:], W_hh, b_hh,
+        )  # fmt: skip
+    return state, context, weight
+
+
+@torch.library.register_fake("khmer_fast::attn_gru_sequence")
+def _sequence_fake(
+    memory, key, length, h_0, gate_input, target_length, W_q, v, W_ic, W_hh, b_hh
+):
+    (B, T, E), A, S, H = memory.shape, key.shape[2], gate_input.shape[1], h_0.shape[1]
+    return tuple(memory.new_empty(B, S, size) for size in (H, E, T, 4 * H, A))
+
+
+@torch.library.register_fake("khmer_fast::attn_gru_sequence_backward")
+def _backward_fake(
+    d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
+    state, context, weight, gates, q,
+):  # fmt: skip
+    B, S, H = state.shape
+    return (
+        torch.empty_like(memory, memory_format=torch.contiguous_format),
+        torch.empty_like(key, memory_format=torch.contiguous_format),
+        torch.empty_like(h_0, memory_format=torch.contiguous_format),
+        memory.new_empty(B, S, 3 * H),
+        torch.empty_like(W_q, memory_format=torch.contiguous_format),
+        torch.empty_like(v, memory_format=torch.contiguous_format),
+        torch.empty_like(W_ic, memory_format=torch.contiguous_format),
+        torch.empty_like(W_hh, memory_format=torch.contiguous_format),
+        memory.new_empty(3 * H),
+    )
+
+
+def _save(ctx, inputs, output) -> None:
+    memory, key, length, h_0, _, target_length, W_q, v, W_ic, W_hh, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(
+        memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh, *output
+    )
+
+
+def _backward(ctx, d_state, d_context, d_weight, d_gates, d_q):
+    if d_gates is not None or d_q is not None:
+        raise NotImplementedError(
+            "attn_gru_sequence has gradients for state, context and weight; its outputs gates and "
+            "q are there for its backward alone"
+        )
+    if d_state is None and d_context is None and d_weight is None:
+        return (None,) * 11
+    d_memory, d_key, d_h_0, d_gate_input, d_W_q, d_v, d_W_ic, d_W_hh, d_b_hh = (
+        torch.ops.khmer_fast.attn_gru_sequence_backward(
+            d_state, d_context, d_weight, *ctx.saved_tensors
+        )
+    )
+    return (
+        d_memory, d_key, None, d_h_0, d_gate_input, None, d_W_q, d_v, d_W_ic, d_W_hh, d_b_hh,
+    )  # fmt: skip
+
+
+torch.library.register_autograd(
+    "khmer_fast::attn_gru_sequence", _backward, setup_context=_save
+)
