@@ -150,9 +150,11 @@ def low_resolution(page, strength, rng, tones):
 
 @_step
 def threshold(page, strength, rng, tones):
-    """Bi-level; strength is the level between black and white."""
+    """Bi-level; strength is the level between the ink as it is and white."""
     del rng, tones
-    return _table(page, np.where(np.arange(256) > 255 * strength, 255, 0))
+    dark = float(np.partition(page.ravel(), page.size // 50)[page.size // 50])
+    level = dark + strength * (255 - dark)
+    return _table(page, np.where(np.arange(256) > level, 255, 0))
 
 
 @_step
@@ -175,7 +177,7 @@ def fade(page, strength, rng, tones):
     patches = _smooth(rng, page.shape, Y // 6, X // 6)
     patches = patches * 0.6 + _smooth(rng, page.shape, 2, X // (2 * Y) + 2) * 0.4
     left = 255 - page
-    kept = np.clip(1.4 - strength * 1.5 * patches, 0.25, 1.0)
+    kept = np.clip(1.4 - strength * 1.5 * patches, 1 - 0.7 * strength, 1.0)
     return 255 - (left * kept).astype(np.uint8)
 
 
