@@ -1,5 +1,153 @@
-// The Python module `_khmer_fast`: importing it registers the operators.
-#include <pybind11/pybind11.h>
+// The Python module `_khmer_fast`: importing it registers the operators; it holds the decoder, which
+// owns packed weights and so is an object and no operator.
+#include <torch/csrc/utils/pybind.h>
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "beam_search.h"
+#include "cpu/beam_search_cpu.h"
+#include "cpu/decoder_cpu.h"
+#include "decoder_weights.h"
+
+namespace py = pybind11;
+
+namespace khmer_fast {
+namespace {
+
+
+
+Decoder pack_decoder(DecoderTensors tensors) {
+  const Dims dims = check_decoder_weights(tensors, at::kFloat, at::kCPU);
+  return Decoder(dims, raw_weights(tensors), select_kernels());
+}
+
+py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& options, int64_t T) {
+  const int64_t B = static_cast<int64_t>(lines.size()), n = options.n_best, K = options.beam;
+  int64_t S = 0, longest = 0;
+  for (const LineOutput& line : lines) {
+    longest = std::max(longest, line.steps);
+    for (const Answer& answer : line.answers)
+      S = std::max(S, static_cast<int64_t>(answer.tokens.size()));
+  }
+  const float empty = -std::numeric_limits<float>::infinity();
+  at::Tensor tokens = at::full({B, n, S}, kPad, at::kLong);
+  at::Tensor length = at::zeros({B, n}, at::kLong);
+  at::Tensor score = at::full({B, n}, empty);
+  at::Tensor log_prob = at::zeros({B, n, S});
+  at::Tensor truncated = at::zeros({B, n}, at::kBool);
+  at::Tensor failed = at::zeros({B}, at::kBool);
+  at::Tensor steps = at::zeros({B}, at::kLong);
+  at::Tensor live = at::zeros({B}, at::kLong);
+  at::Tensor parents = at::zeros({B}, at::kLong);
+  at::Tensor attention;
+  if (options.attention) attention = at::zeros({B, n, S, T});
+  for (int64_t b = 0; b < B; ++b) {
+    const LineOutput& line = lines[b];
+    failed.data_ptr<bool>()[b] = line.answers.empty();
+    steps.data_ptr<int64_t>()[b] = line.steps;
+    live.data_ptr<int64_t>()[b] = line.live;
+    parents.data_ptr<int64_t>()[b] = line.parents;
+    for (size_t i = 0; i < line.answers.size(); ++i) {
+      const Answer& answer = line.answers[i];
+      const int64_t row = b * n + static_cast<int64_t>(i);
+      const int64_t count = static_cast<int64_t>(answer.tokens.size());
+      std::copy(answer.tokens.begin(), answer.tokens.end(), tokens.data_ptr<int64_t>() + row * S);
+      std::copy(answer.log_prob.begin(), answer.log_prob.end(),
+                log_prob.data_ptr<float>() + row * S);
+      length.data_ptr<int64_t>()[row] = count;
+      score.data_ptr<float>()[row] = answer.score;
+      truncated.data_ptr<bool>()[row] = answer.truncated;
+      const int64_t positions = count ? static_cast<int64_t>(answer.attention.size()) / count : 0;
+      for (int64_t s = 0; options.attention && s < count; ++s)
+        std::copy_n(answer.attention.data() + s * positions, positions,
+                    attention.data_ptr<float>() + (row * S + s) * T);
+    }
+  }
+  py::object trace = py::none();
+  if (options.trace) {
+    at::Tensor parent = at::full({B, longest, K}, -1, at::kLong);
+    at::Tensor token = at::full({B, longest, K}, kPad, at::kLong);
+    at::Tensor value = at::full({B, longest, K}, empty);
+    for (int64_t b = 0; b < B; ++b)
+      for (size_t i = 0; i < lines[b].trace.size(); ++i) {
+        const int64_t at = b * longest * K + static_cast<int64_t>(i);
+        parent.data_ptr<int64_t>()[at] = lines[b].trace[i].parent;
+        token.data_ptr<int64_t>()[at] = lines[b].trace[i].token;
+        value.data_ptr<float>()[at] = lines[b].trace[i].score;
+      }
+    trace = py::make_tuple(parent, token, value);
+  }
+  return py::make_tuple(tokens, length, score, log_prob, truncated, failed, steps,
+                        options.attention ? py::cast(attention) : py::none(), trace, live, parents);
+}
+
+py::tuple beam_search(const Decoder& decoder, at::Tensor memory, const at::Tensor& length,
+                      int64_t beam, int64_t n_best, double alpha,
+                      const std::optional<at::Tensor>& step_limit,
+                      const std::optional<at::Tensor>& force_length, bool return_attention,
+                      bool return_trace, int64_t threads) {
+  check_device("memory", memory, at::kCPU);
+  check_device("length", length, at::kCPU);
+  check_beam_search(decoder.dims, memory, length, beam, n_best, alpha, step_limit, force_length,
+                    threads);
+  const int64_t B = memory.size(0), T = memory.size(1);
+  if (memory.stride(2) != 1) memory = memory.contiguous();
+  const at::Tensor positions = length.contiguous();
+  const at::Tensor limit =
+      (force_length ? *force_length : step_limit ? *step_limit : length + 8).contiguous();
+
+  std::vector<LineInput> lines(B);
+  for (int64_t b = 0; b < B; ++b)
+    lines[b] = {memory.const_data_ptr<float>() + b * memory.stride(0), memory.stride(1),
+                positions.const_data_ptr<int64_t>()[b], limit.const_data_ptr<int64_t>()[b]};
+  BeamOptions options;
+  options.beam = beam;
+  options.n_best = n_best;
+  options.alpha = alpha;
+  options.forced = force_length.has_value();
+  options.attention = return_attention;
+  options.trace = return_trace;
+  options.threads = static_cast<int>(std::min<int64_t>(threads, 1024));
+  std::vector<LineOutput> outputs;
+  {
+    py::gil_scoped_release release;
+    outputs = beam_search_cpu(decoder, lines, options);
+  }
+  return to_tensors(outputs, options, T);
+}
+
+}  // namespace
+}  // namespace khmer_fast
 
 PYBIND11_MODULE(_khmer_fast, m) {
+  using namespace khmer_fast;
+  m.def("instruction_set", [] { return select_kernels().name; },
+        "Name of the kernels that this process uses now.");
+  py::class_<Decoder>(m, "Decoder")
+      .def(py::init([](at::Tensor embedding, at::Tensor W_k, at::Tensor b_k, at::Tensor W_init,
+                       at::Tensor b_init, at::Tensor W_q, at::Tensor v, at::Tensor W_ih,
+                       at::Tensor W_hh, at::Tensor b_ih, at::Tensor b_hh, at::Tensor W_o,
+                       at::Tensor b_o) {
+             return pack_decoder({embedding, W_k, b_k, W_init, b_init, W_q, v, W_ih, W_hh, b_ih,
+                                  b_hh, W_o, b_o});
+           }),
+           py::arg("embedding"), py::arg("W_k"), py::arg("b_k"), py::arg("W_init"),
+           py::arg("b_init"), py::arg("W_q"), py::arg("v"), py::arg("W_ih"), py::arg("W_hh"),
+           py::arg("b_ih"), py::arg("b_hh"), py::arg("W_o"), py::arg("b_o"))
+      .def_property_readonly("sizes",
+                             [](const Decoder& d) {
+                               py::dict sizes;
+                               sizes["V"] = d.dims.V;
+                               sizes["D"] = d.dims.D;
+                               sizes["E"] = d.dims.E;
+                               sizes["A"] = d.dims.A;
+                               sizes["H"] = d.dims.H;
+                               return sizes;
+                             })
+      .def_property_readonly("instruction_set", [](const Decoder& d) { return d.kernels.name; })
+      .def("beam_search", &beam_search, py::arg("memory"), py::arg("length"), py::arg("beam"),
+           py::arg("n_best"), py::arg("alpha"), py::arg("step_limit"), py::arg("force_length"),
+           py::arg("return_attention"), py::arg("return_trace"), py::arg("threads"));
 }

@@ -1,0 +1,106 @@
+// The decoder's weights, packed once, and the numeric steps of SPEC.md section 2 over them.
+//
+// Raw pointers and no torch, so that the sanitizer harness can run it (STYLE.md, Traps).
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/buffer.h"
+#include "cpu/kernels.h"
+#include "dims.h"
+
+namespace khmer_fast {
+
+// In torch's names and layout, contiguous float32. W_k, b_k, W_init, b_init may be null where only
+// steps are computed.
+struct DecoderWeights {
+  const float* embedding;  // [V, D]
+  const float* W_k;        // [A, E]
+  const float* b_k;        // [A]
+  const float* W_init;     // [H, E]
+  const float* b_init;     // [H]
+  const float* W_q;        // [A, H]
+  const float* v;          // [A]
+  const float* W_ih;       // [3H, D + E]
+  const float* W_hh;       // [3H, H]
+  const float* b_ih;       // [3H]
+  const float* b_hh;       // [3H]
+  const float* W_o;        // [V, H + E]
+  const float* b_o;        // [V]
+};
+
+// A line's memory and keys, as the attention reads them. The tensors that it was made of stay with
+// the caller and must outlive it.
+struct LineCache {
+  const float* memory = nullptr;  // [length, E], rows memory_ld apart
+  int64_t memory_ld = 0;
+  const float* key = nullptr;  // [length, A], rows key_ld apart; null: computed from memory
+  int64_t key_ld = 0;
+  int64_t length = 0;
+
+  float max_p = 0;  // largest |key|
+  bool raw_ready = false;
+  Buffer factor;        // panels of positions, [A_even, panel] each: exp(2 key)
+  Buffer raw;           // the same of the key itself, made when a query needs it
+  Buffer packed;        // memory packed as a matrix [E, length]
+};
+
+class Decoder;
+
+// Scratch of one thread, rows counted over all the lines that it decodes together.
+struct StepBuffers {
+  void reserve(const Decoder& decoder, int64_t rows, int64_t children, int64_t T);
+
+  Buffer h;        // [rows, Hp] states of the parents
+  Buffer hidden;   // [rows, Ap + 3 Hp] query, then W_hh h + (0, 0, b_hn)
+  Buffer Q;        // [rows, Ap] exp(2 query)
+  Buffer weight;   // [rows, Tp] attention
+  Buffer context;  // [rows, Ep]
+  Buffer input;    // [rows, 3 Hp + Vp] W_ic context, then W_oc context + b_o
+  Buffer h_new;    // [children, Hp]
+  Buffer logits;   // [children, Vp] W_oh h', then the log-probabilities
+  Buffer packed;   // memory packed as a matrix [length, E], while keys are computed
+  Buffer mean;     // [E]
+  int64_t Tp = 0;
+};
+
+class Decoder {
+ public:
+  Decoder(const Dims& dims, const DecoderWeights& weights, const Kernels& kernels);
+
+  const Dims dims;
+  const int64_t Hp, Ap, Ep, Vp;  // padded sizes
+  const Kernels& kernels;
+
+  // Fills the cache of a line whose memory (and key, if given) are set.
+  void begin_line(LineCache& line, StepBuffers& buffers) const;
+  // h_0 [Hp] of a line.
+  void first_state(const LineCache& line, StepBuffers& buffers, float* h_0) const;
+
+  // 1. query and the recurrent product of all parents: h -> hidden
+  void recurrent(int64_t rows, StepBuffers& buffers) const;
+  // 2., 3. attention and context of one line's parents, rows [first, first + count)
+  void attend(LineCache& line, int64_t first, int64_t count, StepBuffers& buffers) const;
+  // 3. the products of the context of all parents: context -> input
+  void contextual(int64_t rows, StepBuffers& buffers) const;
+  // 4. GRU cell of one child: token and parent row -> h_new
+  void cell(int64_t child, int32_t token, int64_t parent, StepBuffers& buffers) const;
+  // 5. the state's half of the projection of all children: h_new -> logits
+  void project(int64_t children, StepBuffers& buffers) const;
+  // 5. log_softmax of one child, in place
+  void normalize(int64_t child, int64_t parent, StepBuffers& buffers) const;
+
+ private:
+  float compute_key(const LineCache& line, StepBuffers& buffers, float* out) const;
+
+  int64_t A_even_;   // A rounded up for pairs
+  Buffer W_k_, b_k_;  // [A_even, E], [A_even]
+  Buffer W_init_, b_init_;
+  Buffer u_;          // [A_even] -2v
+  Buffer W_hidden_, b_hidden_;  // [W_q; W_hh] and (0; 0, 0, b_hn)
+  Buffer W_input_, b_input_;    // [W_ic; W_oc] and (0; b_o, padding -infinity)
+  Buffer W_oh_;
+  Buffer table_;  // [V, 3 Hp] W_ie embedding + b_ih + (b_hr, b_hz, 0)
+};
+
+}  // namespace khmer_fast

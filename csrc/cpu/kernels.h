@@ -1,0 +1,71 @@
+// The decoder's inner loops, once for each instruction set, behind one table of functions.
+//
+// Every buffer that a kernel reads or writes in whole vectors is padded to kLanes floats. Each output
+// element is summed in one fixed order, whatever the number of rows.
+#pragma once
+
+#include <cstdint>
+
+#include "energy_form.h"
+
+namespace khmer_fast {
+
+struct Candidate {
+  float score;
+  int32_t parent;
+  int32_t token;
+};
+
+// Inserts into best [count <= K], sorted in the total order of SPEC.md section 3, if the candidate's
+// score is finite and it belongs there; candidates come with parent, then token, ascending, so equal
+// scores stay behind. Returns the new count. Static: see STYLE.md, Traps.
+static inline int64_t insert_candidate(Candidate candidate, Candidate* best, int64_t count,
+                                       int64_t K) {
+  if (!(__builtin_fabsf(candidate.score) < __builtin_inff())) return count;
+  if (count == K && !(candidate.score > best[K - 1].score)) return count;
+  int64_t k = count < K ? count++ : K - 1;
+  for (; k > 0 && best[k - 1].score < candidate.score; --k) best[k] = best[k - 1];
+  best[k] = candidate;
+  return count;
+}
+
+struct Kernels {
+  const char* name;  // as KHMER_FAST_ISA spells it
+  int64_t panel;     // columns of a packed panel, see pack.h
+
+  // C[m, n] = sum_k A[m, k] B[n, k] + bias[n]; B packed, N a multiple of kLanes, bias may be null.
+  void (*gemm)(int64_t M, int64_t N, int64_t K, const float* A, int64_t lda, const float* B,
+               const float* bias, float* C, int64_t ldc);
+
+  // x[a, t] += bias[a] for t < valid, 0 for valid <= t < w; returns the largest |x|, NaN as NaN.
+  float (*add_key_bias)(float* x, int64_t A, int64_t w, int64_t valid, const float* bias);
+  // y = exp(2 x), n a multiple of kLanes; returns the largest |x|, NaN as NaN.
+  float (*exp_twice)(const float* x, float* y, int64_t n);
+
+  // energy[t] of one query over one panel P [A, w] of keys: P and Q hold exp(2p), exp(2q), or p, q
+  // in the tanh form; u = -2v; A even.
+  void (*energy)(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q, const float* u,
+                 float* energy);
+  // In place over x[0, n); x[n, padded(n)) becomes 0.
+  void (*softmax)(float* x, int64_t n);
+
+  // h' [H] from table and context parts gi, ci [3H], recurrent part gh [3H], h [H]; H padded.
+  void (*gru)(int64_t H, const float* gi, const float* ci, const float* gh, const float* h,
+              float* h_new);
+  // out = log_softmax(x + y); n padded, where padding holds -infinity in x or y.
+  void (*log_softmax)(const float* x, const float* y, float* out, int64_t n);
+  // Inserts score + log_prob[token] for all tokens of one parent; returns the new count.
+  int64_t (*top_k)(const float* log_prob, int64_t n, float score, int32_t parent, Candidate* best,
+                   int64_t count, int64_t K);
+};
+
+// The kernels for this processor, capped by the environment variable KHMER_FAST_ISA
+// (baseline, avx2, avx512, avx512_bf16). Throws std::invalid_argument for another value.
+const Kernels& select_kernels();
+
+// Null where the compiler or the processor family has no such code.
+extern const Kernels* const kKernelsAvx512;
+extern const Kernels* const kKernelsAvx2;
+extern const Kernels* const kKernelsBaseline;
+
+}  // namespace khmer_fast

@@ -1,0 +1,36 @@
+// Kernels for AVX-512 (F, BW, DQ, VL).
+#include "cpu/kernels.h"
+#include "dims.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
+
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+
+namespace khmer_fast {
+namespace {
+
+constexpr int W = 16;
+typedef float F __attribute__((vector_size(64)));
+typedef int32_t I __attribute__((vector_size(64)));
+constexpr int kPanelVectors = 4, kTileRows = 6, kNarrowVectors = 4;
+
+inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+inline __attribute__((always_inline)) unsigned mask_greater(F a, F b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+
+#include "cpu/kernels_body.h"
+
+constexpr Kernels kKernels = make_kernels("avx512");
+
+}  // namespace
+
+const Kernels* const kKernelsAvx512 = &kKernels;
+
+}  // namespace khmer_fast
+#else
+namespace khmer_fast {
+const Kernels* const kKernelsAvx512 = nullptr;
+}
+#endif
