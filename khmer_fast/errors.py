@@ -11,3 +11,7 @@ class ImageError(KhmerFastError):
 
 class WeightsError(KhmerFastError):
     """Weights that are missing, damaged, foreign or made for other code."""
+
+
+class OptionError(KhmerFastError, ValueError):
+    """An argument outside of what it may be, or that this build or machine cannot serve."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,14 +81,12 @@ def _load_stream(file: Any, name: str, size: int) -> np.ndarray:
 
 def _decode(open_image: Any, name: str) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # own ceiling below
-            image = open_image()
+        image = open_image()
         _check_size(image.width, image.height, name)
         return _to_grey(image)
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: claims more pixels than the {MAX_PIXELS:,} allowed") from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
@@ -123,11 +120,11 @@ def _to_grey(image: Image.Image) -> np.ndarray:
 
 def _wide_values_to_grey(values: np.ndarray) -> np.ndarray:
     """More than 8 bits a pixel: the depth is the smallest usual one that holds the values."""
+    if not np.isfinite(values).all():
+        raise ValueError("pixel values that are not finite")
     if values.dtype.kind == "f" and values.max() <= 1:
         values = values * 255
     values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ValueError("pixel values that are not finite")
     largest = float(values.max())
     depth = next((d for d in (255, 4095, 65535) if largest <= d), largest)
     return np.rint(np.clip(values / depth, 0, 1) * 255).astype(np.uint8)
@@ -145,7 +142,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8) if array.max() > 255 else array.astype(np.uint8)
+        array = _wide_values_to_grey(array)
     elif array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= 1):  # NaN fails it

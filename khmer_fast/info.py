@@ -1,0 +1,169 @@
+"""What was built, what this machine can use, and which backend would be chosen and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints `collect`; exits 1 if lines cannot be read here by default."""
+    facts = collect(args.weights)
+    if args.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        for title, values in facts.items():
+            print(f"{title}:")
+            for key, value in values.items():
+                print(f"  {key.replace('_', ' '):16}{_shown(value)}")
+    usable = "error" not in facts["backend"] and "error" not in facts["weights"]
+    return 0 if usable else 1
+
+
+def collect(weights: str | None = None) -> dict[str, dict[str, Any]]:
+    """All facts; what cannot be had is an `error` in its place."""
+    return {
+        "khmer_fast": _program(),
+        "torch": _torch(),
+        "processor": _processor(),
+        "cuda": _cuda(),
+        "weights": _weights(weights),
+        "backend": _backend(),
+        "training": _training(),
+    }
+
+
+def _program() -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("khmer-fast")
+    except PackageNotFoundError:
+        found = "not installed, run from a source folder"
+    return {
+        "version": found,
+        "python": platform.python_version(),
+        "folder": os.path.dirname(os.path.abspath(__file__)),
+    }
+
+
+def _torch() -> dict[str, Any]:
+    import torch
+
+    facts = {"version": torch.__version__, "cuda": torch.version.cuda}
+    build, error = _compiled()
+    facts["built_against"] = None if build is None else build.TORCH
+    if error:
+        facts["error"] = error
+    return facts
+
+
+def _compiled() -> tuple[Any, str]:
+    """What `_khmer_fast` was built against, or why it cannot be used."""
+    from khmer_fast.errors import KhmerFastError
+
+    try:
+        from khmer_fast.ops import build
+    except KhmerFastError as error:
+        return None, str(error)
+    return build, ""
+
+
+def _processor() -> dict[str, Any]:
+    import torch
+
+    from khmer_fast.reader import has_fast_bfloat16
+
+    build, error = _compiled()
+    facts = {
+        "name": _processor_name(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch_uses": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": has_fast_bfloat16(),
+    }
+    if build is None:
+        return {**facts, "error": error}
+    from khmer_fast.ops import instruction_set
+
+    facts["instruction_set"] = instruction_set()
+    if "KHMER_FAST_ISA" in os.environ:
+        facts["capped_by"] = f"KHMER_FAST_ISA={os.environ['KHMER_FAST_ISA']}"
+    return facts
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # no Linux
+    return platform.processor() or "unknown"
+
+
+def _cuda() -> dict[str, Any]:
+    import torch
+
+    build, error = _compiled()
+    facts: dict[str, Any] = {"error": error} if build is None else {"built": build.CUDA is not None}
+    if build is not None:
+        facts |= {"toolkit": build.CUDA, "reason": build.CUDA_REASON}
+    available = torch.cuda.is_available()
+    return {**facts, "gpu": torch.cuda.get_device_name(0) if available else None}
+
+
+def _weights(path: str | None) -> dict[str, Any]:
+    from khmer_fast.errors import KhmerFastError
+    from khmer_fast.weights import load_weights
+
+    try:
+        weights = load_weights(path)
+    except KhmerFastError as error:
+        return {"error": str(error)}
+    config = weights.config
+    parameters = sum(tensor.numel() for tensor in weights.state.values())
+    return {
+        "file": weights.path,
+        "sha256": weights.sha256,
+        "configuration": config.name,
+        "parameters": parameters,
+        "height": config.height,
+        "characters": len(weights.charset),
+        "normalizer_version": weights.metadata.get("normalizer_version"),
+        "commit": weights.metadata.get("commit"),
+    }
+
+
+def _backend() -> dict[str, Any]:
+    from khmer_fast.errors import KhmerFastError
+    from khmer_fast.reader import choose
+
+    try:
+        choice = choose()
+    except KhmerFastError as error:
+        return {"error": str(error)}
+    return vars(choice)
+
+
+def _training() -> dict[str, Any]:
+    """Which decoder training runs through by default."""
+    build, error = _compiled()
+    if build is None:
+        return {"error": error}
+    return {"backend": "fast", "operator": "khmer_fast::attn_gru_sequence"}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -1,0 +1,316 @@
+"""Line images to text: image > batch > encoder > decoder > tokens > text."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from khmer_fast.batch import collate, plan_batches
+from khmer_fast.decoder import BACKENDS
+from khmer_fast.errors import ImageError, KhmerFastError, OptionError
+from khmer_fast.image import load_grey, prepare_line
+from khmer_fast.text import Vocabulary, canonical, clusters
+from khmer_fast.weights import Weights, load_weights
+from python_ref.beam_search import BeamResult, beam_search
+
+DTYPES = ("auto", "float32", "bfloat16")
+FIRST_WINDOW = 8  # lines that are read together at first, so that the first text comes soon
+WINDOW_BATCHES = 4  # batches whose lines are sorted by width together
+
+
+@dataclass(frozen=True)
+class Character:
+    """A cluster of the text and the calibrated probability of its tokens."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading; score is the sum of its log-probabilities."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """What stands in one line image."""
+
+    text: str  # canonical
+    confidence: float  # calibrated; of an empty text: that nothing stands there
+    characters: tuple[Character, ...]
+    alternatives: tuple[Alternative, ...]  # of n_best > 1, best first, without the text itself
+    truncated: bool  # ended by the step limit
+    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image
+    failed: bool = False  # the model gave numbers that are not finite: no text
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where and how lines are read, and why there."""
+
+    device: str
+    backend: str
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    line: np.ndarray  # [Y, X] uint8
+    box: tuple[int, int, int, int]
+
+
+class Reader:
+    """Reads Khmer line images; may be used from several threads at once.
+
+    `weights` is a file (by default the packaged model) or a loaded `Weights`. `threads` sets the
+    number that torch computes with, for the whole process. Raises KhmerFastError for weights or
+    options that cannot be used.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | Weights | None = None,
+        device: str = "auto",
+        backend: str = "fast",
+        beam: int = 5,
+        n_best: int = 1,
+        batch_size: int = 32,
+        dtype: str = "auto",
+        threads: int | None = None,
+    ):
+        _check_count("beam", beam, 1, 256)
+        _check_count("n_best", n_best, 1, beam)
+        _check_count("batch_size", batch_size, 1, 4096)
+        if threads is not None:
+            _check_count("threads", threads, 1, 1024)
+            torch.set_num_threads(threads)
+        self.choice = choose(device, backend, dtype)
+        self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
+        self.beam, self.n_best, self.batch_size = beam, n_best, batch_size
+        self._vocabulary = Vocabulary(self.weights.charset)
+        self._calibration = self.weights.calibration()
+        self._model = self.weights.model
+        self._packed = None
+        if backend == "fast":
+            from khmer_fast.ops import Decoder
+
+            self._packed = Decoder(self._model.decoder.weights())
+
+    def read(self, image: Any) -> Line:
+        """Reads one image: a path, bytes, a PIL image or an array (see `load_grey`).
+
+        Raises ImageError for what is no image, or a line too wide to read.
+        """
+        return self._read_prepared([self._prepare(image)])[0]
+
+    def read_batch(
+        self, images: Iterable[Any], on_error: str = "raise"
+    ) -> list[Line | KhmerFastError]:
+        """Reads images, answers in their order.
+
+        With on_error = "return" the error of a bad image stands in its place; with "raise" the
+        first one is raised.
+        """
+        return list(self.read_many(images, on_error))
+
+    def read_many(
+        self, images: Iterable[Any], on_error: str = "raise"
+    ) -> Iterator[Line | KhmerFastError]:
+        """Like `read_batch`, but gives each answer as soon as it and those before it are known.
+
+        Images are decoded in threads while earlier ones are read; `images` may be endless.
+        """
+        if on_error not in ("raise", "return"):
+            raise OptionError(f"on_error must be raise or return, got {on_error!r}")
+        if isinstance(images, (str, bytes, os.PathLike)):
+            raise OptionError("expected several images, got one; use read() for it")
+        return self._stream(iter(images), on_error)
+
+    def _stream(self, images: Iterator[Any], on_error: str) -> Iterator[Line | KhmerFastError]:
+        largest = WINDOW_BATCHES * self.batch_size
+        size = min(FIRST_WINDOW, largest)
+        pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+        waiting: deque[Future] = deque()
+        try:
+            while True:
+                ahead = itertools.islice(images, size + largest - len(waiting))
+                waiting.extend(pool.submit(self._prepare_or_error, image) for image in ahead)
+                if not waiting:
+                    return
+                window = [waiting.popleft().result() for _ in range(min(size, len(waiting)))]
+                lines = iter(self._read_prepared([x for x in window if isinstance(x, Prepared)]))
+                for x in window:
+                    if isinstance(x, KhmerFastError) and on_error == "raise":
+                        raise x
+                    yield next(lines) if isinstance(x, Prepared) else x
+                size = min(4 * size, largest)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, image: Any) -> Prepared:
+        grey = load_grey(image)
+        try:
+            line = prepare_line(grey, self.weights.config.height)
+        except ImageError as error:
+            if isinstance(image, (str, os.PathLike)):
+                raise ImageError(f"{os.fspath(image)}: {error}") from None
+            raise
+        return Prepared(line, (0, 0, grey.shape[1], grey.shape[0]))
+
+    def _prepare_or_error(self, image: Any) -> Prepared | KhmerFastError:
+        try:
+            return self._prepare(image)
+        except KhmerFastError as error:
+            return error
+
+    def _read_prepared(self, prepared: Sequence[Prepared]) -> list[Line]:
+        answers: list[Line | None] = [None] * len(prepared)
+        written = []
+        for i, x in enumerate(prepared):
+            if x.line.min() == 255:
+                answers[i] = Line("", 1.0, (), (), False, x.box)
+            else:
+                written.append(i)
+        widths = [prepared[i].line.shape[1] for i in written]
+        for group in plan_batches(widths, self.batch_size):
+            chosen = [written[j] for j in group]
+            result = self._decode([prepared[i].line for i in chosen])
+            for b, i in enumerate(chosen):
+                answers[i] = self._line(result, b, prepared[i].box)
+        return answers
+
+    @torch.inference_mode()
+    def _decode(self, lines: Sequence[np.ndarray]) -> BeamResult:  # each [Y, X_b]
+        batch = collate(lines)
+        memory, length = self._encode(batch.image, batch.width)
+        limit = torch.tensor([self.weights.config.step_limit(n) for n in length.tolist()])
+        options = dict(beam=self.beam, n_best=self.n_best, step_limit=limit)
+        if self._packed is None:
+            return beam_search(self._model.decoder.weights(), memory, length, **options)
+        return self._packed.beam_search(memory, length, **options)
+
+    def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        encoder = self._model.encoder
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.choice.dtype == "bfloat16"):
+            feature, length = encoder.features(image, width)
+        return encoder.recurrent(feature.float(), length), length
+
+    def _line(self, result: BeamResult, b: int, box: tuple[int, int, int, int]) -> Line:
+        if bool(result.failed[b]):
+            return Line("", 0.0, (), (), False, box, failed=True)
+        answers = []
+        for i, count in enumerate(result.length[b].tolist()):
+            if count:
+                ids = result.tokens[b, i, :count].tolist()
+                answers.append((self._vocabulary.decode(ids), ids, i))
+        raw, ids, _ = answers[0]
+        text = canonical(raw)
+        log_probs = result.log_prob[b, 0, : len(ids)].tolist()
+        alternatives: dict[str, float] = {}
+        for other, _, i in answers[1:]:
+            other = canonical(other)
+            if other != text:
+                alternatives.setdefault(other, float(result.score[b, i]))
+        return Line(
+            text,
+            self._calibrated("line", math.exp(sum(log_probs) / len(log_probs))),
+            self._characters(raw, text, log_probs[: len(raw)]),
+            tuple(Alternative(other, score) for other, score in alternatives.items()),
+            bool(result.truncated[b, 0]),
+            box,
+        )
+
+    def _characters(self, raw: str, text: str, log_probs: list[float]) -> tuple[Character, ...]:
+        """Clusters of the text; each token of `raw` counts for the character it became."""
+        sums = log_probs if raw == text else carry_over(raw, text, log_probs)
+        characters, at = [], 0
+        for cluster in clusters(text):
+            probability = math.exp(sum(sums[at : at + len(cluster)]))
+            characters.append(Character(cluster, self._calibrated("character", probability)))
+            at += len(cluster)
+        return tuple(characters)
+
+    def _calibrated(self, kind: str, probability: float) -> float:
+        slope, offset = self._calibration[kind]
+        if (slope, offset) == (1.0, 0.0) or not 0 < probability < 1:
+            return probability
+        logit = slope * math.log(probability / (1 - probability)) + offset
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
+
+
+def carry_over(raw: str, text: str, log_probs: Sequence[float]) -> list[float]:
+    """Log-probabilities of the characters of `raw`, moved to those of `text`, its canonical form.
+
+    A character that canonical form drops or moves counts for the one that stands in its place.
+    """
+    sums = [0.0] * len(text)
+    for edit in Levenshtein.opcodes(raw, text):
+        for k in range(edit.src_start, edit.src_end):
+            at = min(edit.dest_start + k - edit.src_start, max(edit.dest_end - 1, 0))
+            if text:
+                sums[min(at, len(text) - 1)] += log_probs[k]
+    return sums
+
+
+def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> Choice:
+    """The device, backend and dtype that reading uses; raises OptionError for impossible ones."""
+    if backend not in BACKENDS:
+        raise OptionError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if dtype not in DTYPES:
+        raise OptionError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"device must be auto, cpu or cuda, got {device!r}")
+    if backend == "reference":
+        if device == "cuda":
+            raise OptionError("the reference reads on the CPU only; use device auto or cpu")
+        if dtype == "bfloat16":
+            raise OptionError("the reference computes in float32 only; use dtype auto or float32")
+        return Choice("cpu", "reference", "float32", "the reference was asked for")
+    obstacle = cuda_obstacle()
+    if device == "cuda":
+        raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
+    reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
+    if dtype == "bfloat16" and not has_fast_bfloat16():
+        return Choice(
+            "cpu", "fast", "float32",
+            f"{reason}; bfloat16 was asked for, but this processor computes faster in float32",
+        )  # fmt: skip
+    if dtype == "bfloat16":
+        reason += "; convolutions in bfloat16, decoder in float32"
+    return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
+
+
+def cuda_obstacle() -> str:
+    """Why lines cannot be read on a GPU."""
+    from khmer_fast.ops import build
+
+    if build.CUDA is None:
+        return f"khmer_fast was built without it ({build.CUDA_REASON})"
+    if not torch.cuda.is_available():
+        return "torch sees no GPU"
+    return "this release has no decoder for it"
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16)."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def _check_count(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise OptionError(f"{name} must be an integer in [{low}, {high}], got {value!r}")
