@@ -123,7 +123,7 @@ class RunFolder:
         with _explain(self, f"make the run folder {self.path}"):
             for folder in (self.models, self.logs, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._write_manifest({"version": 1, "run": uuid.uuid4().hex, "files": {}})
+            self.write_manifest({"version": 1, "run": uuid.uuid4().hex, "files": {}})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -209,9 +209,11 @@ class RunFolder:
         with _explain(self, f"save {name}"):
             temporary: dict[Path, Path] = {}
             try:
-                manifest = self._read_manifest_or_new()
+                manifest = self._manifest_or_new()
                 files = manifest["files"]
-                self._set_aside_newer(position, files)
+                for path in self.newer_than(position):  # what resume could not verify
+                    set_aside(path)
+                    files.pop(self._key(path), None)
                 new = {self.models / name: entry}
                 temporary[self.models / name] = _write_beside(self.models / name, content)
                 if best:
@@ -226,7 +228,7 @@ class RunFolder:
                     new[target] = {**entry, "size": size, "sha256": digest}
                 for target, value in new.items():
                     self._announce(files, target, value)
-                self._write_manifest(manifest)
+                self.write_manifest(manifest)
                 for target, source in temporary.items():
                     os.replace(source, target)
                 temporary = {}
@@ -234,14 +236,14 @@ class RunFolder:
             finally:
                 for source in temporary.values():
                     _remove(source)
-            removed = self._surplus()
+            removed = surplus(self.checkpoints(), self.keep)
             for path in removed:
                 files.pop(self._key(path), None)
             for key in [key for key in files if not (self.path / key).is_file()]:
                 del files[key]
             for value in files.values():
                 value.pop("previous", None)
-            self._write_manifest(manifest)
+            self.write_manifest(manifest)
             self._reached = position
             for path in removed:
                 _remove(path)
@@ -257,7 +259,7 @@ class RunFolder:
 
         best_model.pth counts too, at its own age. Raises CheckpointError if none is left.
         """
-        files = self._read_manifest_or_new()["files"]
+        files = self._manifest_or_new()["files"]
         candidates = [(checkpoint_position(path.name), 1, path) for path in self.checkpoints()]
         best = files.get(self._key(self.best_path))
         if self.best_path.is_file():
@@ -290,7 +292,7 @@ class RunFolder:
     def verify(self) -> dict[str, str | None]:
         """For each file of the manifest (path in the folder): None if it verifies, else why not."""
         result: dict[str, str | None] = {}
-        for key, entry in sorted(self._read_manifest_or_new()["files"].items()):
+        for key, entry in sorted(self._manifest_or_new()["files"].items()):
             try:
                 result[key] = _mismatch(*file_digest(self.path / key), entry)
             except OSError as error:
@@ -299,11 +301,11 @@ class RunFolder:
 
     def run_id(self) -> str | None:
         """The identity that a run and its backup share, None if the manifest is unreadable."""
-        return (self._read_manifest() or {}).get("run")
+        return (self.read_manifest() or {}).get("run")
 
     def manifest_files(self) -> dict[str, dict[str, Any]]:
         """Size, sha256, epoch and step by path in the folder."""
-        return self._read_manifest_or_new()["files"]
+        return self._manifest_or_new()["files"]
 
     def write(self, name: str, content: bytes) -> None:
         """Replaces a file of the folder (history, configuration) as a whole or not at all."""
@@ -319,28 +321,17 @@ class RunFolder:
         if old is not None and target.is_file():
             files[self._key(target)]["previous"] = _standing(target, old)
 
-    def _surplus(self) -> list[Path]:
-        """Checkpoints beyond `keep`: epochs, and steps that are old or before all kept epochs."""
-        ends = [path for path in self.checkpoints() if "_step_" not in path.name]
-        steps = [path for path in self.checkpoints() if "_step_" in path.name]
-        kept_ends = ends[: self.keep]
-        kept_steps = steps[: self.keep]
-        if len(ends) > len(kept_ends):
-            oldest = checkpoint_position(kept_ends[-1].name)
-            kept_steps = [path for path in kept_steps if checkpoint_position(path.name) > oldest]
-        return [path for path in ends + steps if path not in kept_ends + kept_steps]
+    def newer_than(self, position: tuple[int, float]) -> list[Path]:
+        """What could be resumed from, of a line of training that `position` is no part of."""
+        newer = [p for p in self.checkpoints() if checkpoint_position(p.name) > position]
+        best = self._manifest_or_new()["files"].get(self._key(self.best_path))
+        if best is not None and self.best_path.is_file():
+            if _position(_standing(self.best_path, best)) > position:
+                newer.append(self.best_path)
+        return newer
 
-    def _set_aside_newer(self, position: tuple[int, float], files: dict[str, Any]) -> None:
-        """Renames checkpoints newer than `position`: those that resume could not verify.
-
-        They belong to a line of training that was left, and must not be resumed from later.
-        """
-        for path in self.checkpoints():
-            if checkpoint_position(path.name) > position:
-                os.replace(path, path.with_name(path.name + ".set_aside"))
-                files.pop(self._key(path), None)
-
-    def _read_manifest(self) -> dict[str, Any] | None:
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest, None if it is missing or damaged."""
         try:
             manifest = json.loads(self.manifest_path.read_text("utf-8"))
         except FileNotFoundError:
@@ -349,12 +340,32 @@ class RunFolder:
             return None
         return manifest if isinstance(manifest, dict) and "files" in manifest else None
 
-    def _read_manifest_or_new(self) -> dict[str, Any]:
-        return self._read_manifest() or {"version": 1, "run": uuid.uuid4().hex, "files": {}}
+    def _manifest_or_new(self) -> dict[str, Any]:
+        return self.read_manifest() or {"version": 1, "run": uuid.uuid4().hex, "files": {}}
 
-    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replaces the manifest as a whole or not at all."""
         content = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         replace_file(self.manifest_path, content.encode())
+
+
+def set_aside(path: Path) -> None:
+    """Renames a file so that nothing takes it for part of the run; nothing is lost."""
+    os.replace(path, path.with_name(path.name + ".set_aside"))
+
+
+def surplus(checkpoints: list[Path], keep: int) -> list[Path]:
+    """Of checkpoints by age, newest first, those that go.
+
+    The newest `keep` epochs and the newest `keep` steps stay, but no step before all kept epochs.
+    """
+    ends = [path for path in checkpoints if checkpoint_position(path.name)[1] == math.inf]
+    steps = [path for path in checkpoints if path not in ends]
+    kept_ends, kept_steps = ends[:keep], steps[:keep]
+    if len(ends) > len(kept_ends):
+        oldest = checkpoint_position(kept_ends[-1].name)
+        kept_steps = [path for path in kept_steps if checkpoint_position(path.name) > oldest]
+    return [path for path in checkpoints if path not in kept_ends + kept_steps]
 
 
 def replace_file(target: Path, content: bytes | memoryview) -> None:
