@@ -109,17 +109,13 @@ def _backward_fake(
 def _save(ctx, inputs, output) -> None:
     memory, key, length, h_0, _, target_length, W_q, v, W_ic, W_hh, _ = inputs
     ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[3:])
     ctx.save_for_backward(
         memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh, *output
     )
 
 
 def _backward(ctx, d_state, d_context, d_weight, d_gates, d_q):
-    if d_gates is not None or d_q is not None:
-        raise NotImplementedError(
-            "attn_gru_sequence has gradients for state, context and weight; its outputs gates and "
-            "q are there for its backward alone"
-        )
     if d_state is None and d_context is None and d_weight is None:
         return (None,) * 11
     d_memory, d_key, d_h_0, d_gate_input, d_W_q, d_v, d_W_ic, d_W_hh, d_b_hh = (

@@ -8,15 +8,19 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
 #include "../attn_gru_sequence.h"
+#include "kernels.h"
 
 namespace khmer_fast {
 namespace {
 
 using at::Tensor;
+using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;  // products stay float32
 
 template <typename scalar_t>
 const SequenceKernels<scalar_t>& sequence_kernels();
@@ -29,8 +33,9 @@ const SequenceKernels<double>& sequence_kernels<double>() {
 template <>
 const SequenceKernels<float>& sequence_kernels<float>() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512dq")) return attn_gru_sequence_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return attn_gru_sequence_avx2;
+  const std::string_view name = select_kernels().name;
+  if (name.starts_with("avx512")) return attn_gru_sequence_avx512;
+  if (name.starts_with("avx2")) return attn_gru_sequence_avx2;
 #endif
   return attn_gru_sequence_generic;
 }
@@ -102,6 +107,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
     const Tensor& memory, const Tensor& key, const Tensor& length, const Tensor& h_0,
     const Tensor& gate_input, const Tensor& target_length, const Tensor& W_q, const Tensor& v,
     const Tensor& W_ic, const Tensor& W_hh, const Tensor& b_hh) {
+  const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   const SequenceDims d = check_attn_gru_sequence(memory, key, length, h_0, gate_input,
                                                  target_length, W_q, v, W_ic, W_hh, b_hh);
   const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
@@ -166,6 +172,7 @@ attn_gru_sequence_backward_cpu(
     const Tensor& length, const Tensor& h_0, const Tensor& target_length, const Tensor& W_q,
     const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
     const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
+  const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   check_rank("memory", memory, "[B, T, E]", 3);
   check_rank("key", key, "[B, T, A]", 3);
   check_rank("state", state, "[B, S, H]", 3);

@@ -187,8 +187,8 @@ void pack(int64_t K, int64_t N, const typename X::scalar* W, typename X::scalar*
   }
 }
 
-// ---- additive attention: tanh(k + q) = 1 - 2 s with s = 1 / (1 + e^{2k} e^{2q}); softmax drops
-// the constant, so energy = -2 sum v s; the derivative of tanh is 4 s (1 - s).
+// ---- additive attention: tanh(k + q) = 2 (1/2 - s) with s = 1 / (1 + e^{2k} e^{2q}); its derivative
+// is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its rounding.
 
 enum class Mode {
   PAIRED,    // 1 + PQ of two positions can be multiplied
@@ -250,11 +250,11 @@ KF_INLINE void energy_rows(const Keys<X>& keys, int64_t t, const typename X::sca
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS; ++r) k[r] = keys.template at<MODE>(t + r, a);
     sigma<X, MODE, ROWS>(k, load<X>(q + a), s);
-    const V factor = load<X>(v + a);
+    const V factor = load<X>(v + a), half = all<X>(0.5);
 #pragma GCC unroll 4
-    for (int r = 0; r < ROWS; ++r) sum[r] = X::fma(factor, s[r], sum[r]);
+    for (int r = 0; r < ROWS; ++r) sum[r] = X::fma(factor, half - s[r], sum[r]);
   }
-  for (int r = 0; r < ROWS; ++r) energy[t + r] = -2 * X::sum(sum[r]);
+  for (int r = 0; r < ROWS; ++r) energy[t + r] = 2 * X::sum(sum[r]);
 }
 
 template <class X, Mode MODE>
