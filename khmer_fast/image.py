@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from khmer_fast.errors import ImageError
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 MAX_PIXELS = 80_000_000  # an A4 page at 600 dpi has 35 million
 MAX_STREAM_BYTES = 256 * 2**20  # of what is no regular file, such as a pipe
 
