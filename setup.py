@@ -23,7 +23,14 @@ MINIMUM_TORCH = (2, 10)
 CUDA_ARCHITECTURES = "8.0;9.0+PTX"
 TORCH_VERSION = torch.__version__.split("+")[0]
 # -ffp-contract=off: a sum is fused only where the kernels say so, hence equal for any row count.
-CXX_FLAGS = ["-O3", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas"]
+CXX_FLAGS = [
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+]
 NVCC_FLAGS = ["-O3", "-lineinfo", "--expt-relaxed-constexpr"]
 
 

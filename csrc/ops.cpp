@@ -2,6 +2,11 @@
 #include <torch/library.h>
 
 TORCH_LIBRARY(khmer_fast, m) {
+  // One decoder step of N hypotheses.
+  m.def(
+      "attn_gru_step(Tensor memory, Tensor key, Tensor length, Tensor token, Tensor h,"
+      " Tensor embedding, Tensor W_q, Tensor v, Tensor W_ih, Tensor W_hh, Tensor b_ih, Tensor b_hh,"
+      " Tensor W_o, Tensor b_o) -> (Tensor log_probs, Tensor h_new, Tensor weight)");
   // The decoder over a given target sequence; weight, gates and q are what its backward needs.
   m.def(
       "attn_gru_sequence(Tensor memory, Tensor key, Tensor length, Tensor h_0, Tensor gate_input,"

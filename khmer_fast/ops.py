@@ -40,6 +40,38 @@ def _load():
 build, _native = _load()
 
 
+def attn_gru_step(
+    memory: Tensor,  # [B, T, E]
+    key: Tensor,  # [B, T, A]
+    length: Tensor,  # [B] int64
+    token: Tensor,  # [N] int64, N = B * K, row n = b * K + k
+    h: Tensor,  # [N, H]
+    embedding: Tensor,  # [V, D]
+    W_q: Tensor,  # [A, H]
+    v: Tensor,  # [A]
+    W_ih: Tensor,  # [3H, D + E]
+    W_hh: Tensor,  # [3H, H]
+    b_ih: Tensor,  # [3H]
+    b_hh: Tensor,  # [3H]
+    W_o: Tensor,  # [V, H + E]
+    b_o: Tensor,  # [V]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of N hypotheses, float32: log_probs [N, V], h' [N, H] and attention weight [N, T].
+
+    The fused twin of `python_ref.attn_gru_step.attn_gru_step`, and like it NaN for a line of length
+    0. Raises ValueError or TypeError for a wrong shape, dtype, device, length or token.
+    """
+    return torch.ops.khmer_fast.attn_gru_step(
+        memory, key, length, token, h, embedding, W_q, v, W_ih, W_hh, b_ih, b_hh, W_o, b_o
+    )
+
+
+@torch.library.register_fake("khmer_fast::attn_gru_step")
+def _(memory, key, length, token, h, embedding, W_q, v, W_ih, W_hh, b_ih, b_hh, W_o, b_o):
+    N, T, V = h.shape[0], memory.shape[1], embedding.shape[0]
+    return h.new_empty(N, V), torch.empty_like(h), h.new_empty(N, T)
+
+
 @dataclass(frozen=True)
 class DecodeResult(BeamResult):
     """What `python_ref.beam_search` returns, and how many rows the kernels had to compute."""

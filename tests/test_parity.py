@@ -1,0 +1,272 @@
+"""The fused decoder against the reference: SPEC.md section 3, to the tie."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import torch
+
+from benchmarks.parity import compare, first_difference
+from khmer_fast import ops
+from python_ref.attn_gru_step import attn_gru_init
+from python_ref.beam_search import BOS, EOS, PAD, beam_search
+from tests.random_models import random_case, random_weights
+
+MODELS = 2000
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+
+
+@pytest.fixture(autouse=True)
+def poison(monkeypatch):
+    monkeypatch.setenv("KHMER_FAST_POISON", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def isa(request, monkeypatch):
+    monkeypatch.setenv("KHMER_FAST_ISA", request.param)
+    if ops.instruction_set() != request.param:
+        pytest.skip(f"this processor has no {request.param}")
+    return request.param
+
+
+def search(case, decode, **options):
+    arguments = dict(beam=case.beam, n_best=case.n_best, alpha=case.alpha, return_trace=True)
+    arguments |= dict(step_limit=case.step_limit) | options
+    return decode(case.memory, case.length, **arguments)
+
+
+def test_random_models(monkeypatch):
+    available = []
+    for name in INSTRUCTION_SETS:
+        monkeypatch.setenv("KHMER_FAST_ISA", name)
+        if ops.instruction_set() == name:
+            available.append(name)
+    seen = dict.fromkeys(
+        ("different_ends", "ties", "more_beams_than_tokens", "not_paired", "tanh", "limit"), 0
+    )
+    lines, excused = 0, dict.fromkeys(available, 0)
+    for seed in range(MODELS):
+        case = random_case(seed)
+        with torch.no_grad():
+            expected = search(case, partial(beam_search, case.weights))
+        lines += len(case.length)
+        count(case, expected, seen)
+        for name in available:
+            monkeypatch.setenv("KHMER_FAST_ISA", name)
+            got = search(case, ops.Decoder(case.weights).beam_search)
+            parity = compare(case.weights, case.memory, case.length, expected, got)
+            assert not parity.failures, (seed, name, parity.failures)
+            excused[name] += len(parity.excused)
+    print(f"\n{lines} lines, excused {excused}, seen {seen}")
+    assert all(n <= 0.01 * lines for n in excused.values()), excused
+    assert min(seen.values()) >= MODELS // 40, seen
+
+
+def count(case, result, seen) -> None:
+    ends = result.length.masked_fill(result.truncated, 0)
+    seen["different_ends"] += int(any(len(set(row.tolist()) - {0}) > 1 for row in ends))
+    seen["limit"] += int(result.truncated.any())
+    seen["more_beams_than_tokens"] += int(case.beam > case.weights.embedding.shape[0])
+    score = result.trace.score
+    tied = (score[:, :, 1:] == score[:, :, :-1]) & score[:, :, 1:].isfinite()
+    seen["ties"] += int(tied.any())
+    key, _ = attn_gru_init(case.memory, case.length, case.weights)
+    p = float(key.nan_to_num(0).abs().max())
+    seen["not_paired"] += int(2 * p >= 42)
+    seen["tanh"] += int(2 * p >= 87)
+
+
+def test_comparison_sees_a_wrong_choice():
+    case = random_case(3)
+    expected = search(case, partial(beam_search, case.weights))
+    assert expected.trace.token.shape[1] > 1 and expected.trace.token.shape[2] > 1
+    expected.trace.token[0, 1, 0] = case.weights.embedding.shape[0] - 1
+    got = search(case, ops.Decoder(case.weights).beam_search)
+    assert first_difference(expected.trace, got.trace, 0) == (1, 0)
+
+
+def test_forced_length(isa):
+    for seed in range(40):
+        case = random_case(seed)
+        force = torch.randint(
+            0, 12, case.length.shape, generator=torch.Generator().manual_seed(seed)
+        )
+        options = dict(step_limit=None, force_length=force)
+        expected = search(case, partial(beam_search, case.weights), **options)
+        got = search(case, ops.Decoder(case.weights).beam_search, **options)
+        parity = compare(case.weights, case.memory, case.length, expected, got)
+        assert not parity.failures, (seed, parity.failures)
+        assert torch.equal(got.steps, force)
+        for b, steps in enumerate(force.tolist()):
+            for i in range(case.n_best):
+                if got.length[b, i] > 0:
+                    assert int(got.length[b, i]) == steps
+                    assert int(got.tokens[b, i, steps - 1]) == EOS
+
+
+def test_default_limit_and_attention(isa):
+    for seed in range(40):
+        case = random_case(seed)
+        options = dict(step_limit=None, return_attention=True)
+        expected = search(case, partial(beam_search, case.weights), **options)
+        got = search(case, ops.Decoder(case.weights).beam_search, **options)
+        parity = compare(case.weights, case.memory, case.length, expected, got)
+        assert not parity.failures, (seed, parity.failures)
+        if not parity.excused:
+            torch.testing.assert_close(got.attention, expected.attention, atol=1e-4, rtol=0)
+
+
+def batch(B: int, T: int = 37, seed: int = 0):
+    rng = torch.Generator().manual_seed(seed)
+    w = random_weights(rng, V=37, D=8, E=72, A=23, H=40)
+    w.b_o[EOS] += 1.5
+    memory = torch.randn(B, T, 72, generator=rng)
+    length = torch.randint(1, T + 1, (B,), generator=rng)
+    return w, memory, length
+
+
+def test_beam_of_one_is_greedy(isa):
+    w, memory, length = batch(8)
+    key, h = attn_gru_init(memory, length, w)
+    rest = (w.embedding, w.W_q, w.v, w.W_ih, w.W_hh, w.b_ih, w.b_hh, w.W_o, w.b_o)
+    token, ended = torch.full((8,), BOS), torch.zeros(8, dtype=torch.bool)
+    chosen, log_prob = [], []
+    for _ in range(12):
+        log_probs, h, _ = ops.attn_gru_step(memory, key, length, token, h, *rest)
+        best, token = log_probs[:, EOS:].max(1)
+        token = token + EOS
+        chosen.append(token.masked_fill(ended, PAD))
+        log_prob.append(best.masked_fill(ended, 0.0))
+        ended = ended | (token == EOS)
+    got = ops.Decoder(w).beam_search(memory, length, beam=1, step_limit=torch.full((8,), 12))
+    S = got.tokens.shape[2]
+    assert torch.equal(got.tokens[:, 0], torch.stack(chosen, 1)[:, :S])
+    torch.testing.assert_close(got.log_prob[:, 0], torch.stack(log_prob, 1)[:, :S])
+
+
+def same_line(a, i, b, j) -> None:
+    """Line i of one result is line j of another, bit for bit."""
+    for name in ("length", "score", "truncated", "failed", "steps", "live", "parents"):
+        assert torch.equal(getattr(a, name)[i], getattr(b, name)[j]), name
+    S = int(a.length[i].max())
+    for name in ("tokens", "log_prob", "attention"):
+        x, y = getattr(a, name)[i, :, :S], getattr(b, name)[j, :, :S]
+        T = min(x.shape[-1], y.shape[-1]) if name == "attention" else None
+        assert torch.equal(x[..., :T], y[..., :T]), name
+
+
+@pytest.mark.parametrize("beam", [1, 5, 10])
+def test_line_does_not_depend_on_its_batch(isa, beam):
+    w, memory, length = batch(40)
+    decoder = ops.Decoder(w)
+    options = dict(beam=beam, n_best=min(beam, 2), return_attention=True)
+    alone = [
+        decoder.beam_search(
+            memory[b : b + 1, : int(length[b])], length[b : b + 1], threads=1, **options
+        )
+        for b in range(40)
+    ]
+    rng = torch.Generator().manual_seed(beam)
+    for B in (1, 2, 3, 7, 15, 16, 17, 40):
+        lines = torch.randperm(40, generator=rng)[:B]
+        for threads in (1, 2, 3):
+            together = decoder.beam_search(memory[lines], length[lines], threads=threads, **options)
+            for slot, b in enumerate(lines.tolist()):
+                same_line(alone[b], 0, together, slot)
+
+
+def test_rows_do_not_depend_on_their_number(isa):
+    """Each product sums in one order for 1 to 160 rows."""
+    w, memory, length = batch(1)
+    key, _ = attn_gru_init(memory, length, w)
+    h = torch.randn(160, 40, generator=torch.Generator().manual_seed(1))
+    token = torch.arange(160) % 37
+    rest = (w.embedding, w.W_q, w.v, w.W_ih, w.W_hh, w.b_ih, w.b_hh, w.W_o, w.b_o)
+    everything = ops.attn_gru_step(memory, key, length, token, h, *rest)
+    for rows in range(1, 161):
+        part = ops.attn_gru_step(memory, key, length, token[-rows:], h[-rows:], *rest)
+        assert all(torch.equal(x, y[-rows:]) for x, y in zip(part, everything, strict=True)), rows
+
+
+def test_padding_has_no_influence(isa):
+    w, memory, length = batch(6)
+    decoder = ops.Decoder(w)
+    outside = torch.arange(memory.shape[1])[None, :] >= length[:, None]
+    clean = decoder.beam_search(memory.masked_fill(outside[:, :, None], 0), length)
+    dirty = decoder.beam_search(memory.masked_fill(outside[:, :, None], torch.nan), length)
+    assert torch.equal(clean.tokens, dirty.tokens) and torch.equal(clean.log_prob, dirty.log_prob)
+
+
+def test_non_finite_line_fails_alone(isa):
+    w, memory, length = batch(5)
+    decoder = ops.Decoder(w)
+    clean = decoder.beam_search(memory, length, return_attention=True)
+    for poison in (torch.nan, torch.inf, -torch.inf):
+        broken = memory.clone()
+        broken[2, 0, 5] = poison
+        got = decoder.beam_search(broken, length, return_attention=True)
+        for b in (0, 1, 3, 4):
+            same_line(clean, b, got, b)
+        assert bool(((got.tokens >= 0) & (got.tokens < 37)).all())
+    got = decoder.beam_search(memory.index_fill(0, torch.tensor([2]), torch.nan), length)
+    assert got.failed.tolist() == [False, False, True, False, False]
+    assert int(got.length[2, 0]) == 0 and float(got.score[2, 0]) == -torch.inf
+
+
+def test_empty(isa):
+    w, memory, length = batch(3)
+    decoder = ops.Decoder(w)
+    nothing = decoder.beam_search(memory[:0], length[:0], return_trace=True, return_attention=True)
+    assert nothing.tokens.shape == (0, 1, 0) and nothing.trace.token.shape == (0, 0, 5)
+    no_positions = decoder.beam_search(memory[:, :0], torch.zeros(3, dtype=torch.int64))
+    assert no_positions.failed.all() and (no_positions.length == 0).all()
+    mixed = decoder.beam_search(memory, torch.tensor([0, 5, 0]))
+    assert mixed.failed.tolist() == [True, False, True]
+    no_steps = decoder.beam_search(memory, length, step_limit=torch.zeros(3, dtype=torch.int64))
+    assert no_steps.failed.all() and (no_steps.steps == 0).all()
+
+
+def test_memory_in_other_strides(isa):
+    w, memory, length = batch(4)
+    decoder = ops.Decoder(w)
+    plain = decoder.beam_search(memory, length)
+    for other in (
+        memory.transpose(0, 1).contiguous().transpose(0, 1),
+        memory.transpose(1, 2).contiguous().transpose(1, 2),
+    ):
+        got = decoder.beam_search(other, length)
+        assert torch.equal(plain.tokens, got.tokens) and torch.equal(plain.log_prob, got.log_prob)
+
+
+def test_threads_share_a_decoder(isa):
+    w, memory, length = batch(24)
+    decoder = ops.Decoder(w)
+    alone = decoder.beam_search(memory, length, threads=1, return_attention=True)
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(decoder.beam_search, memory, length, threads=3, return_attention=True)
+            for _ in range(12)
+        ]
+        for job in jobs:
+            for b in range(24):
+                same_line(alone, b, job.result(), b)
+
+
+def test_forked_process_decodes():
+    w, memory, length = batch(4)
+    decoder = ops.Decoder(w)
+    expected = decoder.beam_search(memory, length, threads=2)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that waits for its parent's threads dies here
+        got = decoder.beam_search(memory, length, threads=2)
+        os._exit(0 if torch.equal(got.tokens, expected.tokens) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
