@@ -212,6 +212,42 @@ def test_every_plain_state_can_be_read_back(tmp_path):
     assert same(loaded["other"], state["other"])
 
 
+def test_a_save_in_the_background_is_the_state_of_its_call(tmp_path):
+    folder = new_run(tmp_path / "run", epochs=1)
+    heard = []
+    state = state_of(2)
+    with folder.lock():
+        seconds = folder.save_later(
+            state, 2, best=True, write_weights=write_weights, then=heard.append
+        )
+        state["model"]["weight"].zero_()  # the optimiser's next step
+        state["epoch"] = 99
+        folder.save_later(state_of(3), 3)
+    loaded = RunFolder(folder.path).load_newest()
+    assert same(loaded.state, state_of(3))
+    assert same(torch.load(folder.best_path, weights_only=True), state_of(2))
+    assert [saved.path.name for saved in heard] == ["checkpoint_epoch_002.pth"]
+    assert 0 < heard[0].seconds <= seconds
+    with pytest.raises(CheckpointError, match="ascend"):
+        folder.save_later(state_of(2), 2)
+
+
+def test_an_error_in_the_background_is_raised_at_the_next_call(tmp_path, monkeypatch):
+    folder = new_run(tmp_path / "run", epochs=1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        folder.save_later(state_of(2), 2)
+        with pytest.raises(CheckpointError, match="No space left"):
+            folder.wait()
+    folder.wait()
+    folder.save_later(state_of(3), 3)
+    assert folder.load_newest().epoch == 3
+
+
 # --- a kill at every point ------------------------------------------------------------------------
 
 POINTS = ("open", "write", "fsync", "replace", "unlink")
@@ -234,9 +270,11 @@ def in_child(action, *arguments) -> int:
 def save_and_die(path: Path, deadly: int, when: str, save) -> None:
     """Calls save(RunFolder) and ends this process at its system call number `deadly`.
 
-    `when` is before or after the call, or half way through it (a write of half of its bytes).
+    `when` is before or after the call, or half way through a write. The state after a call is that
+    before the next. With `deadly` 0 nothing dies, and the file `calls` gets the calls' names.
     """
     count = 0
+    calls = []
     for name in POINTS:
         real = getattr(os, name)
 
@@ -245,9 +283,10 @@ def save_and_die(path: Path, deadly: int, when: str, save) -> None:
             if _name == "open" and "tmp" not in str(args[0]) and not args[1] & os.O_CREAT:
                 return _real(*args, **kwargs)
             count += 1
+            calls.append(_name)
             if count == deadly and when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if count == deadly and when == "half" and _name == "write":
+            if count == deadly and when == "half":
                 _real(args[0], args[1][: len(args[1]) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
             result = _real(*args, **kwargs)
@@ -260,7 +299,7 @@ def save_and_die(path: Path, deadly: int, when: str, save) -> None:
     with folder.lock():
         save(folder)
     if deadly == 0:
-        (path / "count").write_text(str(count))
+        (path / "calls").write_text(" ".join(calls))
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -275,6 +314,11 @@ def save_epoch(folder: RunFolder) -> None:
     folder.save(state_of(4), 4, best=True, write_weights=write_weights)
 
 
+def save_epoch_in_the_background(folder: RunFolder) -> None:
+    folder.save_later(state_of(4), 4, best=True, write_weights=write_weights)
+    folder.wait()
+
+
 def save_over_a_damaged_one(folder: RunFolder) -> None:
     if folder.load_newest().epoch == 2:
         folder.save(state_of(3, 7), 3, 7)
@@ -282,12 +326,14 @@ def save_over_a_damaged_one(folder: RunFolder) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("case", ["next epoch", "after walking back"])
+@pytest.mark.parametrize("case", ["next epoch", "in the background", "after walking back"])
 def test_a_kill_at_every_point_of_a_save_loses_nothing(tmp_path, monkeypatch, case):
     monkeypatch.setattr(checkpoint, "WRITE_CHUNK", 1500)
     template = tmp_path / "template"
     folder = new_run(template, epochs=3, keep=2)
     save, oldest, newest = save_epoch, (3, None), (4, None)
+    if case == "in the background":
+        save = save_epoch_in_the_background
     if case == "after walking back":
         save, oldest, newest = save_over_a_damaged_one, (2, None), (3, None)
         for name in ("checkpoint_epoch_003.pth", "best_model.pth"):
@@ -297,39 +343,39 @@ def test_a_kill_at_every_point_of_a_save_loses_nothing(tmp_path, monkeypatch, ca
     counted = tmp_path / "counted"
     shutil.copytree(template, counted)
     assert in_child(save_and_die, counted, 0, "", save) == 0
-    points = int((counted / "count").read_text())
-    assert points > 20
+    calls = (counted / "calls").read_text().split()
+    points = [(number, "before") for number in range(1, len(calls) + 1)]
+    points += [(number, "half") for number, name in enumerate(calls, 1) if name == "write"]
+    points.append((len(calls), "after"))
+    assert len(calls) > 20 and set(calls) >= {"open", "write", "fsync", "replace"}
 
-    kills = 0
     ends = set()
-    for deadly in range(1, points + 1):
-        for when in ("before", "half", "after"):
-            run = tmp_path / "run"
-            shutil.rmtree(run, ignore_errors=True)
-            shutil.copytree(template, run)
-            assert in_child(save_and_die, run, deadly, when, save) == -signal.SIGKILL
-            kills += 1
-            folder = RunFolder(run, keep=2)
-            loaded = folder.load_newest()
-            position = (loaded.epoch, loaded.step)
-            ends.add(position)
-            assert position in {oldest, (3, 7), newest}, (deadly, when)
-            assert same(loaded.state, state_of(*position)), (deadly, when)
-            # everything that the manifest names verifies, but for what was cut short or damaged
-            broken = {key for key, reason in folder.verify().items() if reason}
-            allowed = {"models/" + checkpoint_name(*newest), "models/" + checkpoint_name(3, 7)}
-            if case == "after walking back":
-                allowed.add("models/best_model.pth")
-            assert broken <= allowed, (deadly, when, broken)
-            # and the run goes on from there to the same end, with nothing left over
-            with folder.lock():
-                assert not list(run.rglob(".*.tmp"))
-                save(folder)
-            final = RunFolder(run).load_newest()
-            assert (final.epoch, final.step, final.skipped) == (*newest, ())
-            assert same(final.state, state_of(*newest))
+    for deadly, when in points:
+        run = tmp_path / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(template, run)
+        assert in_child(save_and_die, run, deadly, when, save) == -signal.SIGKILL
+        folder = RunFolder(run, keep=2)
+        loaded = folder.load_newest()
+        position = (loaded.epoch, loaded.step)
+        ends.add(position)
+        assert position in {oldest, (3, 7), newest}, (deadly, when)
+        assert same(loaded.state, state_of(*position)), (deadly, when)
+        # everything that the manifest names verifies, but for what was cut short or damaged
+        broken = {key for key, reason in folder.verify().items() if reason}
+        allowed = {"models/" + checkpoint_name(*newest), "models/" + checkpoint_name(3, 7)}
+        if case == "after walking back":
+            allowed.add("models/best_model.pth")
+        assert broken <= allowed, (deadly, when, broken)
+        # and the run goes on from there to the same end, with nothing left over
+        with folder.lock():
+            assert not list(run.rglob(".*.tmp"))
+            save(folder)
+        final = RunFolder(run).load_newest()
+        assert (final.epoch, final.step, final.skipped) == (*newest, ())
+        assert same(final.state, state_of(*newest))
     assert ends >= {oldest, newest}
-    print(f"\n{case}: {points} points of a save, {kills} kills, each resumed")
+    print(f"\n{case}: {len(calls)} system calls of a save, {len(points)} kills, each resumed")
 
 
 def test_order_on_disk_is_safe_over_a_power_cut(tmp_path, monkeypatch):

@@ -9,8 +9,10 @@ either side of the rename leaves a file that verifies.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -18,6 +20,7 @@ import math
 import os
 import re
 import socket
+import threading
 import time
 import uuid
 import warnings
@@ -108,6 +111,8 @@ class RunFolder:
         self.best_path = self.models / "best_model.pth"
         self.best_weights_path = self.models / "best_model.safetensors"
         self._reached = (-1, 0.0)  # position of the last checkpoint saved or loaded here
+        self._writer: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
     def exists(self) -> bool:
         """Whether a run was created here."""
@@ -163,6 +168,8 @@ class RunFolder:
                     _remove(left_over)
             yield
         finally:
+            if self._writer is not None:
+                self._writer.join()
             held.close()
 
     def checkpoints(self) -> list[Path]:
@@ -188,7 +195,61 @@ class RunFolder:
         `write_weights(path)` writes best_model.safetensors. Raises CheckpointError; what was there
         before is then untouched.
         """
+        self.wait()
         start = time.monotonic()
+        write = self._prepare(state, epoch, step, best, write_weights)
+        return dataclasses.replace(write(), seconds=time.monotonic() - start)
+
+    def save_later(
+        self,
+        state: dict[str, Any],
+        epoch: int,
+        step: int | None = None,
+        *,
+        best: bool = False,
+        write_weights: Callable[[Path], None] | None = None,
+        then: Callable[[Saved], None] | None = None,
+    ) -> float:
+        """Like save(), but only copies `state`; a thread writes it while training goes on.
+
+        Returns the seconds it took. `then(saved)` is called in the thread once all is on the disk.
+        An error of the thread is raised by the next save, save_later or wait.
+        """
+        self.wait()
+        start = time.monotonic()
+        write = self._prepare(state, epoch, step, best, write_weights)
+        prepared = time.monotonic() - start
+
+        def work() -> None:
+            try:
+                saved = dataclasses.replace(write(), seconds=prepared)
+                if then is not None:
+                    then(saved)
+            except BaseException as error:  # raised where the caller can handle it
+                self._failure = error
+
+        self._writer = threading.Thread(target=work, name="checkpoint")
+        self._writer.start()
+        return time.monotonic() - start
+
+    def wait(self) -> None:
+        """Waits until what save_later() was given is on the disk; raises what went wrong."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _prepare(
+        self,
+        state: dict[str, Any],
+        epoch: int,
+        step: int | None,
+        best: bool,
+        write_weights: Callable[[Path], None] | None,
+    ) -> Callable[[], Saved]:
+        """Copies all that may change, and gives the function that puts it on the disk."""
         _check_plain(state, "state")
         position = (epoch, math.inf if step is None else step)
         name = checkpoint_name(epoch, step)
@@ -197,8 +258,24 @@ class RunFolder:
                 f"{name} is older than this run's last checkpoint "
                 f"{checkpoint_name(*_plain_position(self._reached))}; checkpoints must ascend"
             )
+        weights = None
+        if best and write_weights is not None:
+            weights = _temporary(self.best_weights_path)
+            with _explain(self, f"save {self.best_weights_path.name}"):
+                try:
+                    write_weights(weights)
+                except BaseException:
+                    _remove(weights)
+                    raise
         buffer = io.BytesIO()
         torch.save(state, buffer)
+        self._reached = position
+        return functools.partial(self._write, epoch, step, buffer, best, weights)
+
+    def _write(
+        self, epoch: int, step: int | None, buffer: io.BytesIO, best: bool, weights: Path | None
+    ) -> Saved:
+        name = checkpoint_name(epoch, step)
         content = buffer.getbuffer()
         entry = {
             "size": len(content),
@@ -206,12 +283,14 @@ class RunFolder:
             "epoch": epoch,
             "step": step,
         }
+        temporary: dict[Path, Path] = {}
+        if weights is not None:
+            temporary[self.best_weights_path] = weights
         with _explain(self, f"save {name}"):
-            temporary: dict[Path, Path] = {}
             try:
                 manifest = self._manifest_or_new()
                 files = manifest["files"]
-                for path in self.newer_than(position):  # what resume could not verify
+                for path in self.newer_than(_position(entry)):  # what resume could not verify
                     set_aside(path)
                     files.pop(self._key(path), None)
                 new = {self.models / name: entry}
@@ -219,13 +298,10 @@ class RunFolder:
                 if best:
                     new[self.best_path] = entry
                     temporary[self.best_path] = _write_beside(self.best_path, content)
-                if best and write_weights is not None:
-                    target = self.best_weights_path
-                    temporary[target] = _temporary(target)
-                    write_weights(temporary[target])
-                    _fsync(temporary[target])
-                    size, digest = file_digest(temporary[target])
-                    new[target] = {**entry, "size": size, "sha256": digest}
+                if weights is not None:
+                    _fsync(weights)
+                    size, digest = file_digest(weights)
+                    new[self.best_weights_path] = {**entry, "size": size, "sha256": digest}
                 for target, value in new.items():
                     self._announce(files, target, value)
                 self.write_manifest(manifest)
@@ -244,21 +320,17 @@ class RunFolder:
             for value in files.values():
                 value.pop("previous", None)
             self.write_manifest(manifest)
-            self._reached = position
             for path in removed:
                 _remove(path)
-        return Saved(
-            self.models / name,
-            len(content),
-            time.monotonic() - start,
-            tuple(path.name for path in removed),
-        )
+        removed_names = tuple(path.name for path in removed)
+        return Saved(self.models / name, len(content), 0.0, removed_names)
 
     def load_newest(self) -> Loaded:
         """Loads the newest checkpoint that verifies, walking back over those that do not.
 
         best_model.pth counts too, at its own age. Raises CheckpointError if none is left.
         """
+        self.wait()
         files = self._manifest_or_new()["files"]
         candidates = [(checkpoint_position(path.name), 1, path) for path in self.checkpoints()]
         best = files.get(self._key(self.best_path))
