@@ -168,6 +168,7 @@ setup(
         f"torch=={TORCH_VERSION}",
         "numpy>=1.24",
         "pillow>=10.3",
+        "fonttools>=4.43",
         "rapidfuzz>=3.0",
         "safetensors>=0.4",
         "tqdm>=4.60",

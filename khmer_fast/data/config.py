@@ -24,11 +24,13 @@ class ConfigError(KhmerFastError):
 @dataclass(frozen=True)
 class TextFile:
     """One text file, a name under the text folder; `use` is `running` (lines of text) or `words`
-    (one word a line, a tab and a count may follow)."""
+    (one word a line, a tab and a count may follow); `drop_control` drops control characters, which
+    are errors otherwise."""
 
     file: str
     use: str
     weight: float
+    drop_control: bool = False
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def load_corpus(files: tuple[TextFile, ...], folder: Path) -> Corpus:
     words: list[tuple[tuple[str, ...], float]] = []
     for source in files:
         path = folder / source.file
-        text = read_text(path, drop_control=True)
+        text = read_text(path, drop_control=source.drop_control)
         if not text.strip():
             raise TextError(f"{path}: expected text, the file is empty")
         if source.use == "running":

@@ -1,7 +1,8 @@
 """What happens to a line on its way through paper, copiers, cameras and screens.
 
 Every step takes `page` uint8 [Y', X'] (dark on light until `invert`), a strength whose unit its
-docstring names, a numpy generator and the tones of the paper, and returns a page of the same size.
+docstring names, a numpy generator and the tones of the paper, and returns a page; those that move
+ink first add the rows that it moves by, so that nothing is cut.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _step(function: Step) -> Step:
 
 
 def _image(page: np.ndarray) -> Image.Image:
-    return Image.fromarray(page)
+    return Image.fromarray(np.ascontiguousarray(page))
 
 
 def _table(page: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -78,9 +79,26 @@ def invert(page, strength, rng, tones):
 
 @_step
 def blur(page, strength, rng, tones):
-    """Gaussian blur; strength is sigma in pixels."""
+    """Gaussian blur, made of three-pixel kernels of the same variance; strength is sigma in
+    pixels."""
     del rng, tones
-    return np.asarray(_image(page).filter(ImageFilter.GaussianBlur(strength)))
+    passes = max(1, math.ceil(strength * strength / 0.6))
+    side = round(128 * strength * strength / passes)
+    for _ in range(passes):
+        page = _blur_rows(_blur_rows(page, side).T, side).T
+    return page
+
+
+def _blur_rows(page: np.ndarray, side: int) -> np.ndarray:
+    """Mix each row with `side` / 256 of the row above and of the row below, the border repeated."""
+    wide = page.astype(np.uint16)
+    out = wide * (256 - 2 * side) + 128
+    wide *= side
+    out[1:] += wide[:-1]
+    out[:-1] += wide[1:]
+    out[0] += wide[0]
+    out[-1] += wide[-1]
+    return (out >> 8).astype(np.uint8)
 
 
 @_step
@@ -187,6 +205,8 @@ def tilt(page, strength, rng, tones):
     del rng, tones
     Y, X = page.shape
     rise = strength * Y * min(1.0, X / (6 * Y))
+    page = _pad(page, abs(rise) / 2)
+    Y = page.shape[0]
     slope = rise / X
     coefficients = (1.0, 0.0, 0.0, slope, 1.0, -slope * X / 2)
     fill = _border(page)
@@ -209,6 +229,8 @@ def bend(page, strength, rng, tones):
     lift = [0.5 * strength * Y * math.sin(phase + waves * x) for x in at]
     middle = (min(lift) + max(lift)) / 2
     lift = [value - middle for value in lift]
+    page = _pad(page, max(lift))
+    Y = page.shape[0]
     mesh = []
     for i in range(pieces):
         x0, x1 = at[i], at[i + 1]
@@ -230,6 +252,9 @@ def perspective(page, strength, rng, tones):
     ).tolist()
     slope = (rng.random() - 0.5) * strength * 0.5 * Y * min(1.0, X / (6 * Y))
     shear = (rng.random() - 0.5) * strength * 0.3 * Y
+    moved = max(left_top, -left_bottom, right_top, -right_bottom, 0) + abs(slope) / 2
+    page = _pad(page, moved)
+    Y = page.shape[0]
     quad = (
         -shear / 2, left_top - slope / 2, shear / 2, Y + left_bottom - slope / 2,
         X + shear / 2, Y + right_bottom + slope / 2, X - shear / 2, right_top + slope / 2,
@@ -237,6 +262,11 @@ def perspective(page, strength, rng, tones):
     fill = _border(page)
     image = _image(page).transform((X, Y), Image.Transform.QUAD, quad, BILINEAR, fillcolor=fill)
     return np.asarray(image)
+
+
+def _pad(page: np.ndarray, rows: float) -> np.ndarray:
+    """The page with `rows` more of paper above and below."""
+    return np.pad(page, ((math.ceil(rows),) * 2, (0, 0)), constant_values=_border(page))
 
 
 def _border(page: np.ndarray) -> int:

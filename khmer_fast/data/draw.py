@@ -79,7 +79,10 @@ class GlyphCache:
         key = (path, size, bold, text)
         glyph = self._glyphs.get(key)
         if glyph is None:
-            glyph = draw_glyph(path, size, bold, text)
+            if bold:
+                glyph = _embolden_glyph(self.get(path, size, 0, text), bold)
+            else:
+                glyph = draw_glyph(path, size, text)
             self._glyphs[key] = glyph
             self._bytes += glyph.ink.nbytes + _GLYPH_OVERHEAD
             while self._bytes > self._limit:
@@ -88,14 +91,17 @@ class GlyphCache:
         return glyph
 
 
-def draw_glyph(path: str, size: int, bold: int, text: str) -> Glyph:
+def draw_glyph(path: str, size: int, text: str) -> Glyph:
     """Shape and draw one text with raqm and FreeType."""
     font = _font(path, size)
     mask, (left, top) = font.getmask2(text, mode="L", anchor="ls")
     ink = np.asarray(Image.Image()._new(mask))  # 10 times as fast as an array of the bare mask
-    if bold and ink.size:
-        ink = embolden(ink, bold)
-    return Glyph(ink, left, top, font.getlength(text) + bold)
+    return Glyph(ink, left, top, font.getlength(text))
+
+
+def _embolden_glyph(glyph: Glyph, pixels: int) -> Glyph:
+    ink = embolden(glyph.ink, pixels) if glyph.ink.size else glyph.ink
+    return Glyph(ink, glyph.left, glyph.top, glyph.advance + pixels)
 
 
 def embolden(ink: np.ndarray, pixels: int) -> np.ndarray:
@@ -138,7 +144,8 @@ def draw_line(
         bold = bold_span(i) if bold_span else setting.bold
         for piece in _pieces(span.text, setting.whole):
             if setting.whole and piece != " ":
-                glyph = draw_glyph(span.face.path, setting.size, bold, piece)
+                glyph = draw_glyph(span.face.path, setting.size, piece)
+                glyph = _embolden_glyph(glyph, bold) if bold else glyph
             else:
                 glyph = cache.get(span.face.path, setting.size, bold, piece)
             placed.append((glyph, round(pen)))

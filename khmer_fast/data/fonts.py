@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -18,7 +20,11 @@ from khmer_fast.text import DEFAULT_CHARSET, clusters
 
 SYSTEM_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 SUFFIXES = (".ttf", ".otf")
+# Glyph names matter to nobody here; some of Debian's fonts have a few bytes too many of them.
+logging.getLogger("fontTools.ttLib.tables._p_o_s_t").setLevel(logging.ERROR)
+
 _CHARSET = frozenset(map(ord, DEFAULT_CHARSET))
+_latin_or_digit = re.compile("[0-9A-Za-z]")
 _KHMER = frozenset(range(0x1780, 0x17A3)) | frozenset(range(0x17B6, 0x17D3))
 
 
@@ -97,6 +103,8 @@ class FontLibrary:
         one Latin face. None if a character has no glyph anywhere."""
         latin = rng.choice(self.latin) if self.latin else face
         own = rng.random() < self.own_latin
+        if (own or not _latin_or_digit.search(text)) and face.covers(text):
+            return [Span(text, face)]
         spans: list[Span] = []
         for cluster in clusters(text):
             if own or "\u1780" <= cluster[0] <= "\u17ff" or not cluster[0].isalnum():

@@ -45,10 +45,15 @@ PLACES = (
     "កំពង់ស្ពឺ កំពង់ឆ្នាំង ក្រចេះ មណ្ឌលគិរី រតនគិរី ស្ទឹងត្រែង ព្រះវិហារ ប៉ៃលិន កែប កោះកុង ព្រះសីហនុ "
     "បន្ទាយមានជ័យ ឧត្តរមានជ័យ ត្បូងឃ្មុំ"
 ).split()
-UNITS = "រៀល ដុល្លារ ដុល្លារអាមេរិក នាក់ គ្រួសារ ហិកតា គីឡូម៉ែត្រ គីឡូក្រាម តោន ម៉ែត្រ ភាគរយ ឆ្នាំ ថ្ងៃ ម៉ោង ក្បាល លីត្រ % $ ៛".split()
+UNITS = (
+    "រៀល ដុល្លារ ដុល្លារអាមេរិក នាក់ គ្រួសារ ហិកតា គីឡូម៉ែត្រ គីឡូក្រាម តោន ម៉ែត្រ ភាគរយ ឆ្នាំ ថ្ងៃ ម៉ោង ក្បាល លីត្រ % $ ៛"
+).split()
 ARTICLES = "មាត្រា ប្រការ ជំពូក កថាខណ្ឌ ចំណុច ផ្នែក វគ្គ ទំព័រ តារាង រូបភាព ឧបសម្ព័ន្ធ មេរៀន".split()
 DOCUMENTS = "អនក្រ.បក ប្រ.ក ស.ស.រ សជណ នស/រកម ប.រ.ក សរ.ប្រក អយក លស ហវ.ប្រក".split()
-FIELDS = "ឈ្មោះ ភេទ អាយុ សញ្ជាតិ មុខរបរ អាសយដ្ឋាន ទូរស័ព្ទ ទូរសារ អ៊ីម៉ែល គេហទំព័រ លេខ ថ្ងៃខែឆ្នាំកំណើត ទីកន្លែង កាលបរិច្ឆេទ ប្រធានបទ កម្មវត្ថុ យោង ចំណាំ សរុប តម្លៃ".split()
+FIELDS = (
+    "ឈ្មោះ ភេទ អាយុ សញ្ជាតិ មុខរបរ អាសយដ្ឋាន ទូរស័ព្ទ ទូរសារ អ៊ីម៉ែល គេហទំព័រ លេខ "
+    "ថ្ងៃខែឆ្នាំកំណើត ទីកន្លែង កាលបរិច្ឆេទ ប្រធានបទ កម្មវត្ថុ យោង ចំណាំ សរុប តម្លៃ"
+).split()
 STATE = (
     "ព្រះរាជាណាចក្រកម្ពុជា",
     "ជាតិ សាសនា ព្រះមហាក្សត្រ",
@@ -319,7 +324,8 @@ def _number(rng: random.Random) -> str:
         return article + rng.choice(("", "", ".-", ".", "៖", " .-"))
     if roll < 0.82:
         year = str(rng.randint(1993, 2030))
-        return f"លេខ{rng.choice(('', ' ', '៖ '))}{digits(rng, rng.randint(2, 4))}/{rng.choice((year, year[2:]))} {rng.choice(DOCUMENTS)}"
+        number = f"{digits(rng, rng.randint(2, 4))}/{rng.choice((year, year[2:]))}"
+        return f"លេខ{rng.choice(('', ' ', '៖ '))}{number} {rng.choice(DOCUMENTS)}"
     if roll < 0.9:
         return f"{rng.randint(0, 23)}{rng.choice(':៖')}{rng.randint(0, 59):02}" + rng.choice(
             ("", " នាទី", " ព្រឹក", " ល្ងាច")
@@ -421,7 +427,7 @@ def _list_item(source: TextSource, rng: random.Random, length: int) -> str:
         f"{number}.", f"{number}.", f"{number})", f"{number}-", f"({number})", f"{number}/",
         rng.choice(CONSONANTS) + ".", rng.choice(CONSONANTS) + ")", f"{rng.choice(CONSONANTS)}-",
         "-", "-", "- ", "–", "*", "»", f"{number}.{_script(rng, str(rng.randint(1, 9)))}",
-        rng.choice("abcdABCD") + ".", rng.choice(("i", "ii", "iii", "iv", "v", "I", "II", "IV")) + ".",
+        rng.choice("abcdABCD") + ".", rng.choice(("i", "ii", "iv", "v", "I", "IV")) + ".",
     ))  # fmt: skip
     return mark + rng.choice(("", " ", " ")) + source.running(rng, max(1, length - len(mark) - 1))
 
@@ -469,8 +475,12 @@ def _address(source: TextSource, rng: random.Random, length: int) -> str:
             name = rng.choice(("ទូរស័ព្ទ៖ ", "Tel: ", "ទូរស័ព្ទ : ", "Fax: ", "ទូរសារ ", "H/P: "))
             return name + _script(rng, _phone(rng), 0.4)
         if roll < 0.75:
-            return f"{rng.choice(('ភូមិ', 'ឃុំ', 'សង្កាត់', 'ស្រុក', 'ខណ្ឌ'))}{source.word(rng)} {rng.choice(('ខេត្ត', 'រាជធានី'))}{rng.choice(PLACES)}"
-        return f"{rng.choice(('ផ្ទះលេខ ', 'អគារលេខ', '#', 'No. '))}{_script(rng, digits(rng, rng.randint(1, 3)), 0.5)} {rng.choice(('ផ្លូវលេខ', 'ផ្លូវ ', 'St. '))}{_script(rng, digits(rng, rng.randint(2, 3)), 0.5)}"
+            low = rng.choice(("ភូមិ", "ឃុំ", "សង្កាត់", "ស្រុក", "ខណ្ឌ")) + source.word(rng)
+            return f"{low} {rng.choice(('ខេត្ត', 'រាជធានី'))}{rng.choice(PLACES)}"
+        house = _script(rng, digits(rng, rng.randint(1, 3)), 0.5)
+        street = _script(rng, digits(rng, rng.randint(2, 3)), 0.5)
+        house = rng.choice(("ផ្ទះលេខ ", "អគារលេខ", "#", "No. ")) + house
+        return f"{house} {rng.choice(('ផ្លូវលេខ', 'ផ្លូវ ', 'St. '))}{street}"
 
     return _fill(
         part,
