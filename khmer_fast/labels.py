@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,25 +56,29 @@ class LabelError(KhmerFastError):
         super().__init__("\n".join(shown))
 
 
-def load_labels(path: str | Path, check_images: bool = True) -> list[Label]:
-    """Load the labels of a data set (TSV or folder).
+def load_labels(
+    path: str | Path, check_images: bool = True, text_column: Sequence[str] = ("text",)
+) -> list[Label]:
+    """Load the labels of a data set (TSV or folder); the first `text_column` there is the text.
 
     Raises LabelError naming file and line for text that is not UTF-8, control characters, a wrong
     number of columns, an image that is missing or named twice; KhmerFastError for an empty set.
     """
-    labels, problems = scan_labels(path, check_images)
+    labels, problems = scan_labels(path, check_images, text_column)
     if problems:
         raise LabelError(problems)
     return labels
 
 
-def scan_labels(path: str | Path, check_images: bool = True) -> tuple[list[Label], list[Problem]]:
+def scan_labels(
+    path: str | Path, check_images: bool = True, text_column: Sequence[str] = ("text",)
+) -> tuple[list[Label], list[Problem]]:
     """Load what can be used of a data set, and list what cannot; errors as for load_labels where
     the set as a whole cannot be read (no file, no header, no line at all)."""
     path = Path(path)
     if path.is_dir() and (path / "labels.tsv").is_file():
         path = path / "labels.tsv"
-    found = _scan_folder(path) if path.is_dir() else _scan_tsv(path)
+    found = _scan_folder(path) if path.is_dir() else _scan_tsv(path, text_column)
     labels: list[Label] = []
     problems: list[Problem] = []
     first: dict[str, str] = {}
@@ -103,13 +108,15 @@ def _image_problem(label: Label, first: dict[str, str], check_images: bool) -> P
     return None
 
 
-def _scan_tsv(path: Path) -> list[Label | Problem]:
+def _scan_tsv(path: Path, text_column: Sequence[str]) -> list[Label | Problem]:
     header, *rows = _read(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     names = _decode(header.removesuffix(b"\r"), f"{path}:1").split("\t")
-    if not {"image", "text"} <= set(names):
+    text_name = next((name for name in text_column if name in names), None)
+    if text_name is None or "image" not in names:
         got = ", ".join(ascii(name) if not name.isprintable() else name for name in names[:8])
         raise KhmerFastError(
-            f"{path}:1: expected a header with the tab-separated columns image and text, got {got}"
+            f"{path}:1: expected a header with tab-separated columns, among them image and "
+            f"{text_column[0]}, got {got}"
         )
     if len(set(names)) < len(names):
         raise KhmerFastError(f"{path}:1: expected each column name once, got {', '.join(names)}")
@@ -118,20 +125,20 @@ def _scan_tsv(path: Path) -> list[Label | Problem]:
         row = row.removesuffix(b"\r")
         if row:
             try:
-                found.append(_tsv_label(path, number, row, names))
+                found.append(_tsv_label(path, number, row, names, text_name))
             except LabelError as error:
                 found.extend(error.problems)
     return found
 
 
-def _tsv_label(path: Path, number: int, row: bytes, names: list[str]) -> Label:
+def _tsv_label(path: Path, number: int, row: bytes, names: list[str], text_name: str) -> Label:
     where = f"{path}:{number}"
     values = _decode(row, where).split("\t")
     if len(values) != len(names):
         reason = f"expected {len(names)} columns ({', '.join(names)}), got {len(values)}"
         raise LabelError([Problem(where, reason)])
     columns = dict(zip(names, values, strict=True))
-    name, text = columns.pop("image"), columns.pop("text")
+    name, text = columns.pop("image"), columns.pop(text_name)
     if not name:
         raise LabelError([Problem(where, "expected an image's path, got nothing")])
     return Label(path.parent / name, text, columns, name, where)

@@ -1,8 +1,9 @@
 """Scores of predicted lines against references: error rates, their intervals, confusions.
 
 All over canonical text (SPEC section 4). Micro rates: edits of all lines over reference characters
-of all lines. An empty reference counts its prediction's characters as insertions and adds none to
-the denominator; where no line has a reference character, the rate is None, not 0.
+of all lines; a space is a character but no cluster. An empty reference counts its prediction's
+characters as insertions and adds none to the denominator; where no line has a reference character,
+the rate is None, not 0.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class LineEdits:
     substitutions: int
     deletions: int
     insertions: int
-    clusters: int  # of the reference
+    clusters: int  # of the reference, spaces left out
     cluster_edits: int
     characters_without_spaces: int
     edits_without_spaces: int
@@ -126,24 +127,24 @@ def line_edits(reference: str, prediction: str) -> LineEdits:
             substitutions=0,
             deletions=0,
             insertions=0,
-            clusters=len(clusters(reference)),
+            clusters=len(clusters(reference.replace(" ", ""))),
             cluster_edits=0,
             characters_without_spaces=size - reference.count(" "),
             edits_without_spaces=0,
             exact=True,
         )
     tags = Counter(edit.tag for edit in Levenshtein.editops(reference, prediction))
-    reference_clusters = clusters(reference)
-    bare = reference.replace(" ", "")
+    bare, bare_prediction = reference.replace(" ", ""), prediction.replace(" ", "")
+    bare_clusters = clusters(bare)
     return LineEdits(
         characters=len(reference),
         substitutions=tags["replace"],
         deletions=tags["delete"],
         insertions=tags["insert"],
-        clusters=len(reference_clusters),
-        cluster_edits=Levenshtein.distance(reference_clusters, clusters(prediction)),
+        clusters=len(bare_clusters),
+        cluster_edits=Levenshtein.distance(bare_clusters, clusters(bare_prediction)),
         characters_without_spaces=len(bare),
-        edits_without_spaces=Levenshtein.distance(bare, prediction.replace(" ", "")),
+        edits_without_spaces=Levenshtein.distance(bare, bare_prediction),
         exact=False,
     )
 
