@@ -67,10 +67,12 @@ class FontGroup:
 
 @dataclass(frozen=True)
 class FontMixture:
-    """Khmer font groups, Latin fall-back patterns, and the fonts that training never sees."""
+    """Khmer font groups, Latin fall-back patterns, the fonts that training never sees, and by file
+    name the characters that a font draws like another one."""
 
     held_out: tuple[str, ...]
     latin: tuple[str, ...]
+    confused: dict[str, str]
     own_latin: float
     groups: tuple[FontGroup, ...]
 

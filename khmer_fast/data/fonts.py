@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET, clusters
 
 SYSTEM_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
-SUFFIXES = (".ttf", ".otf")
+SUFFIXES = (".ttf", ".otf", ".woff")
 # Glyph names matter to nobody here; some of Debian's fonts have a few bytes too many of them.
 logging.getLogger("fontTools.ttLib.tables._p_o_s_t").setLevel(logging.ERROR)
 
@@ -150,7 +150,7 @@ def load_fonts(
     groups, weights, headings = [], [], []
     for group in mixture.groups:
         faces = tuple(
-            face
+            _without(face, mixture.confused.get(Path(face.path).name, ""))
             for face in _matching(files, group.files)
             if face.khmer and _matches(face.path, mixture.held_out) == held_out
         )
@@ -167,6 +167,10 @@ def load_fonts(
     return FontLibrary(tuple(groups), tuple(weights), tuple(headings), latin, mixture.own_latin)
 
 
+def _without(face: Face, characters: str) -> Face:
+    return replace(face, covered=face.covered.difference(characters)) if characters else face
+
+
 def _only(paths: tuple[str | Path, ...]) -> list[Face]:
     faces = []
     for path in map(Path, paths):
@@ -179,7 +183,7 @@ def _only(paths: tuple[str | Path, ...]) -> list[Face]:
             faces.append(face)
     if not faces:
         raise FontError(
-            f"{', '.join(map(str, paths))}: expected font files (.ttf, .otf), found none"
+            f"{', '.join(map(str, paths))}: expected font files (.ttf, .otf, .woff), found none"
         )
     return faces
 
