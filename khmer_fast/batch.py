@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 MAX_WASTE = 0.05  # share of a batch that may be padding
-MAX_COLUMNS = 65_536  # pixel columns of a batch, padding included: bounds the memory
+MAX_COLUMNS = 24_576  # pixel columns of a batch, padding included: bounds the memory
 
 
 @dataclass(frozen=True)

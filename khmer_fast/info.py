@@ -8,6 +8,8 @@ import os
 import platform
 from typing import Any
 
+from khmer_fast.cli import program_version
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
@@ -42,14 +44,8 @@ def collect(weights: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def _program() -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        found = version("khmer-fast")
-    except PackageNotFoundError:
-        found = "not installed, run from a source folder"
     return {
-        "version": found,
+        "version": program_version(),
         "python": platform.python_version(),
         "folder": os.path.dirname(os.path.abspath(__file__)),
     }

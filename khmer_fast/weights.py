@@ -147,7 +147,9 @@ def _read(path: Path, packaged: bool) -> bytes:
             raise WeightsError(f"{path}: {size:,} bytes, no weights file has over {MAX_BYTES:,}")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        remedy = "reinstall khmer_fast, or give weights of your own" if packaged else "check it"
+        remedy = (
+            "reinstall khmer_fast, or give weights of your own" if packaged else "check the path"
+        )
         raise WeightsError(f"{path}: there is no such weights file; {remedy}") from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
