@@ -156,9 +156,7 @@ def _line(
                 )
         beams = survivors
         h = h_new[parent]
-        trace.append(
-            (parent.masked_fill(empty, -1), token.masked_fill(empty, PAD), score.clone())
-        )
+        trace.append((parent.masked_fill(empty, -1), token.masked_fill(empty, PAD), score.clone()))
         if _done(beams, n_best, alpha, limit):
             break
     answers = [x for x in beams if x is not None and x.tokens]
@@ -215,6 +213,4 @@ def _collect(lines, n_best: int, K: int, T: int, with_attention: bool, with_trac
         for b, (_, rows) in enumerate(lines):
             for s, (parent, token, value) in enumerate(rows):
                 trace.parent[b, s], trace.token[b, s], trace.score[b, s] = parent, token, value
-    return BeamResult(
-        tokens, length, score, log_prob, truncated, failed, steps, attention, trace
-    )
+    return BeamResult(tokens, length, score, log_prob, truncated, failed, steps, attention, trace)

@@ -20,7 +20,9 @@ BRANCH_GAIN = 0.2  # a residual branch's share at the start
 class StandardizedConv2d(nn.Module):
     """A 3x3 convolution whose filters have mean 0 and a learned norm."""
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), gain: float = 1.0):
+    def __init__(
+        self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), gain: float = 1.0
+    ):
         super().__init__()
         self.stride = stride
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
@@ -96,7 +98,6 @@ class Encoder(nn.Module):
         x = x.permute(0, 3, 2, 1).flatten(2)  # [B, T, Y' * C]
         # 4. projection and normalisation, each position by itself
         return self.norm(self.project(x)), width
-
 
     def recurrent(self, feature: Tensor, length: Tensor) -> Tensor:
         """The recurrent half: feature [B, T, features], length [B] -> memory [B, T, E]."""

@@ -1,0 +1,1 @@
+"""The trainer: loop, loss, samples, checkpoints, history, health."""

@@ -1,0 +1,352 @@
+"""One training step, and one validation: batch > losses > gradients > weights > averages."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from khmer_fast.errors import KhmerFastError
+from khmer_fast.text import BOS, EOS, PAD, Vocabulary
+from khmer_fast.train.loss import LossError, Losses, check, losses
+from khmer_fast.train.options import TrainOptions
+from khmer_fast.train.samples import TrainLine, collate
+from python_ref.attn_gru_step import attn_gru_init
+from python_ref.config import ModelConfig
+from python_ref.model import Model
+
+PATIENCE = 3  # epochs without a better CER before --schedule plateau halves the rate
+ATTENTION_LINES = 16  # validation lines whose attention is measured
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    epoch: int = 0  # epochs completed
+    batch: int = 0  # batches done of the epoch under way
+    step: int = 0  # optimiser steps in all
+    lines: int = 0  # lines seen in all
+    ctc_left_out: int = 0  # lines whose label did not fit CTC
+    best: float | None = None  # lowest validation CER so far
+    stale: int = 0  # epochs since then
+    rate_factor: float = 1.0  # what --schedule plateau has left of the learning rate
+    seconds: float = 0.0  # training time in all
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Mean losses of one step in nats a character, and the gradient's norm before clipping."""
+
+    nll: float
+    ctc: float
+    gradient_norm: float
+    learning_rate: float
+
+
+class RankError(KhmerFastError):
+    """Another process of a run over several devices is gone."""
+
+
+class Trainer:
+    """Model, optimiser, averages and schedule: everything that a checkpoint holds."""
+
+    def __init__(
+        self, config: ModelConfig, options: TrainOptions, device: torch.device, rank=0, ranks=1
+    ):
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.device = device
+        self.rank, self.ranks = rank, ranks
+        self.model = Model(config).to(self.device)
+        self.average = Model(config).to(self.device)
+        self.average.load_state_dict(self.model.state_dict())
+        self.average.requires_grad_(False)
+        self.optimizer = make_optimizer(self.model, options)
+        self.progress = Progress()
+        self.sequence = find_sequence(options.backend)
+        self.amp = find_amp(options.amp, self.device)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, as torch.load(weights_only=True) reads it back."""
+        return {
+            "config": self.model.config.name,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": dataclasses.asdict(self.progress),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name, tensor in state.items():
+                own[name][: tensor.shape[0]] = tensor
+        self.average.load_state_dict(own)
+
+    def decoder_on(self) -> bool:
+        return self.progress.epoch >= self.options.ctc_only_epochs
+
+    def forward(self, lines: list[TrainLine]) -> Losses:
+        batch = collate(lines)
+        batch = dataclasses.replace(
+            batch, **{name: tensor.to(self.device) for name, tensor in vars(batch).items()}
+        )
+        decoder_on = self.decoder_on()
+        return losses(
+            self.model,
+            batch,
+            self.sequence if decoder_on else None,
+            self.amp,
+            ctc=self.options.ctc_weight > 0 or not decoder_on,
+        )
+
+    def train_step(self, micro_batches: list[list], total_steps: int) -> StepReport:
+        """One optimiser step over micro-batches, which all ranks share; mean losses in nats."""
+        options, ranks = self.options, self.ranks
+        self.optimizer.zero_grad(set_to_none=True)
+        # The divisor is known from the labels alone, before the first backward.
+        tokens = sum(len(line.ids) + 1 for lines in micro_batches for line in lines)
+        ctc_weight = options.ctc_weight if self.decoder_on() else 1.0
+        sums = torch.zeros(5, dtype=torch.float64)  # nll, tokens, ctc, ctc_tokens, ctc_left_out
+        for lines in micro_batches:
+            self.progress.lines += len(lines)
+            lines = lines[self.rank :: ranks]
+            if not lines:
+                continue
+            part = self.forward(lines)
+            smoothing = options.label_smoothing
+            nll = (1 - smoothing) * part.nll + smoothing * part.smooth
+            ((nll + ctc_weight * part.ctc) / tokens).backward()
+            for i, value in enumerate((part.nll, part.tokens, part.ctc, part.ctc_tokens)):
+                sums[i] += value.detach().double().cpu()
+            sums[4] += part.ctc_left_out
+        if ranks > 1:
+            self._sum_over_ranks(sums)
+        nll_sum, nll_tokens, ctc_sum, ctc_tokens, left_out = sums.tolist()
+        self.progress.ctc_left_out += int(left_out)
+        nll = nll_sum / max(nll_tokens, 1)
+        ctc = ctc_sum / max(ctc_tokens, 1)
+        step = self.progress.step + 1
+        check(nll, ctc, step)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf))
+        if not math.isfinite(norm):
+            raise LossError(
+                f"the gradient at step {step} is {norm}, expected a finite number; resume from the "
+                "last checkpoint with a smaller --learning-rate or --clip"
+            )
+        rate = learning_rate(options, self.progress.step, total_steps) * self.progress.rate_factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.progress.step = step
+        update_average(self.average, self.model, options.ema_decay, step)
+        return StepReport(nll, ctc, norm, rate)
+
+    def _sum_over_ranks(self, sums: Tensor) -> None:
+        """Adds up losses and gradients; sums, so that it equals one process to rounding."""
+        gradients = [
+            torch.zeros_like(p) if p.grad is None else p.grad for p in self.model.parameters()
+        ]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        try:
+            torch.distributed.all_reduce(flat)
+            torch.distributed.all_reduce(sums)
+        except RuntimeError as error:
+            raise RankError(
+                f"rank {self.rank} lost the others at step {self.progress.step + 1}: a process "
+                f"ended or stopped answering ({str(error).splitlines()[0]}); continue with --resume"
+            ) from error
+        offset = 0
+        for parameter in self.model.parameters():
+            count = parameter.numel()
+            parameter.grad = flat[offset : offset + count].view_as(parameter)
+            offset += count
+
+    def plateau(self, cer: float) -> None:
+        """With --schedule plateau: halves the rate when CER has not improved for 3 epochs."""
+        progress = self.progress
+        progress.stale = 0 if progress.best is None or cer < progress.best else progress.stale + 1
+        if self.options.schedule == "plateau" and progress.stale >= PATIENCE:
+            progress.rate_factor /= 2
+            progress.stale = 0
+
+
+def make_optimizer(model: Model, options: Any) -> torch.optim.Optimizer:
+    """AdamW; gains, biases, norms and `v` are not decayed."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": options.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def learning_rate(options: Any, step: int, total_steps: int) -> float:
+    """Linear warm-up, then constant or half a cosine down to 1 % at `total_steps`."""
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    if options.schedule != "cosine":
+        return options.learning_rate
+    done = (step - options.warmup_steps) / max(total_steps - options.warmup_steps, 1)
+    return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of the weights, with a shorter memory at the start."""
+    decay = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def find_sequence(backend: str) -> Callable:
+    """`attn_gru_sequence`: the fused op, or the plain loop of the reference."""
+    if backend == "reference":
+        from python_ref.attn_gru_sequence import attn_gru_sequence
+    else:
+        from khmer_fast.sequence import attn_gru_sequence
+    return attn_gru_sequence
+
+
+def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
+    if choice == "off":
+        return None
+    if choice == "bfloat16" or device.type == "cuda":
+        return torch.bfloat16
+    from khmer_fast.reader import has_fast_bfloat16
+
+    return torch.bfloat16 if has_fast_bfloat16() else None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one look at the validation lines gave; `record` holds the history's figures."""
+
+    record: dict[str, float | None]
+    predictions: list[str]
+    attention: list[Tensor]  # of [S, T], teacher-forced, for the first ATTENTION_LINES
+
+
+@torch.no_grad()
+def validate(
+    trainer: Trainer, lines: list[TrainLine], vocabulary: Vocabulary, beam: int = 5
+) -> Validation:
+    """Reads the lines with the averaged weights, greedily, by beam and by the CTC head."""
+    from khmer_fast.decoder import decode
+    from khmer_fast.metrics import score
+
+    model, options = trainer.average, trainer.options
+    references = [vocabulary.decode(line.ids) for line in lines]
+    greedy, by_beam, by_ctc = [""] * len(lines), [""] * len(lines), [""] * len(lines)
+    without_eos = 0
+    sums = torch.zeros(4, dtype=torch.float64)
+    order = sorted(range(len(lines)), key=lambda i: lines[i].image.shape[1])
+    for start in range(0, len(lines), options.batch_lines):
+        chosen = order[start : start + options.batch_lines]
+        batch = collate([lines[i] for i in chosen])
+        batch = dataclasses.replace(
+            batch, **{name: tensor.to(trainer.device) for name, tensor in vars(batch).items()}
+        )
+        part = losses(model, batch, trainer.sequence, trainer.amp)
+        sums += torch.tensor([float(part.nll), part.tokens, float(part.ctc), part.ctc_tokens])
+        memory, length = model.encode(batch.image, batch.width)
+        for i, ids in zip(chosen, ctc_greedy(model.ctc(memory), length), strict=True):
+            by_ctc[i] = vocabulary.decode(ids)
+        weights = type(model.decoder.weights())(*(w.cpu() for w in model.decoder.weights()))
+        for width, texts in ((1, greedy), (beam, by_beam)):
+            result = decode(
+                weights, memory.cpu(), length.cpu(), beam=width, backend=options.backend
+            )
+            for b, i in enumerate(chosen):
+                texts[i] = vocabulary.decode(result.tokens[b, 0, : result.length[b, 0]].tolist())
+            if width == 1:
+                without_eos += int((result.truncated[:, 0] | result.failed).sum())
+    scores, with_beam = score(references, greedy), score(references, by_beam)
+    characters = max(scores.characters, 1)
+    nll, tokens, ctc, ctc_tokens = sums.tolist()
+    nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
+    decoder_on = trainer.decoder_on()
+    ctc_cer = score(references, by_ctc).cer
+    return Validation(
+        {
+            "val_loss": nll + options.ctc_weight * ctc if decoder_on else ctc,
+            "val_nll": nll if decoder_on else None,
+            "val_ctc": ctc,
+            "val_cer": scores.cer if decoder_on else ctc_cer,
+            "val_substitutions": scores.substitutions / characters,
+            "val_deletions": scores.deletions / characters,
+            "val_insertions": scores.insertions / characters,
+            "val_cluster_error_rate": scores.cluster_error_rate,
+            "val_cer_beam": with_beam.cer if decoder_on else None,
+            "val_ctc_cer": ctc_cer,
+            "val_without_eos": without_eos / len(lines),
+            "val_loops": sum(map(has_loop, greedy)) / len(lines),
+            "val_distinct": len(set(greedy)) / max(len(set(references)), 1),
+            "val_length": sum(map(len, greedy)) / len(lines),
+            "val_true_length": sum(map(len, references)) / len(lines),
+        },
+        greedy,
+        forced_attention(trainer, lines[:ATTENTION_LINES]),
+    )
+
+
+def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
+    """Attention weights [S, T] of each line when the decoder is given the true characters."""
+    model = trainer.average
+    rows = []
+    for line in lines:
+        batch = collate([line])
+        memory, length = model.encode(
+            batch.image.to(trainer.device), batch.width.to(trainer.device)
+        )
+        weights = model.decoder.weights()
+        key, h_0 = attn_gru_init(memory, length, weights)
+        token = torch.tensor([[BOS, *line.ids]], device=trainer.device)  # [1, S]
+        _, weight = trainer.sequence(
+            memory, key, length, h_0, token, torch.tensor([token.shape[1]], device=trainer.device),
+            weights.embedding, weights.W_q, weights.v, weights.W_ih, weights.W_hh,
+            weights.b_ih, weights.b_hh, weights.W_o, weights.b_o,
+        )  # fmt: skip
+        rows.append(weight[0, :, : int(length[0])].cpu())
+    return rows
+
+
+def has_loop(text: str, times: int = 4) -> bool:
+    """Whether some stretch of 2 to 20 characters stands `times` times in a row."""
+    for size in range(2, 21):
+        run = 0
+        for i in range(size, len(text)):
+            run = run + 1 if text[i] == text[i - size] else 0
+            if run >= size * (times - 1) and len(set(text[i - size : i])) > 1:
+                return True
+    return False
+
+
+def ctc_greedy(logits: Tensor, length: Tensor) -> list[list[int]]:
+    """Best path: logits [B, T, V], length [B] -> ids, repeats joined and blanks left out."""
+    best = logits.argmax(2)
+    paths = []
+    for row, count in zip(best.tolist(), length.tolist(), strict=True):
+        row = row[:count]
+        paths.append(
+            [
+                x
+                for i, x in enumerate(row)
+                if x not in (PAD, BOS, EOS) and (i == 0 or x != row[i - 1])
+            ]
+        )
+    return paths

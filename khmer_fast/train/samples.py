@@ -1,0 +1,135 @@
+"""The order of samples and their batches: functions of (seed, epoch, index) alone.
+
+Nothing here depends on the number of workers or of ranks, so that a run that was killed and
+resumed sees what an uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+POOL_BATCHES = 16  # batches that are sorted by width together
+WIDTH_STEP = 64  # pixels; oneDNN compiles its kernels anew for each width it meets
+
+
+class Source(Protocol):
+    """Where lines come from; `sample` is a pure function of (seed, index)."""
+
+    def sample(self, seed: int, index: int): ...
+
+
+@dataclass(frozen=True)
+class TrainLine:
+    image: np.ndarray  # [Y, X] uint8, prepared: dark ink on white paper
+    ids: list[int]  # the label, without <bos> and <eos>
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """B lines as the model takes them; L is the longest label."""
+
+    image: Tensor  # [B, 1, Y, X] float32, paper 0, ink 1
+    width: Tensor  # [B] int64
+    label: Tensor  # [B, L] int64, <pad> behind the label
+    label_length: Tensor  # [B] int64, without <bos> and <eos>
+
+
+@dataclass(frozen=True)
+class LineDataset(torch.utils.data.Dataset):
+    """Sample `i` of an epoch, rendered or read, prepared and encoded."""
+
+    source: Source
+    vocabulary: object  # khmer_fast.text.Vocabulary
+    height: int
+    seed: int
+
+    def __getitem__(self, index: int) -> TrainLine:
+        from khmer_fast.image import prepare_line
+
+        sample = self.source.sample(self.seed, index)
+        return TrainLine(
+            prepare_line(sample.image, self.height), self.vocabulary.encode(sample.text)
+        )
+
+
+def batches(
+    dataset: LineDataset,
+    epoch: int,
+    lines_per_epoch: int,
+    batch_lines: int,
+    first_batch: int = 0,
+    workers: int = 0,
+) -> Iterator[list[TrainLine]]:
+    """Batches of epoch `epoch` (from 0), beginning with batch `first_batch`.
+
+    Pools of POOL_BATCHES * batch_lines consecutive samples are sorted by width and cut into
+    batches, whose order is then drawn from (seed, epoch, pool). Several ranks each take their share
+    of every batch, line by line.
+    """
+    pool_lines = POOL_BATCHES * batch_lines
+    first_pool = first_batch // POOL_BATCHES
+    start = epoch * lines_per_epoch
+    indices = range(start + first_pool * pool_lines, start + lines_per_epoch)
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_size=batch_lines,
+        sampler=indices,
+        num_workers=workers,
+        collate_fn=list,
+        prefetch_factor=2 * POOL_BATCHES // workers if workers else None,
+        worker_init_fn=_be_polite,
+    )
+    pool: list[TrainLine] = []
+    number = first_pool
+    skip = first_batch - first_pool * POOL_BATCHES
+    loaded = iter(loader)
+    while True:
+        chunk = next(loaded, None)
+        if chunk is not None:
+            pool += chunk
+            if len(pool) < pool_lines:
+                continue
+        if pool:
+            order = sorted(range(len(pool)), key=lambda i: pool[i].image.shape[1])
+            cut = [order[i : i + batch_lines] for i in range(0, len(order), batch_lines)]
+            shuffle = np.random.default_rng((dataset.seed, epoch, number)).permutation(len(cut))
+            for i in shuffle[skip:]:
+                yield [pool[j] for j in cut[i]]
+        if chunk is None:
+            return
+        pool, number, skip = [], number + 1, 0
+
+
+def _be_polite(worker: int) -> None:
+    import os
+
+    os.nice(5)  # the model's step goes first
+
+
+def batch_count(lines_per_epoch: int, batch_lines: int) -> int:
+    """Batches of one epoch."""
+    return -(-lines_per_epoch // batch_lines)
+
+
+def collate(lines: list[TrainLine]) -> TrainBatch:
+    """Pads lines to the widest image, rounded up to WIDTH_STEP, and to the longest label."""
+    height = lines[0].image.shape[0]
+    widths = [line.image.shape[1] for line in lines]
+    columns = -(-max(widths) // WIDTH_STEP) * WIDTH_STEP
+    image = np.zeros((len(lines), 1, height, columns), np.float32)
+    label = torch.zeros(len(lines), max(len(line.ids) for line in lines), dtype=torch.int64)
+    for b, line in enumerate(lines):
+        image[b, 0, :, : widths[b]] = (255 - line.image.astype(np.float32)) / 255
+        label[b, : len(line.ids)] = torch.tensor(line.ids, dtype=torch.int64)
+    return TrainBatch(
+        torch.from_numpy(image),
+        torch.tensor(widths),
+        label,
+        torch.tensor([len(line.ids) for line in lines]),
+    )
