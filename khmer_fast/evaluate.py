@@ -273,7 +273,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         from khmer_fast.report import write_report
 
-        write_report(args.html, evaluation, args.worst or 40, args.confusions or 40)
+        write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
         print(f"report: {args.html}", file=sys.stderr)
     if args.json:
         _print(evaluation.as_json(args.confusions, args.worst))

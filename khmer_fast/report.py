@@ -19,6 +19,7 @@ STYLE = Path(__file__).parent / "data_files" / "report.css"
 IMAGE_HEIGHT = 72  # pixels at most; shown at two thirds of it
 IMAGE_WIDTH = 3000
 SHOWN_PROBLEMS = 50
+LONG_TABLE = 10  # rows above which a table takes the full width
 EDIT_NAMES = {"replace": "substitution", "delete": "deletion", "insert": "insertion"}
 CER_STEPS = (0.0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 
@@ -170,8 +171,9 @@ def _table(table: Table) -> str:
         for group, scores in table.rows
     )
     unit = {"length": "characters", "height": "pixels"}.get(table.by, table.by)
+    wide = ' class="wide"' if len(table.rows) > LONG_TABLE else ""
     return (
-        f"<div><h3>By {escape(table.by)}</h3><table><thead><tr><th>{escape(unit)}</th>"
+        f"<div{wide}><h3>By {escape(table.by)}</h3><table><thead><tr><th>{escape(unit)}</th>"
         f"<th>lines</th><th>CER</th><th>exact</th><th></th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -326,8 +328,8 @@ def _confusion_table(found: Sequence[tuple[str, str, int]]) -> str:
         for reference, prediction, times in found
     )
     return (
-        "<table><thead><tr><th>on paper</th><th>read as</th><th>times</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        '<table class="pairs"><thead><tr><th>on paper</th><th>read as</th><th>times</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table>"
     )
 
 
@@ -389,7 +391,7 @@ def _image(result: LineResult) -> str:
     encoded = base64.b64encode(data.getvalue()).decode("ascii")
     return (
         f'<div class="strip"><img width="{size[0]}" height="{size[1]}" alt="the line\'s image" '
-        f'style="width:auto" src="data:image/jpeg;base64,{encoded}"></div>'
+        f'src="data:image/jpeg;base64,{encoded}"></div>'
     )
 
 
