@@ -143,8 +143,11 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_reader(args: argparse.Namespace, n_best: int = 1) -> Reader:
     """A Reader with the options of `add_reader_arguments`."""
+    import warnings
+
     from khmer_fast.reader import Reader
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it comes as an error
     _return_large_blocks()
     reader = Reader(
         weights=args.weights,

@@ -27,7 +27,8 @@ MAX_WIDTH = 16_384  # 4,096 encoder positions at a stride of 4
 
 MARGIN = 0.08  # of the height, above, below, left and right of the ink
 MAX_ENLARGEMENT = 4.0  # a dotted rule is no line of giant dots
-MIN_SHRINK = 0.5  # how much smaller than usual the ink of a very wide line may get
+MAX_INK_WIDTH = 24_000  # pixels of a line that has to be shrunk to fit MAX_WIDTH,
+MIN_INK_HEIGHT = 10  # and how low it may get
 MIN_CONTRAST = 16  # grey levels between paper and ink; less is an empty line
 INK = 0.35  # how far from paper to ink a pixel counts as ink when blank rows are sought
 
@@ -183,11 +184,11 @@ def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
     scale = min(room / (bottom - top), MAX_ENLARGEMENT)
     widest = (MAX_WIDTH - 2 * margin) / (right - left)
     if scale > widest:
-        if widest < MIN_SHRINK * scale:
+        if right - left > MAX_INK_WIDTH or widest * (bottom - top) < MIN_INK_HEIGHT:
             raise ImageError(
                 f"a line of {right - left} x {bottom - top} pixels of ink would be "
                 f"{round(scale * (right - left)):,} pixels wide at height {height}, at most "
-                f"{round(MAX_WIDTH / MIN_SHRINK):,} can be read; cut it into shorter pieces"
+                f"{MAX_WIDTH:,} can be read; cut it into shorter pieces"
             )
         scale = widest
     ink_height = min(room, max(1, round(scale * (bottom - top))))

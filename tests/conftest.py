@@ -1,0 +1,42 @@
+"""What several test files share: a model too small to read, and images that the tests draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `tiny` model with random numbers, as a weights file."""
+    import torch
+
+    from khmer_fast.text import DEFAULT_CHARSET
+    from khmer_fast.weights import save_weights
+    from python_ref.config import make_config
+    from python_ref.model import Model
+
+    config = make_config("tiny", len(DEFAULT_CHARSET) + 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        model = Model(config)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, model.state_dict(), config, DEFAULT_CHARSET, {"commit": "0123abc"})
+    return path
+
+
+def draw(text: str = "Khmer OCR 2025", width: int = 260, height: int = 48) -> np.ndarray:
+    """Black text on white as a scanner gives it: uint8 [height, width]."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("L", (width, height), 255)
+    font = ImageFont.load_default(size=height * 0.55)
+    ImageDraw.Draw(image).text((height // 4, height // 8), text, font=font, fill=0)
+    return np.asarray(image)
+
+
+@pytest.fixture(scope="session")
+def line_image() -> np.ndarray:
+    return draw()
