@@ -182,6 +182,8 @@ def _judged_clusters(result: LineResult) -> list[tuple[float, bool]]:
     given = result.characters
     if given is None or [text for text, _ in given] != predicted:
         return []
+    if result.edits.exact:
+        return [(probability, True) for _, probability in given]
     right = [
         tag == "equal" for tag, _, cluster in align(result.reference, result.prediction) if cluster
     ]
@@ -202,7 +204,8 @@ def hallucination(results: Sequence[LineResult]) -> Hallucination:
         loops=tuple(
             result
             for result in results
-            if repetition(result.prediction) - repetition(result.reference) >= LOOP
+            if result.edits.edits >= LOOP
+            and repetition(result.prediction) - repetition(result.reference) >= LOOP
         ),
         truncated=tuple(result for result in results if result.truncated),
     )

@@ -126,12 +126,13 @@ def evaluate(
         if isinstance(prediction, Problem):
             left_out.append(prediction)
             continue
+        reference, text = canonical(label.text), canonical(prediction.text)
         results.append(
             LineResult(
                 label=label,
-                reference=canonical(label.text),
-                prediction=canonical(prediction.text),
-                edits=line_edits(label.text, prediction.text),
+                reference=reference,
+                prediction=text,
+                edits=line_edits(reference, text),
                 confidence=prediction.confidence,
                 characters=prediction.characters,
                 truncated=prediction.truncated,
@@ -202,7 +203,8 @@ def _scored_lines(path: str) -> dict[tuple[str, str], str]:
     try:
         document = json.loads(Path(path).read_bytes())
         return {
-            (line["image"], line["reference"]): line["prediction"] for line in document["results"]
+            (line["image"], canonical(line["reference"])): canonical(line["prediction"])
+            for line in document["results"]
         }
     except OSError as error:
         raise KhmerFastError(f"{path}: cannot be opened: {error.strerror}") from error

@@ -118,8 +118,7 @@ class Comparison:
 
 
 def line_edits(reference: str, prediction: str) -> LineEdits:
-    """Count the edits of one line, both sides brought to canonical form."""
-    reference, prediction = canonical(reference), canonical(prediction)
+    """Count the edits of one line; both texts are canonical already."""
     if reference == prediction:
         size = len(reference)
         return LineEdits(
@@ -160,7 +159,7 @@ def score(
     Raises KhmerFastError for an empty set and for lists of different lengths.
     """
     _check_pairs(references, predictions)
-    pairs = zip(references, predictions, strict=True)
+    pairs = zip(map(canonical, references), map(canonical, predictions), strict=True)
     return summarise([line_edits(*pair) for pair in pairs], resamples, seed)
 
 
@@ -254,24 +253,27 @@ def confusions(
 ) -> Counter[tuple[str, str]]:
     """How often each (reference, prediction) pair of characters or clusters was an edit.
 
-    An empty string stands for nothing: ("ា", "") is a deletion, ("", "ា") an insertion.
+    The texts are canonical already. An empty string stands for nothing: ("ា", "") is a deletion,
+    ("", "ា") an insertion.
     """
     _check_pairs(references, predictions)
     split = clusters if by_cluster else list
     found: Counter[tuple[str, str]] = Counter()
     for reference, prediction in zip(references, predictions, strict=True):
-        a, b = split(canonical(reference)), split(canonical(prediction))
+        if reference == prediction:
+            continue
+        a, b = split(reference), split(prediction)
         for tag, i, j in Levenshtein.editops(a, b):
             found["" if tag == "insert" else a[i], "" if tag == "delete" else b[j]] += 1
     return found
 
 
 def align(reference: str, prediction: str) -> list[tuple[str, str, str]]:
-    """The clusters of both canonical texts side by side: (tag, reference, prediction).
+    """The clusters of two canonical texts side by side: (tag, reference, prediction).
 
     Tags are "equal", "replace", "delete" and "insert"; the missing side is an empty string.
     """
-    a, b = clusters(canonical(reference)), clusters(canonical(prediction))
+    a, b = clusters(reference), clusters(prediction)
     aligned = []
     for tag, a_start, a_end, b_start, b_end in Levenshtein.opcodes(a, b):
         for k in range(max(a_end - a_start, b_end - b_start)):
