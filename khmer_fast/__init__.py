@@ -1,1 +1,32 @@
-"""Khmer OCR: a line image in, Khmer Unicode text out."""
+"""Khmer OCR: a line image in, Khmer Unicode text out.
+
+`Reader` reads line images, `decode` is the decoder alone, `train` trains a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from khmer_fast.decoder import decode
+    from khmer_fast.errors import KhmerFastError
+    from khmer_fast.reader import Line, Reader
+    from khmer_fast import train
+
+__all__ = ["KhmerFastError", "Line", "Reader", "decode", "train"]
+
+_HOME = {  # loaded when first asked for: `khmer-fast --help` must not wait for torch
+    "KhmerFastError": "khmer_fast.errors",
+    "Line": "khmer_fast.reader",
+    "Reader": "khmer_fast.reader",
+    "decode": "khmer_fast.decoder",
+    "train": "khmer_fast.train",  # a package that can be called
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_HOME[name])
+    return module if name == "train" else getattr(module, name)
