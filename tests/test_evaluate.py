@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from khmer_fast import cli, evaluate
@@ -16,6 +17,10 @@ from khmer_fast.image import load_grey
 from khmer_fast.labels import Label, LabelError
 from khmer_fast.metrics import score
 from khmer_fast.predictions import Prediction, load_predictions, match_predictions
+from khmer_fast.text import Vocabulary
+from khmer_fast.weights import save_weights
+from python_ref.config import make_config
+from python_ref.model import Model
 
 LINES = [  # image, reference, kind, prediction
     ("a.png", "ព្រះរាជាណាចក្រកម្ពុជា", "scan", "ព្រះរាជាណាចក្រកម្ពុជា"),
@@ -141,6 +146,20 @@ def test_usage_errors(capsys):
     with pytest.raises(SystemExit) as error:
         cli.main(["evaluate"])
     assert error.value.code == 2
+
+
+def test_a_real_reader(folder, capsys):
+    weights = folder / "tiny.safetensors"
+    config = make_config("tiny", Vocabulary().size)
+    torch.manual_seed(0)
+    save_weights(weights, Model(config).state_dict(), config)
+    options = ("--weights", weights, "--backend", "reference", "--beam", 1, "--json")
+    code, out, _ = run(capsys, folder, *options)
+    found = json.loads(out)
+    assert code == 0 and found["lines"] == 4 and found["seconds"] > 0
+    assert found["reader"]["backend"] == "reference"
+    assert found["calibration"]["clusters"]["count"] > 0
+    assert [row["lines"] for row in found["tables"]["height"]] == [2, 1, 1]
 
 
 class Checker(HTMLParser):
