@@ -185,7 +185,7 @@ def impossible_loss(name: str, value: float, where: str) -> Finding | None:
             "loss",
             "loss.not_finite",
             "problem",
-            f"The {name} loss is {value} at {where}.",
+            f"The {name.removesuffix(' loss')} loss is {value} at {where}.",
             "A number overflowed or was divided by zero; the weights may be spoilt from here on.",
             "It does not mend itself.",
             "Resume from the last checkpoint with half the learning rate, or --amp off.",
@@ -197,7 +197,7 @@ def impossible_loss(name: str, value: float, where: str) -> Finding | None:
             "loss",
             "loss.negative",
             "problem",
-            f"The {name} loss is {value:.4f} at {where}.",
+            f"The {name.removesuffix(' loss')} loss is {value:.4f} at {where}.",
             "The negative logarithm of a probability is never negative: what goes into the loss "
             "is no log-probability. log_softmax is missing before NLLLoss (or is over the wrong "
             "dimension).",
@@ -223,6 +223,8 @@ def cer_above_one(records: Sequence[Record]) -> Finding | None:
         parts.append(f"{without:.0%} of the lines never reach <eos>")
     score = last.get("lock_on")
     locked = score is not None and score >= LOCKED
+    if len(parts) == 1:
+        parts.append("predictions are longer than the truth, for want of <eos> or of attention")
     if score is not None:
         words = "follows the line" if locked else "has not locked on yet"
         parts.append(f"attention {words} (lock-on {score:.2f})")

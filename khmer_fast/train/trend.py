@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 # 97.5 % points of Student's t by degrees of freedom, 1 to 10; then 1.96 + 2.4 / df is close enough
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
@@ -48,7 +50,11 @@ class Trend:
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> Trend | None:
-    """Least squares; None for fewer than three points. Neighbours that stray together widen it."""
+    """Least squares; None for fewer than three points.
+
+    The uncertainty comes from what a parabola leaves over (of six points or more), so that a bend
+    does not count as noise; neighbours that stray together widen it.
+    """
     n = len(x)
     if n < 3:
         return None
@@ -57,13 +63,13 @@ def fit(x: Sequence[float], y: Sequence[float]) -> Trend | None:
     if spread == 0:
         return None
     slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
-    rest = [b - mean_y - slope * (a - mean_x) for a, b in zip(x, y, strict=True)]
-    square = sum(r * r for r in rest)
-    kinship = 0.0
-    if square > 0:
-        kinship = sum(a * b for a, b in zip(rest, rest[1:], strict=False)) / square
+    degree = 2 if n >= 6 else 1
+    centred = np.asarray(x, dtype=float) - mean_x
+    rest = y - np.polyval(np.polyfit(centred, y, degree), centred)
+    square = float(rest @ rest)
+    kinship = float(rest[1:] @ rest[:-1]) / square if square > 0 else 0.0
     kinship = min(max(kinship, 0.0), 0.9)
-    freedom = max(n * (1 - kinship) / (1 + kinship) - 2, 1.0)
+    freedom = max(n * (1 - kinship) / (1 + kinship) - degree - 1, 1.0)
     noise = math.sqrt(square / freedom)
     half = quantile(freedom) * noise / math.sqrt(spread)
     return Trend(slope, slope - half, slope + half, mean_x, mean_y, noise, n)
