@@ -50,11 +50,9 @@ class Weights:
 
     def calibration(self) -> dict[str, tuple[float, float]]:
         """Slope and offset on the logit of `character` and `line` confidences; absent (1, 0)."""
-        pairs = json.loads(self.metadata.get("calibration", "{}"))
-        return {
-            key: (float(pairs[key][0]), float(pairs[key][1])) if key in pairs else (1.0, 0.0)
-            for key in ("character", "line")
-        }
+        pairs = {"character": (1, 0), "line": (1, 0)}
+        pairs.update(json.loads(self.metadata.get("calibration", "{}")))
+        return {key: (float(slope), float(offset)) for key, (slope, offset) in pairs.items()}
 
 
 def save_weights(
