@@ -16,6 +16,7 @@ typedef int32_t I __attribute__((vector_size(32)));
 constexpr int kPanelVectors = 4, kTileRows = 3, kNarrowVectors = 2;
 
 inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+inline __attribute__((always_inline)) void keep(F&) {}  // too few registers
 inline __attribute__((always_inline)) unsigned mask_greater(F a, F b) {
   return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }

@@ -16,6 +16,7 @@ typedef int32_t I __attribute__((vector_size(64)));
 constexpr int kPanelVectors = 4, kTileRows = 6, kNarrowVectors = 4;
 
 inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+inline __attribute__((always_inline)) void keep(F& x) { asm("" : "+v"(x)); }
 inline __attribute__((always_inline)) unsigned mask_greater(F a, F b) {
   return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
 }

@@ -20,6 +20,8 @@ inline __attribute__((always_inline)) F fma(F a, F b, F c) {
 #endif
 }
 
+inline __attribute__((always_inline)) void keep(F&) {}
+
 inline __attribute__((always_inline)) unsigned mask_greater(F a, F b) {
   unsigned mask = 0;
   for (int i = 0; i < W; ++i) mask |= static_cast<unsigned>(a[i] > b[i]) << i;

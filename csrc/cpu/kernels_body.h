@@ -1,7 +1,8 @@
 // Bodies of the kernels, included once by each instruction set's file, inside its namespace.
 //
 // The file that includes this has defined: W (floats in a vector), F (vector of W floats), I (vector
-// of W int32), fma(F, F, F), mask_greater(F, F) (bit i: a[i] > b[i]), and the shape of a tile:
+// of W int32), fma(F, F, F), keep(F&) (holds a value in its register: without it the
+// compiler loads B once for each row), mask_greater(F, F) (bit i: a[i] > b[i]), and the shape of a tile:
 // kPanelVectors, kTileRows (most rows beside a whole panel), kNarrowVectors (beside more rows).
 // Nothing of the standard library is used here: see STYLE.md, Traps.
 
@@ -105,7 +106,10 @@ static void tile(int64_t K, const float* A, int64_t lda, const float* B, int64_t
   for (int64_t k = 0; k < K; ++k) {
     F b[NV];
 #pragma GCC unroll 16
-    for (int v = 0; v < NV; ++v) b[v] = load(B + k * ldb + v * W);
+    for (int v = 0; v < NV; ++v) {
+      b[v] = load(B + k * ldb + v * W);
+      keep(b[v]);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const F a = splat<F>(A[r * lda + k]);
