@@ -19,4 +19,11 @@ TORCH_LIBRARY(khmer_fast, m) {
       " Tensor gates, Tensor q)"
       " -> (Tensor d_memory, Tensor d_key, Tensor d_h_0, Tensor d_gate_input, Tensor d_W_q,"
       " Tensor d_v, Tensor d_W_ic, Tensor d_W_hh, Tensor d_b_hh)");
+  // Both directions of a GRU over lines; gates is what its backward needs.
+  m.def(
+      "gru_sequence(Tensor gate_input, Tensor length, Tensor W_hh, Tensor b_hh)"
+      " -> (Tensor state, Tensor gates)");
+  m.def(
+      "gru_sequence_backward(Tensor d_state, Tensor length, Tensor W_hh, Tensor state, Tensor gates)"
+      " -> (Tensor d_gate_input, Tensor d_W_hh, Tensor d_b_hh)");
 }

@@ -1,8 +1,9 @@
-"""attn_gru_sequence: the fused decoder of training, one differentiable op for a whole sequence.
+"""The recurrent parts of training, each one differentiable op for a whole sequence.
 
-Same function as `python_ref.attn_gru_sequence`. What needs no state stands outside of the op, in
-one product each over all steps: the embedding's part of the gates before it, projection and
-log_softmax after it.
+`attn_gru_sequence` is the decoder, the same function as `python_ref.attn_gru_sequence`;
+`encoder_recurrent` is `python_ref.encoder.Encoder.recurrent`. What needs no state stands outside of
+the ops, in one product each over all steps: the input's part of the gates before, projection and
+log_softmax after.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from khmer_fast import ops  # noqa: F401  registers torch.ops.khmer_fast
+from python_ref.encoder import Encoder
 
 
 def attn_gru_sequence(
@@ -79,10 +81,25 @@ def attn_gru_states(
     return state, context, weight
 
 
+def encoder_recurrent(encoder: Encoder, feature: Tensor, length: Tensor) -> Tensor:
+    """Both directions of the encoder's GRU.
+
+    feature [B, T, features], finite at padding too; length [B] int64. Returns memory [B, T, E], 0 at
+    padding, float32 (float64 for float64 weights), under autocast too.
+    """
+    directions = (encoder.gru_forward, encoder.gru_backward)
+    W_ih, W_hh, b_ih, b_hh = (
+        torch.cat([getattr(gru, name) for gru in directions])
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    )  # [6H, features], [6H, H], [6H], [6H]
+    with torch.autocast(feature.device.type, enabled=False):
+        gate_input = F.linear(feature.to(W_ih.dtype), W_ih, b_ih)  # [B, T, 6H]
+        memory, _ = torch.ops.khmer_fast.gru_sequence(gate_input, length, W_hh, b_hh)
+    return memory
+
+
 @torch.library.register_fake("khmer_fast::attn_gru_sequence")
-def _sequence_fake(
-    memory, key, length, h_0, gate_input, target_length, W_q, v, W_ic, W_hh, b_hh
-):
+def _sequence_fake(memory, key, length, h_0, gate_input, target_length, W_q, v, W_ic, W_hh, b_hh):
     (B, T, E), A, S, H = memory.shape, key.shape[2], gate_input.shape[1], h_0.shape[1]
     return tuple(memory.new_empty(B, S, size) for size in (H, E, T, 4 * H, A))
 
@@ -110,9 +127,7 @@ def _save(ctx, inputs, output) -> None:
     memory, key, length, h_0, _, target_length, W_q, v, W_ic, W_hh, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3:])
-    ctx.save_for_backward(
-        memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh, *output
-    )
+    ctx.save_for_backward(memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh, *output)
 
 
 def _backward(ctx, d_state, d_context, d_weight, d_gates, d_q):
@@ -128,6 +143,38 @@ def _backward(ctx, d_state, d_context, d_weight, d_gates, d_q):
     )  # fmt: skip
 
 
-torch.library.register_autograd(
-    "khmer_fast::attn_gru_sequence", _backward, setup_context=_save
-)
+torch.library.register_autograd("khmer_fast::attn_gru_sequence", _backward, setup_context=_save)
+
+
+@torch.library.register_fake("khmer_fast::gru_sequence")
+def _gru_fake(gate_input, length, W_hh, b_hh):
+    B, T, columns = gate_input.shape
+    H = columns // 6
+    return gate_input.new_empty(B, T, 2 * H), gate_input.new_empty(B, T, 8 * H)
+
+
+@torch.library.register_fake("khmer_fast::gru_sequence_backward")
+def _gru_backward_fake(d_state, length, W_hh, state, gates):
+    B, T, columns = state.shape
+    H = columns // 2
+    return state.new_empty(B, T, 6 * H), state.new_empty(6 * H, H), state.new_empty(6 * H)
+
+
+def _gru_save(ctx, inputs, output) -> None:
+    _, length, W_hh, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(length, W_hh, *output)
+
+
+def _gru_backward(ctx, d_state, d_gates):
+    if d_state is None:
+        return (None,) * 4
+    length, W_hh, state, gates = ctx.saved_tensors
+    d_gate_input, d_W_hh, d_b_hh = torch.ops.khmer_fast.gru_sequence_backward(
+        d_state, length, W_hh, state, gates
+    )
+    return d_gate_input, None, d_W_hh, d_b_hh
+
+
+torch.library.register_autograd("khmer_fast::gru_sequence", _gru_backward, setup_context=_gru_save)

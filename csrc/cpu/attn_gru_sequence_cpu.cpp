@@ -1,107 +1,22 @@
 // attn_gru_sequence on a CPU: checks, allocation, lines dealt to threads, and the weight gradients,
 // which are one product each over all steps. The loops over steps: attn_gru_sequence_kernel.h.
-#include "attn_gru_sequence_cpu.h"
+#include "../attn_gru_sequence.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <numeric>
 #include <optional>
-#include <string_view>
 #include <tuple>
 #include <vector>
 
-#include "../attn_gru_sequence.h"
-#include "kernels.h"
+#include "sequence_run.h"
 
 namespace khmer_fast {
 namespace {
 
 using at::Tensor;
-using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;  // products stay float32
-
-template <typename scalar_t>
-const SequenceKernels<scalar_t>& sequence_kernels();
-
-template <>
-const SequenceKernels<double>& sequence_kernels<double>() {
-  return attn_gru_sequence_generic_double;
-}
-
-template <>
-const SequenceKernels<float>& sequence_kernels<float>() {
-#if defined(__x86_64__)
-  const std::string_view name = select_kernels().name;
-  if (name.starts_with("avx512")) return attn_gru_sequence_avx512;
-  if (name.starts_with("avx2")) return attn_gru_sequence_avx2;
-#endif
-  return attn_gru_sequence_generic;
-}
 
 CpuSequenceDims cpu_dims(const SequenceDims& d) { return {d.B, d.S, d.T, d.A, d.E, d.H}; }
-
-void check_range(const char* name, const Tensor& x, int64_t low, int64_t high) {  // x [B]
-  const int64_t* values = x.const_data_ptr<int64_t>();
-  for (int64_t b = 0; b < x.size(0); ++b) {
-    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
-                      high, "], got ", values[b], " for line ", b);
-  }
-}
-
-// Lines dealt to groups, one a thread, each sorted by target_length, longest first.
-std::vector<std::vector<int64_t>> deal(const Tensor& target_length) {  // [B]
-  const int64_t B = target_length.size(0);
-  const int64_t* steps = target_length.const_data_ptr<int64_t>();
-  std::vector<int64_t> order(B);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
-  const int64_t groups = std::min<int64_t>(B, at::get_num_threads());
-  std::vector<std::vector<int64_t>> lines(groups);
-  for (int64_t i = 0; i < B; ++i) lines[i % groups].push_back(order[i]);
-  return lines;
-}
-
-// Runs one group a thread, each in its own piece of one workspace.
-template <typename scalar_t, typename Run>
-void for_each_group(const Tensor& like, const CpuSequenceDims& dims, const Tensor& target_length,
-                    const Run& run) {
-  const auto groups = deal(target_length);
-  const int64_t count = groups.size();
-  if (count == 0) return;
-  const int64_t piece = sequence_kernels<scalar_t>().workspace(dims, groups[0].size());
-  Tensor workspace = at::empty({count, piece}, like.options());
-  scalar_t* space = workspace.mutable_data_ptr<scalar_t>();
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      run(groups[g].data(), static_cast<int64_t>(groups[g].size()), space + g * piece);
-    }
-  });
-}
-
-Tensor packed_like(const Tensor& W, int64_t columns, int64_t rows, int64_t panel) {
-  return at::empty({(columns + panel - 1) / panel, rows, panel}, W.options());
-}
-
-template <typename scalar_t>
-Tensor pack_transposed(const Tensor& W) {  // [N, K] -> [N / panel, K, panel]
-  const auto& kernels = sequence_kernels<scalar_t>();
-  const int64_t N = W.size(0), K = W.size(1);
-  Tensor packed = packed_like(W, N, K, kernels.panel);
-  kernels.pack_transposed(N, K, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
-  return packed;
-}
-
-template <typename scalar_t>
-Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
-  const auto& kernels = sequence_kernels<scalar_t>();
-  const int64_t K = W.size(0), N = W.size(1);
-  Tensor packed = packed_like(W, N, K, kernels.panel);
-  kernels.pack(K, N, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
-  return packed;
-}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
     const Tensor& memory, const Tensor& key, const Tensor& length, const Tensor& h_0,
@@ -144,9 +59,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
         gates.mutable_data_ptr<scalar_t>(),
         q.mutable_data_ptr<scalar_t>(),
     };
+    const auto& kernels = sequence_kernels<scalar_t>();
     for_each_group<scalar_t>(
-        memory, p.dims, target_length_, [&](const int64_t* line, int64_t count, scalar_t* space) {
-          sequence_kernels<scalar_t>().forward(p, line, count, space);
+        target_length_, 1, [&](int64_t count) { return kernels.sequence_workspace(p.dims, count); },
+        [&](int64_t, const int64_t* line, int64_t count, scalar_t* space) {
+          kernels.sequence_forward(p, line, count, space);
         });
   });
   return {state, context, weight, gates, q};
@@ -205,12 +122,7 @@ attn_gru_sequence_backward_cpu(
   check_range("length", length_, 1, d.T);
   check_range("target_length", target_length_, 0, d.S);
 
-  std::vector<int64_t> offset(d.B);
-  int64_t rows = 0;
-  for (int64_t b = 0; b < d.B; ++b) {
-    offset[b] = rows;
-    rows += target_length_.const_data_ptr<int64_t>()[b];
-  }
+  const auto [offset, rows] = offsets(target_length_);
 
   const auto options = memory.options();
   Tensor d_memory = at::empty({d.B, d.T, d.E}, options);
@@ -226,8 +138,7 @@ attn_gru_sequence_backward_cpu(
     const auto round_up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
     Tensor d_context_row = at::empty({rows, round_up(d.E, kernels.panel)}, options);
     Tensor d_energy_row = at::empty({rows, round_up(d.T, kernels.lanes)}, options);
-    const Tensor W_state =
-        pack<scalar_t>(at::cat({W_q, W_hh.narrow(0, 2 * H, H), W_hh.narrow(0, 0, 2 * H)}));
+    const Tensor W_state = pack<scalar_t>(at::cat({W_q, n_first(W_hh)}));
     const Tensor W_ic_ = pack<scalar_t>(W_ic.contiguous());
     const SequenceBackward<scalar_t> p{
         cpu_dims(d),
@@ -260,8 +171,9 @@ attn_gru_sequence_backward_cpu(
         d_energy_row.mutable_data_ptr<scalar_t>(),
     };
     for_each_group<scalar_t>(
-        memory, p.dims, target_length_, [&](const int64_t* line, int64_t count, scalar_t* space) {
-          kernels.backward(p, line, count, space);
+        target_length_, 1, [&](int64_t count) { return kernels.sequence_workspace(p.dims, count); },
+        [&](int64_t, const int64_t* line, int64_t count, scalar_t* space) {
+          kernels.sequence_backward(p, line, count, space);
         });
   });
 
@@ -269,9 +181,6 @@ attn_gru_sequence_backward_cpu(
   const Tensor d_W_state = at::mm(d_product.narrow(1, 0, A + 3 * H).t(), h_row);
   const Tensor d_W_ic = at::mm(d_product.narrow(1, A + H, 3 * H).t(), context_row);
   const Tensor d_bias = d_product.narrow(1, A, 3 * H).sum(0);
-  const auto n_last = [&](const Tensor& x) {  // n, r, z -> r, z, n
-    return at::cat({x.narrow(0, H, 2 * H), x.narrow(0, 0, H)});
-  };
   return {d_memory,
           d_key,
           d_h_0,

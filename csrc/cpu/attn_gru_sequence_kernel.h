@@ -1,191 +1,12 @@
-// The math of attn_gru_sequence for one instruction set. A file attn_gru_sequence_<set>.cpp sets
-// its target pragma, defines the lane types and includes this: hence everything has internal
-// linkage and nothing of std or ATen is instantiated here (it could be merged into baseline code).
-//
-// X, the lane type: scalar; V, a vector of LANES scalars; ROWS x PANEL, the vectors that a tile of
-// a product keeps in registers; fma, exp, tanh, sum, largest and reciprocal. The build forbids the
-// compiler to fuse, so what is to be fused says so.
+// attn_gru_sequence for one instruction set; sequence_math.h says how. Steps are numbered as in
+// python_ref/attn_gru_step.py.
+#pragma once
 
-#include "attn_gru_sequence_cpu.h"
+#include "sequence_kernels.h"
+#include "sequence_math.h"
 
 namespace khmer_fast {
 namespace {
-
-#define KF_INLINE inline __attribute__((always_inline))
-
-constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-template <class X>
-KF_INLINE typename X::V load(const typename X::scalar* x) {
-  typename X::V y;
-  __builtin_memcpy(&y, x, sizeof y);
-  return y;
-}
-
-template <class X>
-KF_INLINE void store(typename X::scalar* x, typename X::V y) {
-  __builtin_memcpy(x, &y, sizeof y);
-}
-
-// n elements, the other lanes 0
-template <class X>
-KF_INLINE typename X::V load(const typename X::scalar* x, int64_t n) {
-  if (n >= X::LANES) return load<X>(x);
-  typename X::V y{};
-  for (int64_t i = 0; i < n; ++i) y[i] = x[i];
-  return y;
-}
-
-template <class X>
-KF_INLINE void store(typename X::scalar* x, typename X::V y, int64_t n) {
-  if (n >= X::LANES) {
-    store<X>(x, y);
-  } else {
-    for (int64_t i = 0; i < n; ++i) x[i] = y[i];
-  }
-}
-
-template <class X>
-KF_INLINE typename X::V all(typename X::scalar x) {
-  return x - typename X::V{};
-}
-
-template <class X>
-KF_INLINE typename X::V maximum(typename X::V a, typename X::V b) {
-  return b > a ? b : a;
-}
-
-template <class X>
-KF_INLINE typename X::V absolute(typename X::V x) {
-  return x < 0 ? -x : x;
-}
-
-template <class X>
-KF_INLINE typename X::V sigmoid(typename X::V x) {
-  return 1 / (1 + X::exp(-x));
-}
-
-template <class X>
-KF_INLINE void fill(typename X::scalar* x, int64_t n, typename X::scalar value) {
-  for (int64_t i = 0; i < n; ++i) x[i] = value;
-}
-
-template <class X>
-KF_INLINE void copy(typename X::scalar* to, const typename X::scalar* from, int64_t n) {
-  __builtin_memcpy(to, from, n * sizeof(typename X::scalar));
-}
-
-// ---- products: C[i][n] (+)= sum_k A[i][k] B[k][n]. Each element is one chain over k, whatever the
-// number of rows, so that a line's result depends on no other line.
-
-template <class X, int ROWS>
-KF_INLINE void tile(int64_t K, const typename X::scalar* a, const typename X::scalar* b,
-                    int64_t b_step, typename X::V (&sum)[ROWS][X::PANEL]) {
-  using V = typename X::V;
-  for (int64_t k = 0; k < K; ++k, a += ROWS, b += b_step) {
-    V column[X::PANEL];
-#pragma GCC unroll 8
-    for (int j = 0; j < X::PANEL; ++j) column[j] = load<X>(b + j * X::LANES);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-#pragma GCC unroll 8
-      for (int j = 0; j < X::PANEL; ++j) sum[i][j] = X::fma(all<X>(a[i]), column[j], sum[i][j]);
-    }
-  }
-}
-
-// ROWS rows from `row` on; a is [K][ROWS]
-template <class X, int ROWS, class C>
-__attribute__((noinline)) void product_rows(int64_t row, int64_t N, int64_t K,
-                                            const typename X::scalar* a,
-                                            const typename X::scalar* b, int64_t b_panel,
-                                            int64_t b_step, const C& c, bool accumulate) {
-  using V = typename X::V;
-  constexpr int64_t WIDTH = X::PANEL * X::LANES;
-  for (int64_t n = 0; n < N; n += WIDTH, b += b_panel) {
-    const int64_t width = smaller(WIDTH, N - n);
-    V sum[ROWS][X::PANEL];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-#pragma GCC unroll 8
-      for (int j = 0; j < X::PANEL; ++j) sum[i][j] = V{};
-    }
-    tile<X, ROWS>(K, a, b, b_step, sum);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-      typename X::scalar* out = c(row + i) + n;
-#pragma GCC unroll 8
-      for (int j = 0; j < X::PANEL; ++j) {
-        const int64_t left = width - j * X::LANES;
-        if (left <= 0) continue;
-        typename X::scalar* to = out + j * X::LANES;
-        store<X>(to, accumulate ? load<X>(to, left) + sum[i][j] : sum[i][j], left);
-      }
-    }
-  }
-}
-
-template <class X, int ROWS, class A, class C>
-KF_INLINE void product_from(int64_t row, int64_t rows, int64_t N, int64_t K, const A& a,
-                            const typename X::scalar* b, int64_t b_panel, int64_t b_step,
-                            const C& c, bool accumulate, typename X::scalar* scratch) {
-  if constexpr (ROWS > 0) {
-    if (rows != ROWS) {
-      product_from<X, ROWS - 1>(row, rows, N, K, a, b, b_panel, b_step, c, accumulate, scratch);
-      return;
-    }
-    for (int i = 0; i < ROWS; ++i) {
-      for (int64_t k = 0; k < K; ++k) scratch[k * ROWS + i] = a(row + i, k);
-    }
-    product_rows<X, ROWS>(row, N, K, scratch, b, b_panel, b_step, c, accumulate);
-  }
-}
-
-// a(i, k) gives an element, c(i) a row; b: panels b_panel apart, their rows b_step apart;
-// scratch [K * ROWS]
-template <class X, class A, class C>
-void product(int64_t M, int64_t N, int64_t K, const A& a, const typename X::scalar* b,
-             int64_t b_panel, int64_t b_step, const C& c, bool accumulate,
-             typename X::scalar* scratch) {
-  const int64_t blocks = (M + X::ROWS - 1) / X::ROWS;
-  for (int64_t block = 0, row = 0; block < blocks; ++block) {
-    const int64_t rows = (M - row) / (blocks - block);
-    product_from<X, X::ROWS>(row, rows, N, K, a, b, b_panel, b_step, c, accumulate, scratch);
-    row += rows;
-  }
-}
-
-template <class X, class A, class C>
-KF_INLINE void product_packed(int64_t M, int64_t N, int64_t K, const A& a,
-                              const typename X::scalar* b, const C& c, bool accumulate,
-                              typename X::scalar* scratch) {
-  constexpr int64_t WIDTH = X::PANEL * X::LANES;
-  product<X>(M, N, K, a, b, K * WIDTH, WIDTH, c, accumulate, scratch);
-}
-
-template <class X>
-void pack_transposed(int64_t N, int64_t K, const typename X::scalar* W,
-                     typename X::scalar* packed) {
-  constexpr int64_t WIDTH = X::PANEL * X::LANES;
-  for (int64_t n = 0; n < round_up(N, WIDTH); ++n) {
-    typename X::scalar* to = packed + n / WIDTH * K * WIDTH + n % WIDTH;
-    for (int64_t k = 0; k < K; ++k) to[k * WIDTH] = n < N ? W[n * K + k] : 0;
-  }
-}
-
-template <class X>
-void pack(int64_t K, int64_t N, const typename X::scalar* W, typename X::scalar* packed) {
-  constexpr int64_t WIDTH = X::PANEL * X::LANES;
-  for (int64_t n = 0; n < N; n += WIDTH) {
-    const int64_t width = smaller(WIDTH, N - n);
-    for (int64_t k = 0; k < K; ++k, packed += WIDTH) {
-      copy<X>(packed, W + k * N + n, width);
-      fill<X>(packed + width, WIDTH - width, 0);
-    }
-  }
-}
 
 // ---- additive attention: tanh(k + q) = 2 (1/2 - s) with s = 1 / (1 + e^{2k} e^{2q}); its derivative
 // is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its rounding.
@@ -441,78 +262,11 @@ void dots(int64_t length, int64_t E, const typename X::scalar* x, const typename
   for (; t < length; ++t) dot_rows<X, 1>(x + t * E, y, E, out + t);
 }
 
-// ---- GRU gates (torch's variant)
-
-template <class X>
-void gru_forward(int64_t H, const typename X::scalar* input,   // [3H], without the context's part
-                 const typename X::scalar* context_part,       // [3H]
-                 const typename X::scalar* hidden,             // [3H], without the bias
-                 const typename X::scalar* b_hh, const typename X::scalar* h,
-                 typename X::scalar* h_new, typename X::scalar* gates) {
-  using V = typename X::V;
-  for (int64_t i = 0; i < H; i += X::LANES) {
-    const int64_t n = H - i;
-    V in[3], rec[3];
-#pragma GCC unroll 3
-    for (int g = 0; g < 3; ++g) {
-      in[g] = load<X>(input + g * H + i, n) + load<X>(context_part + g * H + i, n);
-      rec[g] = load<X>(hidden + g * H + i, n) + load<X>(b_hh + g * H + i, n);
-    }
-    const V r = sigmoid<X>(in[0] + rec[0]);
-    const V z = sigmoid<X>(in[1] + rec[1]);
-    const V c = X::tanh(in[2] + r * rec[2]);
-    store<X>(h_new + i, c + z * (load<X>(h + i, n) - c), n);
-    store<X>(gates + i, r, n);
-    store<X>(gates + H + i, z, n);
-    store<X>(gates + 2 * H + i, c, n);
-    store<X>(gates + 3 * H + i, rec[2], n);
-  }
-}
-
-// d_h in: of h'; out: its part that goes straight to h
-template <class X>
-void gru_backward(int64_t H, const typename X::scalar* gates, const typename X::scalar* h,
-                  const typename X::scalar* d_state,  // [H] or null
-                  typename X::scalar* d_h,
-                  typename X::scalar* d_gates,         // [4H]: the hidden n, r, z, the input n
-                  typename X::scalar* d_gate_input) {  // [3H]
-  using V = typename X::V;
-  for (int64_t i = 0; i < H; i += X::LANES) {
-    const int64_t n = H - i;
-    V d = load<X>(d_h + i, n);
-    if (d_state) d += load<X>(d_state + i, n);
-    const V r = load<X>(gates + i, n), z = load<X>(gates + H + i, n);
-    const V c = load<X>(gates + 2 * H + i, n), rec = load<X>(gates + 3 * H + i, n);
-    const V d_c = d * (1 - z) * (1 - c * c);
-    const V d_r = d_c * rec * r * (1 - r);
-    const V d_z = d * (load<X>(h + i, n) - c) * z * (1 - z);
-    store<X>(d_h + i, d * z, n);
-    store<X>(d_gates + i, d_c * r, n);
-    store<X>(d_gates + H + i, d_r, n);
-    store<X>(d_gates + 2 * H + i, d_z, n);
-    store<X>(d_gates + 3 * H + i, d_c, n);
-    store<X>(d_gate_input + i, d_r, n);
-    store<X>(d_gate_input + H + i, d_z, n);
-    store<X>(d_gate_input + 2 * H + i, d_c, n);
-  }
-}
-
 // ---- the two loops over steps
-
-// Cuts the workspace into pieces that start at whole vectors.
-template <class X>
-struct Workspace {
-  typename X::scalar* at;
-  typename X::scalar* take(int64_t n) {
-    typename X::scalar* piece = at;
-    at += round_up(n, X::LANES);
-    return piece;
-  }
-};
 
 // Elements that one group of `count` lines needs, forward or backward
 template <class X>
-int64_t workspace(const CpuSequenceDims& d, int64_t count) {
+int64_t sequence_workspace(const CpuSequenceDims& d, int64_t count) {
   const int64_t stride = round_up(d.A, X::LANES), cuts = 8 * X::LANES;
   const int64_t forward = count * (d.A + 6 * d.H) + 2 * stride + d.T + X::ROWS * larger(d.H, d.E);
   const int64_t backward =
@@ -521,7 +275,7 @@ int64_t workspace(const CpuSequenceDims& d, int64_t count) {
 }
 
 template <class X>
-void forward(const SequenceForward<typename X::scalar>& p, const int64_t* line, int64_t count,
+void sequence_forward(const SequenceForward<typename X::scalar>& p, const int64_t* line, int64_t count,
              typename X::scalar* space) {
   using scalar = typename X::scalar;
   const int64_t S = p.dims.S, T = p.dims.T, A = p.dims.A, E = p.dims.E, H = p.dims.H;
@@ -562,7 +316,7 @@ void forward(const SequenceForward<typename X::scalar>& p, const int64_t* line, 
     };
     // 1. query and the recurrent part of the gates, of the previous state
     product_packed<X>(
-        live, width, H, [&](int64_t i, int64_t k) { return h(i)[k]; }, p.W_state,
+        live, width, H, h, p.W_state,
         [&](int64_t i) { return hidden + i * width; }, false, scratch);
     for (int64_t i = 0; i < live; ++i) {
       const int64_t b = line[i], length = p.length[b];
@@ -592,18 +346,18 @@ void forward(const SequenceForward<typename X::scalar>& p, const int64_t* line, 
     }
     // 4. GRU cell
     product_packed<X>(
-        live, 3 * H, E, [&](int64_t i, int64_t k) { return p.context[row(i) * E + k]; }, p.W_ic,
+        live, 3 * H, E, [&](int64_t i) { return p.context + row(i) * E; }, p.W_ic,
         [&](int64_t i) { return context_part + i * 3 * H; }, false, scratch);
     for (int64_t i = 0; i < live; ++i) {
-      gru_forward<X>(H, p.gate_input + row(i) * 3 * H, context_part + i * 3 * H,
-                     hidden + i * width + A, p.b_hh, h(i), p.state + row(i) * H,
-                     p.gates + row(i) * 4 * H);
+      gru_cell<X>(H, p.gate_input + row(i) * 3 * H, context_part + i * 3 * H,
+                  hidden + i * width + A, p.b_hh, h(i), p.state + row(i) * H,
+                  p.gates + row(i) * 4 * H);
     }
   }
 }
 
 template <class X>
-void backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line, int64_t count,
+void sequence_backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line, int64_t count,
               typename X::scalar* space) {
   using scalar = typename X::scalar;
   constexpr int64_t PANEL = X::PANEL * X::LANES;
@@ -642,9 +396,10 @@ void backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line
     // 4. GRU cell
     for (int64_t i = 0; i < live; ++i) {
       const scalar* h = s == 0 ? p.h_0 + line[i] * H : p.state + (row(i) - 1) * H;
-      gru_backward<X>(H, p.gates + row(i) * 4 * H, h, p.d_state ? p.d_state + row(i) * H : nullptr,
-                      d_h + i * H, p.d_product + packed(i) * width + A,
-                      p.d_gate_input + row(i) * 3 * H);
+      scalar* d_gates = p.d_product + packed(i) * width + A;
+      gru_cell_backward<X>(H, p.gates + row(i) * 4 * H, h,
+                           p.d_state ? p.d_state + row(i) * H : nullptr, d_h + i * H, d_gates,
+                           d_gates + 3 * H, p.d_gate_input + row(i) * 3 * H);
       copy<X>(p.h_row + packed(i) * H, h, H);
       copy<X>(p.context_row + packed(i) * E, p.context + row(i) * E, E);
       scalar* d_context = p.d_context_row + packed(i) * E_stride;
@@ -656,7 +411,7 @@ void backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line
     }
     product_packed<X>(
         live, E, 3 * H,
-        [&](int64_t i, int64_t k) { return p.d_product[packed(i) * width + A + H + k]; }, p.W_ic,
+        [&](int64_t i) { return p.d_product + packed(i) * width + A + H; }, p.W_ic,
         [&](int64_t i) { return p.d_context_row + packed(i) * E_stride; }, true, scratch);
     for (int64_t i = 0; i < live; ++i) {
       const int64_t b = line[i], length = p.length[b];
@@ -692,8 +447,8 @@ void backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line
     }
     // 1. query and the recurrent part of the gates
     product_packed<X>(
-        live, H, A + 3 * H, [&](int64_t i, int64_t k) { return p.d_product[packed(i) * width + k]; },
-        p.W_state, [&](int64_t i) { return d_h + i * H; }, true, scratch);
+        live, H, A + 3 * H, [&](int64_t i) { return p.d_product + packed(i) * width; }, p.W_state,
+        [&](int64_t i) { return d_h + i * H; }, true, scratch);
   }
 
   // what needs no order of steps, line by line
@@ -730,18 +485,12 @@ void backward(const SequenceBackward<typename X::scalar>& p, const int64_t* line
       }
       const scalar* weight = p.weight + b * S * T;
       product<X>(
-          length, E, end, [&](int64_t t, int64_t s) { return weight[s * T + t]; },
+          length, E, end, [&](int64_t t) { return weight + t; }, T,
           p.d_context_row + p.offset[b] * E_stride, PANEL, E_stride,
           [&](int64_t t) { return d_memory + t * E; }, false, scratch);
     }
     for (int64_t a = 0; a < A; ++a) p.d_v_line[b * A + a] = -2 * d_v[a];
   }
-}
-
-template <class X>
-constexpr SequenceKernels<typename X::scalar> kernels(const char* name) {
-  return {name,          X::LANES,     X::PANEL * X::LANES, pack_transposed<X>,
-          pack<X>,       workspace<X>, forward<X>,          backward<X>};
 }
 
 }  // namespace

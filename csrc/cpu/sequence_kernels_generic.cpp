@@ -2,8 +2,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "attn_gru_sequence_cpu.h"
-#include "attn_gru_sequence_lanes.h"
+#include "sequence_math.h"
 
 namespace khmer_fast {
 namespace {
@@ -60,8 +59,10 @@ struct DoubleLanes {
 }  // namespace khmer_fast
 
 #include "attn_gru_sequence_kernel.h"
+#include "gru_sequence_kernel.h"
+#include "sequence_table.h"
 
 namespace khmer_fast {
-const SequenceKernels<float> attn_gru_sequence_generic = kernels<Lanes>("generic");
-const SequenceKernels<double> attn_gru_sequence_generic_double = kernels<DoubleLanes>("generic");
+const SequenceKernels<float> sequence_kernels_generic = sequence_table<Lanes>();
+const SequenceKernels<double> sequence_kernels_generic_double = sequence_table<DoubleLanes>();
 }  // namespace khmer_fast

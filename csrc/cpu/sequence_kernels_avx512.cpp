@@ -4,7 +4,6 @@
 
 #include <cstdint>
 
-#include "attn_gru_sequence_cpu.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), \
@@ -13,7 +12,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
 #endif
 
-#include "attn_gru_sequence_lanes.h"
+#include "sequence_math.h"
 
 // GCC 105593: its own header reads an undefined register on purpose
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -29,19 +28,19 @@ struct Lanes {
   static constexpr int64_t LANES = 16;
   static constexpr int ROWS = 8, PANEL = 3;
 
-  static inline __attribute__((always_inline)) V fma(V a, V b, V c) {
+  static KF_INLINE V fma(V a, V b, V c) {
     return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
   }
-  static inline __attribute__((always_inline)) V exp(V x) { return exp_float<Lanes>(x); }
-  static inline __attribute__((always_inline)) V tanh(V x) { return tanh_float<Lanes>(x); }
-  static inline __attribute__((always_inline)) float sum(V x) {
+  static KF_INLINE V exp(V x) { return exp_float<Lanes>(x); }
+  static KF_INLINE V tanh(V x) { return tanh_float<Lanes>(x); }
+  static KF_INLINE float sum(V x) {
     return _mm512_reduce_add_ps((__m512)x);
   }
-  static inline __attribute__((always_inline)) float largest(V x) {
+  static KF_INLINE float largest(V x) {
     return _mm512_reduce_max_ps((__m512)x);
   }
   // 1/a and 1/b, both finite: an estimate of 14 bits and a Newton step each
-  static inline __attribute__((always_inline)) void reciprocal(V a, V b, V& x, V& y) {
+  static KF_INLINE void reciprocal(V a, V b, V& x, V& y) {
     const V p = (V)_mm512_rcp14_ps((__m512)a), q = (V)_mm512_rcp14_ps((__m512)b);
     x = fma(p, fma(-a, p, V{} + 1.f), p);
     y = fma(q, fma(-b, q, V{} + 1.f), q);
@@ -52,9 +51,11 @@ struct Lanes {
 }  // namespace khmer_fast
 
 #include "attn_gru_sequence_kernel.h"
+#include "gru_sequence_kernel.h"
+#include "sequence_table.h"
 
 namespace khmer_fast {
-const SequenceKernels<float> attn_gru_sequence_avx512 = kernels<Lanes>("avx512");
+const SequenceKernels<float> sequence_kernels_avx512 = sequence_table<Lanes>();
 }
 
 #if defined(__clang__)

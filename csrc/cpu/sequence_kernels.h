@@ -1,4 +1,5 @@
-// attn_gru_sequence on a CPU: what the torch layer and the files of the instruction sets share.
+// attn_gru_sequence and gru_sequence on a CPU: what the torch layers and the files of the
+// instruction sets share.
 // Plain pointers: no torch here.
 #pragma once
 
@@ -63,29 +64,68 @@ struct SequenceBackward {
   scalar_t* d_energy_row;         // [R, T rounded up to the lanes]
 };
 
-// What a file of one instruction set provides. `line` [count] is sorted by target_length, longest
-// first; `workspace` holds at least workspace(...) elements.
+struct CpuGruDims {
+  int64_t B, T, H;
+};
+
+// Both directions: columns of the left-to-right one first. Right to left, a line begins at its
+// last position.
+template <typename scalar_t>
+struct GruForward {
+  CpuGruDims dims;
+  const scalar_t* gate_input;  // [B, T, 6H]
+  const int64_t* length;       // [B]
+  const scalar_t* W_hh[2];     // packed [H][3H], of each direction
+  const scalar_t* b_hh;        // [6H]
+  scalar_t* state;             // [B, T, 2H]
+  scalar_t* gates;             // [B, T, 8H]: of each direction r, z, n and W_hn h + b_hn
+};
+
+// Rows of positions that exist lie one after another: step s of line b is row offset[b] + s of R.
+template <typename scalar_t>
+struct GruBackward {
+  CpuGruDims dims;
+  const int64_t* length;    // [B]
+  const int64_t* offset;    // [B]
+  const scalar_t* W_hh[2];  // packed [3H][H], of each direction: rows n, r, z
+  const scalar_t* state;    // [B, T, 2H]
+  const scalar_t* gates;    // [B, T, 8H]
+  const scalar_t* d_state;  // [B, T, 2H]
+  scalar_t* d_gate_input;   // [B, T, 6H]
+  scalar_t* d_hidden;       // [2, R, 3H]: n, r, z
+  scalar_t* h_row;          // [2, R, H]: the state a step starts from
+  int64_t R;
+};
+
+// What a file of one instruction set provides. `line` [count] is sorted by steps, longest first;
+// `workspace` holds as many elements as the function of that name says.
 template <typename scalar_t>
 struct SequenceKernels {
-  const char* name;
   int64_t lanes;  // elements of a vector
   int64_t panel;  // columns of a packed panel
-  // W [N, K] with rows `stride` apart -> panels of [K][panel], N rounded up
+  // W [N, K] -> panels of [K][panel], N rounded up
   void (*pack_transposed)(int64_t N, int64_t K, const scalar_t* W, scalar_t* packed);
   // W [K, N] -> panels of [K][panel]
   void (*pack)(int64_t K, int64_t N, const scalar_t* W, scalar_t* packed);
-  int64_t (*workspace)(const CpuSequenceDims& dims, int64_t count);
-  void (*forward)(const SequenceForward<scalar_t>& p, const int64_t* line, int64_t count,
-                  scalar_t* workspace);
-  void (*backward)(const SequenceBackward<scalar_t>& p, const int64_t* line, int64_t count,
-                   scalar_t* workspace);
+
+  int64_t (*sequence_workspace)(const CpuSequenceDims& dims, int64_t count);
+  void (*sequence_forward)(const SequenceForward<scalar_t>& p, const int64_t* line, int64_t count,
+                           scalar_t* workspace);
+  void (*sequence_backward)(const SequenceBackward<scalar_t>& p, const int64_t* line,
+                            int64_t count, scalar_t* workspace);
+
+  int64_t (*gru_workspace)(const CpuGruDims& dims, int64_t count);
+  void (*gru_forward)(const GruForward<scalar_t>& p, int64_t direction, const int64_t* line,
+                      int64_t count, scalar_t* workspace);
+  void (*gru_backward)(const GruBackward<scalar_t>& p, int64_t direction, const int64_t* line,
+                       int64_t count, scalar_t* workspace);
 };
 
-extern const SequenceKernels<float> attn_gru_sequence_generic;
-extern const SequenceKernels<double> attn_gru_sequence_generic_double;
+extern const SequenceKernels<float> sequence_kernels_generic;
+extern const SequenceKernels<double> sequence_kernels_generic_double;
 #if defined(__x86_64__)
-extern const SequenceKernels<float> attn_gru_sequence_avx2;
-extern const SequenceKernels<float> attn_gru_sequence_avx512;
+extern const SequenceKernels<float> sequence_kernels_avx2;
+extern const SequenceKernels<float> sequence_kernels_avx512;
 #endif
 
 }  // namespace khmer_fast

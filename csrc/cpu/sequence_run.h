@@ -1,0 +1,128 @@
+// How the sequence operators run on a CPU: the instruction set, packed weights, lines dealt to
+// threads. Each thread runs all steps of its lines: there is no barrier within a sequence.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernels.h"
+#include "sequence_kernels.h"
+
+namespace khmer_fast {
+namespace {
+
+using at::Tensor;
+using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;  // products keep the dtype of their inputs
+
+template <typename scalar_t>
+const SequenceKernels<scalar_t>& sequence_kernels();
+
+template <>
+inline const SequenceKernels<double>& sequence_kernels<double>() {
+  return sequence_kernels_generic_double;
+}
+
+template <>
+inline const SequenceKernels<float>& sequence_kernels<float>() {
+#if defined(__x86_64__)
+  const std::string_view name = select_kernels().name;
+  if (name.starts_with("avx512")) return sequence_kernels_avx512;
+  if (name.starts_with("avx2")) return sequence_kernels_avx2;
+#endif
+  return sequence_kernels_generic;
+}
+
+inline void check_range(const char* name, const Tensor& x, int64_t low, int64_t high) {  // x [B]
+  const int64_t* values = x.const_data_ptr<int64_t>();
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
+                      high, "], got ", values[b], " for line ", b);
+  }
+}
+
+// Where the rows of each line begin when they lie one after another, and how many there are.
+inline std::pair<std::vector<int64_t>, int64_t> offsets(const Tensor& steps) {  // [B]
+  std::vector<int64_t> offset(steps.size(0));
+  int64_t rows = 0;
+  for (int64_t b = 0; b < steps.size(0); ++b) {
+    offset[b] = rows;
+    rows += steps.const_data_ptr<int64_t>()[b];
+  }
+  return {std::move(offset), rows};
+}
+
+// Lines dealt to `groups` groups, each sorted by steps, most first.
+inline std::vector<std::vector<int64_t>> deal(const Tensor& steps, int64_t groups) {  // [B]
+  const int64_t B = steps.size(0);
+  const int64_t* count = steps.const_data_ptr<int64_t>();
+  std::vector<int64_t> order(B);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return count[a] > count[b]; });
+  std::vector<std::vector<int64_t>> lines(groups);
+  for (int64_t i = 0; i < B; ++i) lines[i % groups].push_back(order[i]);
+  return lines;
+}
+
+// Runs run(pass, line, count, workspace) for every group of lines and every pass of `passes`, as
+// many at once as there are threads.
+template <typename scalar_t, typename Space, typename Run>
+void for_each_group(const Tensor& steps, int64_t passes, const Space& space_of, const Run& run) {
+  const int64_t B = steps.size(0);
+  const int64_t count = std::min<int64_t>(B, (at::get_num_threads() + passes - 1) / passes);
+  if (count == 0) return;
+  const auto groups = deal(steps, count);
+  const int64_t piece = space_of(static_cast<int64_t>(groups[0].size()));
+  const Tensor workspace =
+      at::empty({passes * count, piece}, at::TensorOptions().dtype(c10::CppTypeToScalarType<scalar_t>()));
+  scalar_t* space = workspace.mutable_data_ptr<scalar_t>();
+  at::parallel_for(0, passes * count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto& line = groups[i / passes];
+      run(i % passes, line.data(), static_cast<int64_t>(line.size()), space + i * piece);
+    }
+  });
+}
+
+inline Tensor packed_like(const Tensor& W, int64_t columns, int64_t rows, int64_t panel) {
+  return at::empty({(columns + panel - 1) / panel, rows, panel}, W.options());
+}
+
+template <typename scalar_t>
+Tensor pack_transposed(const Tensor& W) {  // [N, K] -> [N / panel, K, panel]
+  const auto& kernels = sequence_kernels<scalar_t>();
+  const int64_t N = W.size(0), K = W.size(1);
+  Tensor packed = packed_like(W, N, K, kernels.panel);
+  kernels.pack_transposed(N, K, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
+  return packed;
+}
+
+template <typename scalar_t>
+Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
+  const auto& kernels = sequence_kernels<scalar_t>();
+  const int64_t K = W.size(0), N = W.size(1);
+  Tensor packed = packed_like(W, N, K, kernels.panel);
+  kernels.pack(K, N, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
+  return packed;
+}
+
+// Rows of gates n, r, z -> r, z, n
+inline Tensor n_last(const Tensor& x) {  // [3H, ...]
+  const int64_t H = x.size(0) / 3;
+  return at::cat({x.narrow(0, H, 2 * H), x.narrow(0, 0, H)});
+}
+
+// Rows of gates r, z, n -> n, r, z
+inline Tensor n_first(const Tensor& x) {  // [3H, ...]
+  const int64_t H = x.size(0) / 3;
+  return at::cat({x.narrow(0, 2 * H, H), x.narrow(0, 0, 2 * H)});
+}
+
+}  // namespace
+}  // namespace khmer_fast
