@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import sys
@@ -59,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _use_utf8() -> None:
-    """Khmer goes out as UTF-8 whatever the locale; a file name's stray bytes go out as they are."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    """Khmer goes out as UTF-8 whatever the locale."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 def _discard_stdout() -> None:
@@ -75,10 +76,12 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in VERBS:
         parser.parse_args(arguments)  # help, version or a usage error
         parser.error("a verb is needed: " + ", ".join(VERBS))
+    from khmer_fast.train.options import OptionParser
+
     verb = arguments[0]
     module_name, summary = VERBS[verb]
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(f"khmer-fast {verb}", description=f"{summary.capitalize()}.")
+    parser = OptionParser(f"khmer-fast {verb}", description=f"{summary.capitalize()}.")
     module.add_arguments(parser)
     return module.run(parser.parse_args(arguments[1:]))
 
