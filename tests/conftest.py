@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("khmer_fast", deadline=None)  # machines here are shared
+settings.load_profile("khmer_fast")
 
 
 @pytest.fixture(scope="session")

@@ -273,7 +273,7 @@ def test_a_line_fills_the_height_with_black_on_white(line_image):
     assert 0.05 < ink.mean() < 0.4
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     arrays(
         np.uint8,
