@@ -360,6 +360,19 @@ def test_a_run_that_has_ctc_is_not_told_to_use_it(tmp_path):
     assert "--ctc-weight 0.3" not in found["advise.change"].observation
 
 
+def test_a_run_is_not_judged_before_it_could_have_learned(tmp_path):
+    log = read_run_or_log(make_run(tmp_path / "run").path)
+    for number, record in enumerate(log.records, 1):
+        flat = 5 + 0.01 * math.sin(3 * number)
+        record.update(train_loss=flat, val_loss=flat, val_cer=2.5, lock_on=0.0, lines=500 * number)
+    found = by_code(log)
+    assert {"loss.early", "attention.on_its_way", "advise.continue"} <= found.keys()
+    assert not {f.level for f in found.values() if f.topic in ("loss", "next")} & {"warning"}
+    for number, record in enumerate(log.records, 1):
+        record["lines"] = 10_000 * number
+    assert {"attention.not_locked", "advise.change"} <= by_code(log).keys()
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -458,6 +471,14 @@ def test_attention_pictures_of_epochs_stand_side_by_side(tmp_path):
     assert len([n for n in names if re.fullmatch(r"line_01_epoch_\d+\.png", n)]) == 6
     with Image.open(tmp_path / "line_01.png") as sheet:
         assert sheet.width == 4 * plots.SHEET_WIDTH
+
+
+def test_the_pictures_of_an_epoch(tmp_path):
+    image = np.full((48, 300), 255, np.uint8)
+    records = [{"epoch": 1, "val_cer": 0.5}]
+    plots.draw_epoch(tmp_path / "plots", 1, records, [(image, "កខ")], [np.eye(3)])
+    names = {path.relative_to(tmp_path / "plots").as_posix() for path in tmp_path.rglob("*.png")}
+    assert names == {"history.png", "attention/line_01.png", "attention/line_01_epoch_001.png"}
 
 
 def test_a_plot_shows_each_series_and_leaves_out_what_is_not_there():

@@ -92,6 +92,15 @@ def test_resume_goes_back_to_the_checkpoint(tmp_path):
     assert open_history(Folder(tmp_path)).records == kept.records
 
 
+def test_a_validation_inside_the_resumed_epoch_stays(tmp_path):
+    kept = History(Folder(tmp_path))
+    kept.append({"epoch": 8, "step": 800, "end_of_epoch": True})
+    kept.append({"epoch": 9, "step": 850, "end_of_epoch": False})
+    kept.append({"epoch": 9, "step": 880, "end_of_epoch": False})
+    assert kept.truncate(8, 860) == 1  # a checkpoint at step 860: 8 epochs are complete
+    assert [record["step"] for record in kept.records] == [800, 850]
+
+
 def test_a_line_cut_short_is_left_out_and_other_damage_is_said(tmp_path):
     kept = History(Folder(tmp_path))
     kept.append({"epoch": 1, "step": 10})

@@ -158,7 +158,14 @@ def _loss(log: RunLog, _target: float) -> list[Finding]:
         falls = late.falls or (whole.falls and late.slope < 0)
     slow = y[-1] > 0.5 and len(y) >= 5 and halving > SLOW_HALVING
     level, code = "good", "loss.falling"
-    if late is not None and late.rises:
+    nlls = log.series("train_nll")[1]
+    stage = _stage(nlls[-1] if nlls else y[-1])
+    if not falls and health.is_early(log.records):
+        level, code = "note", "loss.early"
+        meaning = positive + _too_early(log)
+        expectation = "It should fall clearly within the first 10,000 lines."
+        next_step = "Go on."
+    elif late is not None and late.rises:
         level, code = "warning", "loss.rising"
         meaning = positive + "But training loss rises: the steps are too large, or data changed."
         expectation = "It will not come down by itself."
@@ -170,7 +177,7 @@ def _loss(log: RunLog, _target: float) -> list[Finding]:
             if falls
             else "does not fall beyond doubt"
         )
-        meaning = positive + f"Training loss {pace}. {_stage(y[-1])}"
+        meaning = positive + f"Training loss {pace}. {stage}"
         causes = _causes(log)
         meaning += "Likely causes: " + "; ".join(causes) + "."
         figures["causes"] = causes
@@ -182,7 +189,7 @@ def _loss(log: RunLog, _target: float) -> list[Finding]:
         expectation = "It stays about where it is."
         next_step = "Stop, or go on with a lower learning rate or more varied data."
     else:
-        meaning = positive + "Training loss falls: the model is learning. " + _stage(y[-1])
+        meaning = positive + "Training loss falls: the model is learning. " + stage
         ahead = min(10.0, max(len(y) / 2, 1))
         later = _ahead(x, y, ahead)
         expectation = (
@@ -274,6 +281,13 @@ def _stage(loss: float) -> str:
     return ""
 
 
+def _too_early(log: RunLog) -> str:
+    return (
+        f"Only {log.records[-1]['lines']:,} lines were seen: too early to judge. With CTC, "
+        "attention locks on after about 16,000 lines."
+    )
+
+
 def _causes(log: RunLog) -> list[str]:
     rates = log.series("learning_rate")[1]
     rate = max(rates) if rates else log.settings.get("learning_rate")
@@ -350,6 +364,8 @@ def _cer(log: RunLog, target: float) -> list[Finding]:
         meaning += f" The best was {len(y) - 1 - best} measurements ago; that model is kept."
     expectation, next_step, projection = _project(x, y, target, log.planned_epochs)
     figures.update(projection)
+    if projection["target_state"] in ("late", "never") and health.is_early(log.records):
+        level, expectation, next_step = "note", _too_early(log), "Go on."
     if level == "good" and projection["target_state"] in ("late", "never"):
         level = "note"
     found = [
@@ -703,6 +719,8 @@ def _advice(log: RunLog, found: list[Finding]) -> Finding:
             "Stop, and resume from the last checkpoint before it with half the learning rate.",
             "Weights after a loss that is not finite are of no use.",
         )
+    if health.is_early(log.records) and state != "reached":
+        return advise("advise.continue", "note", "Go on, and look again later.", _too_early(log))
     if codes & {"loss.slow", "cer.above_one"} and state in ("late", "never") and len(epochs) >= 8:
         return advise(
             "advise.change",
@@ -781,11 +799,11 @@ def _course(
     best: Callable[[list[float]], float] = min,
 ) -> str:
     """went from A (epoch 9) to B (epoch 41), best C (epoch 37)"""
+    first, last, top = 0, len(y) - 1, y.index(best(y))
+    said = [f"{y[i]:{shown}} (epoch {round(x[i], 2):g})" for i in (first, last, top)]
     if len(y) == 1:
-        return f"is {y[0]:{shown}} (epoch {x[0]:g})"
-    top = y.index(best(y))
-    words = f"went from {y[0]:{shown}} (epoch {x[0]:g}) to {y[-1]:{shown}} (epoch {x[-1]:g})"
-    return words + f", best {y[top]:{shown}} (epoch {x[top]:g})"
+        return f"is {said[0]}"
+    return f"went from {said[0]} to {said[1]}, best {said[2]}"
 
 
 def _slope(late: Trend | None, unit: str, percent: bool = False) -> str:

@@ -19,6 +19,7 @@ UNIGRAM_ENTROPY, BIGRAM_ENTROPY = 3.85, 2.95
 LOCKED, NOT_LOCKED = 0.5, 0.25  # lock-on scores
 QUIET_RECORDS = 5  # records before a warning that still holds is repeated
 GRADIENT_MEMORY = 200  # steps
+EARLY_LINES = 20_000  # lines before which a run is not judged: attention locks on at about 16,000
 
 
 @dataclass(frozen=True)
@@ -336,7 +337,15 @@ def overfitting(records: Sequence[Record]) -> Finding | None:
     )
 
 
+def is_early(records: Sequence[Record]) -> bool:
+    """Whether the run says how many lines it has seen, and that is too few to judge it."""
+    lines = records[-1].get("lines") if records else None
+    return lines is not None and lines < EARLY_LINES
+
+
 def stopped(records: Sequence[Record]) -> Finding | None:
+    if is_early(records):
+        return None
     count = 8
     losses = _series(records, "train_loss")[-count:]
     cers = _series(records, "val_cer")[-count:]

@@ -16,7 +16,7 @@ val_substitutions, val_deletions, val_insertions
 val_cer_beam, val_ctc_cer          CER by beam search, and by the CTC head alone
 val_cluster_error_rate, val_exact_lines
 val_without_eos         share of lines that reached the step limit without <eos>
-val_repeats             share of lines that end in a repeated loop
+val_loops               share of lines with a repeated loop
 val_distinct            share of distinct texts among the predictions
 val_length, val_true_length        mean characters predicted, and true
 best_cer                lowest val_cer so far
@@ -32,7 +32,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from khmer_fast.errors import KhmerFastError
@@ -82,8 +82,15 @@ class History:
         return dropped
 
     def truncate(self, epoch: int, step: int) -> int:
-        """Drops the records after `epoch` and `step` of a resumed checkpoint; returns how many."""
-        return self.restore([r for r in self.records if _place(r) <= (epoch, step)])
+        """Drops the records made after a resumed checkpoint; returns how many.
+
+        `step` (optimiser steps in all) decides, and `epoch` where a record has no step.
+        """
+        return self.restore(
+            r
+            for r in self.records
+            if (r["step"] <= step if r.get("step") is not None else _place(r)[0] <= epoch)
+        )
 
     def write(self) -> None:
         """Writes the three files, the truth first."""
@@ -147,6 +154,19 @@ def to_columns(records: Iterable[Record]) -> str:
     names = list(dict.fromkeys(name for record in ends for name in record))
     columns = {name: [_plain(record.get(name)) for record in ends] for name in names}
     return json.dumps(columns, indent=1) + "\n"
+
+
+def places(records: Sequence[Record]) -> list[float]:
+    """Where each record stands on the axis of epochs; one inside an epoch by its steps."""
+    ends = [r for r in records if r.get("end_of_epoch", True) and r.get("epoch") and r.get("step")]
+    pace = ends[-1]["step"] / ends[-1]["epoch"] if ends else None
+    found = []
+    for number, record in enumerate(records, 1):
+        if pace and record.get("step") is not None and not record.get("end_of_epoch", True):
+            found.append(record["step"] / pace)
+        else:
+            found.append(float(record.get("epoch", number)))
+    return found
 
 
 def epoch_line(record: Record, epochs: int | None = None) -> str:

@@ -116,8 +116,8 @@ class RunLog:
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and finite values of one figure."""
         pairs = [
-            (record.get("epoch", i), record[name])
-            for i, record in enumerate(self.records, 1)
+            (place, record[name])
+            for place, record in zip(history.places(self.records), self.records, strict=True)
             if isinstance(record.get(name), int | float) and math.isfinite(record[name])
         ]
         return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from khmer_fast.train.history import Record
+from khmer_fast.train.health import lock_on
+from khmer_fast.train.history import Record, places
 
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 KHMER_FONTS = ("NotoSansKhmer-Regular.ttf", "KhmerOS.ttf", "NotoSerifKhmer-Regular.ttf")
@@ -93,9 +94,9 @@ def save_attention(
         folder.glob(f"line_{line:02d}_epoch_*.png"),
         key=lambda p: int(p.stem.rsplit("_", 1)[1]),
     )
-    places = {round(i * (len(every) - 1) / max(SHEET_EPOCHS - 1, 1)) for i in range(SHEET_EPOCHS)}
+    chosen = {round(i * (len(every) - 1) / max(SHEET_EPOCHS - 1, 1)) for i in range(SHEET_EPOCHS)}
     pictures = []
-    for place in sorted(places):
+    for place in sorted(chosen):
         with Image.open(every[place]) as opened:
             picture = opened.convert("RGB")
         if picture.width > SHEET_WIDTH:
@@ -103,6 +104,27 @@ def save_attention(
         pictures.append(picture)
     side_by_side(pictures).save(folder / f"line_{line:02d}.png")
     return path
+
+
+def draw_epoch(
+    folder: str | Path,
+    epoch: int,
+    records: Sequence[Record],
+    lines: Sequence[tuple[np.ndarray, str]],
+    attention: Sequence[np.ndarray],
+) -> None:
+    """All pictures of an epoch in `folder`: history.png, and attention/ for a few fixed lines.
+
+    `lines` are images [Y, X] uint8 with their text, `attention` their weights [S, T], S being the
+    characters and <eos>.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    history_plot(records).save(folder / "history.png")
+    for number, ((image, text), weights) in enumerate(zip(lines, attention, strict=True), 1):
+        score = f"lock-on {lock_on(weights).score:.2f}"
+        tokens = [*text, "<eos>"]
+        save_attention(folder / "attention", number, epoch, image, weights, tokens, score)
 
 
 def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -150,14 +172,14 @@ def history_plot(records: Sequence[Record], width: int = 900) -> Image.Image:
             False,
         ),
     ]
-    places = _places(records)
+    where = places(records)
     drawn = []
     for title, names, percent in panels:
         series = []
         for number, (name, label) in enumerate(names):
             points = [
                 (x, record[name] * (100 if percent else 1))
-                for x, record in zip(places, records, strict=True)
+                for x, record in zip(where, records, strict=True)
                 if isinstance(record.get(name), int | float) and math.isfinite(record[name])
             ]
             if points:
@@ -174,19 +196,6 @@ def history_plot(records: Sequence[Record], width: int = 900) -> Image.Image:
         whole.paste(panel, (0, y))
         y += panel.height
     return whole
-
-
-def _places(records: Sequence[Record]) -> list[float]:
-    """Where each record stands on the axis of epochs; one inside an epoch by its steps."""
-    ends = [r for r in records if r.get("end_of_epoch", True) and r.get("epoch") and r.get("step")]
-    pace = ends[-1]["step"] / ends[-1]["epoch"] if ends else None
-    places = []
-    for number, record in enumerate(records, 1):
-        if pace and record.get("step") is not None and not record.get("end_of_epoch", True):
-            places.append(record["step"] / pace)
-        else:
-            places.append(float(record.get("epoch", number)))
-    return places
 
 
 def _panel(

@@ -22,14 +22,16 @@ from khmer_fast.train.backup import Backup, restore
 from khmer_fast.train.checkpoint import Loaded, RunFolder
 from khmer_fast.train.health import Monitor, mean_lock_on
 from khmer_fast.train.history import History, epoch_line, open_history
-from khmer_fast.train.loop import StepReport, Trainer, validate
+from khmer_fast.train.loop import StepReport, Trainer, Validation, validate
 from khmer_fast.train.options import TrainOptions
+from khmer_fast.train.plots import draw_epoch
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches
 from khmer_fast.train.sources import Mixture, open_sources, refuse_characters, stored_labels
 from khmer_fast.weights import load_weights, save_weights
 from python_ref.config import ModelConfig, make_config
 
 RANK_TIMEOUT = timedelta(minutes=10)
+DRAWN_LINES = 3  # validation lines whose attention is drawn each epoch
 
 
 class Interrupted(KhmerFastError):
@@ -134,7 +136,9 @@ def _train(
             folder.wait()
         if backup is not None:
             backup.notify()
-            say(str(backup.close()))
+            report = backup.close()
+            if report.enabled:
+                say(str(report))
     return folder.path
 
 
@@ -252,6 +256,8 @@ class Session:
         record = {
             "epoch": epoch,
             "step": progress.step,
+            "end_of_epoch": step is None,
+            "lines": progress.lines,
             "train_loss": _train_loss(nll, ctc, options, trainer.decoder_on()),
             "train_nll": nll if trainer.decoder_on() else None,
             "train_ctc": ctc,
@@ -271,7 +277,22 @@ class Session:
         for finding in self.monitor.record(record):
             self.say(f"Warning: {finding.line()}")
         self._save(epoch, step, best)
+        if step is None:
+            self._draw(epoch, found)
         self.reports, self.waited, self.since = [], 0.0, time.monotonic()
+
+    def _draw(self, epoch: int, found: Validation) -> None:
+        """Plots of the history, and the attention of the first validation lines."""
+        lines = [
+            (line.image, self.vocabulary.decode(line.ids)) for line in self.validation[:DRAWN_LINES]
+        ]
+        attention = [w.float().numpy() for w in found.attention[:DRAWN_LINES]]
+        if not self.trainer.decoder_on():
+            lines = attention = []
+        try:
+            draw_epoch(self.folder.plots, epoch, self.history.records, lines, attention)
+        except OSError as error:
+            self.say(f"Warning: cannot draw the plots of epoch {epoch}: {error}")
 
     def _save(self, epoch: int, step: int | None, best: bool) -> None:
         state = {**self.trainer.state(), "charset": self.vocabulary.charset}
