@@ -44,12 +44,14 @@ class LengthRange:
 
 @dataclass(frozen=True)
 class TextMixture:
-    """Which texts are written: `kinds` maps a kind of khmer_fast.data.texts to its weight."""
+    """Which texts are written: `kinds` maps a kind of khmer_fast.data.texts to its weight; `blank`
+    is the chance of a line with nothing on it."""
 
     files: tuple[TextFile, ...]
     lengths: tuple[LengthRange, ...]
     kinds: dict[str, float]
     natural_cut: float
+    blank: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Style:
 
     `spacing` is extra width a cluster and `word_space` extra width a space, in font sizes;
     `stretch` is the horizontal scale; `slant` the shear of italics; `margin` the white around the
-    text, `pitch` the distance of lines, all in font sizes.
+    text, `pitch` the distance of lines, `cut_by` what a crop cuts off, all in font sizes.
     """
 
     bold: float
@@ -102,6 +104,8 @@ class Style:
     tight: float
     margin: tuple[float, float]
     indent: float
+    cut: float
+    cut_by: tuple[float, float]
     native: float
 
 

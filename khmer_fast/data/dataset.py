@@ -157,10 +157,14 @@ def write_lines(
     return count
 
 
+def _file_name(line: StoredLine) -> str:
+    return line.name.removeprefix("images/").replace("/", "_")
+
+
 def _write_pairs(lines: Iterable[StoredLine], folder: Path, _: int) -> int:
     count = 0
     for line in lines:
-        name = line.name.replace("/", "_")
+        name = _file_name(line)
         image = folder / (name + line.suffix)
         if image.exists():
             raise DatasetError(f"{line.where or line.name}: the name {name} comes twice")
@@ -179,7 +183,7 @@ def _write_tsv(lines: Iterable[StoredLine], folder: Path, _: int) -> int:
             if not count:
                 columns = list(line.columns)
                 table.write("\t".join(["image", "text", *columns]) + "\n")
-            name = line.name.removeprefix("images/").replace("/", "_") + line.suffix
+            name = _file_name(line) + line.suffix
             if (images / name).exists():
                 raise DatasetError(f"{line.where or line.name}: the name {name} comes twice")
             values = [line.columns.get(column, "") for column in columns]
@@ -200,7 +204,7 @@ def _write_shards(lines: Iterable[StoredLine], folder: Path, shard_lines: int) -
                 if tar:
                     tar.close()
                 tar = tarfile.open(folder / f"lines-{count // shard_lines:06}.tar", "w")
-            name = line.name.removeprefix("images/").replace("/", "_")
+            name = _file_name(line)
             _add(tar, name + line.suffix, line.image)
             _add(tar, name + ".txt", line.text.encode())
             if line.columns:

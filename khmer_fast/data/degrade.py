@@ -382,6 +382,21 @@ def rule(page, strength, rng, tones):
     return out
 
 
+@_step
+def frame(page, strength, rng, tones):
+    """Borders of a table's cell at some edges of the crop; strength is their darkness."""
+    del tones
+    out = page.copy()
+    level = int(255 * (1 - strength))
+    sides = (out, out[::-1], out.T, out.T[::-1])
+    for side in sides:
+        if rng.random() < 0.4:
+            at, thick = rng.integers(0, 3), rng.integers(1, 3)
+            view = side[at : at + thick]
+            np.minimum(view, level, out=view)
+    return out
+
+
 def _overlay(page: np.ndarray, mark: Image.Image, darkness: float) -> np.ndarray:
     """Darken by a mark, L image of [Y', X'] with 255 where it is fully inked."""
     ink = np.asarray(mark).astype(np.float32) * np.float32(darkness / 255)

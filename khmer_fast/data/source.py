@@ -18,7 +18,7 @@ from khmer_fast.data.corpus import data_folder, load_corpus
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import MASTER, GlyphCache, Ink, Setting, draw_line, require_raqm
 from khmer_fast.data.fonts import FontLibrary, Span, file_hash, load_fonts
-from khmer_fast.data.texts import TextSource
+from khmer_fast.data.texts import Line, TextSource
 from khmer_fast.text import NORMALIZER_VERSION
 
 _HEADING_KINDS = ("heading", "single_word")
@@ -78,16 +78,7 @@ class LineSource:
         """Sample `index` (>= 0) of `seed` (>= 0)."""
         numbers = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index))))
         rng = random.Random(int(numbers.integers(1 << 62)))
-        while True:
-            line = self.texts.line(rng)
-            heading = line.kind in _HEADING_KINDS or (
-                len(line.text) < _HEADING_LENGTH and rng.random() < 0.3
-            )
-            face = self.fonts.choose(rng, line.text, heading=heading)
-            spans = self.fonts.spans(rng, line.text, face) if face else None
-            if spans:
-                break
-            self.dropped["font"] += 1
+        line, spans = self._line(rng)
         paper = rng.choices(self.config.papers, self._paper_weights)[0]
         page = self._page(rng, spans, paper)
         tones = Tones(rng.randint(*paper.ink), rng.randint(*paper.paper))
@@ -95,6 +86,21 @@ class LineSource:
             if rng.random() < step.chance:
                 page = STEPS[step.do](page, rng.uniform(*step.strength), numbers, tones)
         return Sample(np.ascontiguousarray(page), line.text, f"{line.kind}/{paper.name}")
+
+    def _line(self, rng: random.Random) -> tuple[Line, list[Span]]:
+        """A text and the faces that draw it; a blank one has a span without text."""
+        while True:
+            line = self.texts.line(rng)
+            heading = line.kind in _HEADING_KINDS or (
+                len(line.text) < _HEADING_LENGTH and rng.random() < 0.3
+            )
+            face = self.fonts.choose(rng, line.text, heading=heading)
+            if face and not line.text:
+                return line, [Span("", face)]
+            spans = self.fonts.spans(rng, line.text, face) if face else None
+            if spans:
+                return line, spans
+            self.dropped["font"] += 1
 
     def _page(self, rng: random.Random, spans: list[Span], paper: Paper) -> np.ndarray:
         """The set line, black on white with its surroundings, at its final size: uint8 [Y', X']."""
@@ -123,7 +129,11 @@ class LineSource:
             def bold_span(i: int) -> int:
                 return chosen(i, regular)
 
-        line = draw_line(spans, setting, self._cache, bold_span)
+        if spans[0].text:
+            line = draw_line(spans, setting, self._cache, bold_span)
+        else:
+            width = rng.randint(drawn, 25 * drawn)
+            line = Ink(np.zeros((round(1.2 * drawn), width), np.uint8), drawn, 0, width)
         page = self._surround(rng, line, spans, setting)
         if rng.random() < style.italic:
             page = _shear(page, rng.uniform(*style.slant))
@@ -182,7 +192,7 @@ class LineSource:
         page = np.zeros((above + h + below, left + w + right), np.uint8)
         page[above : above + h, left : left + w] = line.ink
         baseline = above + line.baseline
-        if rng.random() < style.underline:
+        if rng.random() < style.underline and spans[0].text:
             row = baseline + round(rng.uniform(0.1, 0.45) * size)
             thick = max(1, round(rng.uniform(0.03, 0.09) * size))
             page[row : row + thick, left : left + w] = 255
@@ -191,6 +201,15 @@ class LineSource:
             for y in (baseline - pitch, baseline + pitch):
                 if rng.random() < 0.8:
                     self._neighbour(rng, page, round(y), spans[0].face.path, setting)
+        if rng.random() < style.cut:
+            cut = round(rng.uniform(*style.cut_by) * size)
+            top, bottom, first, last = (cut if rng.random() < 0.4 else 0 for _ in range(4))
+            first += left if first else 0
+            last += right if last else 0
+            top += above if top else 0
+            bottom += below if bottom else 0
+            if top + bottom < h // 2 and first + last < w // 2:
+                page = page[top : page.shape[0] - bottom, first : page.shape[1] - last]
         return page
 
     def _neighbour(

@@ -129,7 +129,10 @@ class TextSource:
         self._word_weights = _cumulative(self.corpus.word_weights)
 
     def line(self, rng: random.Random) -> Line:
-        """One canonical line of 1 to `high` of the longest length range characters."""
+        """One canonical line, of no more characters than the longest range of lengths; empty
+        with the chance of a blank line."""
+        if rng.random() < self.mixture.blank:
+            return Line("", "blank")
         kind = rng.choices(self._kinds, cum_weights=self._kind_weights)[0]
         entry = rng.choices(self.mixture.lengths, cum_weights=self._length_weights)[0]
         return Line(self.text(rng, kind, rng.randint(entry.low, entry.high)), kind)
@@ -512,6 +515,8 @@ def _repetition(source: TextSource, rng: random.Random, length: int) -> str:
 
 def _field(source: TextSource, rng: random.Random, length: int) -> str:
     mark = rng.choice(("៖", "៖ ", " ៖ ", ": ", " : ", ":"))
+    if rng.random() < 0.15:
+        return rng.choice(FIELDS) + mark + "." * rng.randint(3, 24)
     return rng.choice(FIELDS) + mark + source.running(rng, max(1, min(length, 60) - 10))
 
 

@@ -1,0 +1,88 @@
+import lzma
+import re
+
+import pytest
+
+from khmer_fast.data.config import DEFAULT_CONFIG, ConfigError, TextFile, load_config
+from khmer_fast.data.corpus import TextError, load_corpus, read_text
+
+DEFAULT = DEFAULT_CONFIG.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("natural_cut =", "natural_cuts =", r"text: unknown key 'natural_cuts'"),
+        ("natural_cut = 0.7", "", r"text: missing key 'natural_cut'"),
+        ("natural_cut = 0.7", 'natural_cut = "often"', r"natural_cut: expected float"),
+        ("pitch = [1.25, 1.9]", "pitch = [1.9, 1.25]", r"pitch: expected \[low, high\]"),
+        ("pitch = [1.25, 1.9]", "pitch = [1.9]", r"pitch: expected 2 values"),
+        ('do = "jpeg"', 'do = "jpg"', r"unknown step 'jpg'"),
+        ("\nrunning = 0.36", "\nwalking = 0.36", r"unknown kind of text 'walking'"),
+        ('use = "words"', 'use = "wrods"', r"use must be"),
+        ("[style]", "[[style]]", r"style: expected a table"),
+        ("[style]", "[style", r"not valid TOML"),
+    ],
+)
+def test_mistakes_in_a_mixture_are_named(tmp_path, old, new, message):
+    assert old in DEFAULT
+    path = tmp_path / "mixture.toml"
+    path.write_text(DEFAULT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(str(path))) as caught:
+        load_config(path)
+    assert re.search(message, str(caught.value))
+
+
+def test_weights_must_not_all_be_zero(tmp_path):
+    text = re.sub(r"(\[\[papers\]\]\nname = .*\nweight = )[0-9.]+", r"\g<1>0", DEFAULT)
+    path = tmp_path / "mixture.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="papers"):
+        load_config(path)
+
+
+def test_a_missing_mixture_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
+        load_config(tmp_path / "absent.toml")
+
+
+def test_texts_are_read_compressed_and_plain(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffក ខ\r\nគ\n".encode())
+    with lzma.open(tmp_path / "b.txt.xz", "wt", encoding="utf-8") as file:
+        file.write("ឃ\n")
+    assert read_text(tmp_path / "a.txt") == "ក ខ\nគ\n"
+    assert read_text(tmp_path / "b.txt.xz") == "ឃ\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("ក\nខ\n".encode() + b"\xff\xfe", r"a\.txt:3: not UTF-8 \(byte 0xff\)"),
+        ("ក\nខ\x00\n".encode(), r"a\.txt:2: control character U\+0000"),
+        ("ក\u009f".encode(), r"a\.txt:1: control character U\+009F"),
+    ],
+)
+def test_bad_text_names_file_and_line(tmp_path, data, message):
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(TextError, match=message):
+        read_text(tmp_path / "a.txt")
+
+
+def test_control_characters_are_dropped_only_when_asked(tmp_path):
+    (tmp_path / "a.txt").write_bytes("ក\x02ខ\n".encode())
+    keep = TextFile("a.txt", "running", 1.0)
+    with pytest.raises(TextError):
+        load_corpus((keep,), tmp_path)
+    corpus = load_corpus((TextFile("a.txt", "running", 1.0, True),), tmp_path)
+    assert corpus.running == ("កខ\n",)
+
+
+def test_texts_that_hold_nothing_are_errors(tmp_path):
+    (tmp_path / "a.txt").write_text(" \n")
+    (tmp_path / "b.xz").write_bytes(b"not xz")
+    for name in ("a.txt", "b.xz", "absent.txt"):
+        with pytest.raises(TextError, match=re.escape(name)):
+            load_corpus((TextFile(name, "running", 1.0),), tmp_path)
+    (tmp_path / "w.txt").write_text("ក\n", encoding="utf-8")
+    with pytest.raises(TextError, match="running"):
+        load_corpus((TextFile("w.txt", "words", 1.0),), tmp_path)

@@ -1,0 +1,244 @@
+import random
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fontTools.ttLib import TTFont
+
+from khmer_fast.data import LineSource, source
+from khmer_fast.data.config import LengthRange
+from khmer_fast.data.draw import (
+    GlyphCache,
+    Setting,
+    ShapingError,
+    draw_glyph,
+    draw_line,
+    require_raqm,
+)
+from khmer_fast.data.fonts import FontError, Span, load_fonts, open_face
+from khmer_fast.data.texts import CONSONANTS, KINDS, VOWELS, legal_cluster
+from khmer_fast.text import COENG, Vocabulary, canonical, clusters
+from tests.data_fixtures import (
+    FONT,
+    KHMER_FONTS,
+    LATIN_FONTS,
+    needs_fonts,
+    small_config,
+    small_source,
+)
+
+pytestmark = needs_fonts
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory) -> LineSource:
+    return small_source(tmp_path_factory.mktemp("texts"))
+
+
+def _pixels(folder, indices: list[int]) -> list[bytes]:
+    made = small_source(folder)
+    return [made.sample(7, i).image.tobytes() for i in indices]
+
+
+def test_sample_depends_on_seed_and_index_alone(lines, tmp_path):
+    first = [lines.sample(7, i) for i in range(24)]
+    backwards = [lines.sample(7, i) for i in reversed(range(24))][::-1]
+    assert [s.text for s in first] == [s.text for s in backwards]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(first, backwards, strict=True))
+    other = [lines.sample(8, i).text for i in range(24)]
+    assert len(set(other) & {s.text for s in first}) < 8
+    with ProcessPoolExecutor(2) as pool:
+        halves = list(pool.map(_pixels, [tmp_path] * 2, [[*range(0, 24, 2)], [*range(1, 24, 2)]]))
+    assert halves[0] == [s.image.tobytes() for s in first[::2]]
+    assert halves[1] == [s.image.tobytes() for s in first[1::2]]
+
+
+def test_images_are_grey_lines_and_labels_are_canonical(lines):
+    vocabulary = Vocabulary()
+    longest = max(length.high for length in lines.config.text.lengths)
+    kinds = set()
+    for i in range(300):
+        sample = lines.sample(1, i)
+        kinds.add(sample.kind.split("/")[0])
+        assert sample.image.dtype == np.uint8 and sample.image.ndim == 2
+        assert 8 <= sample.image.shape[0] <= 240
+        assert sample.text == canonical(sample.text)
+        assert len(sample.text) <= longest
+        assert all(token >= 3 for token in vocabulary.encode(sample.text))
+        assert bool(sample.text) != (sample.kind.split("/")[0] == "blank")
+    assert len(kinds) > len(KINDS) * 2 // 3
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_gives_canonical_text_of_the_length_asked_for(lines, kind):
+    rng = random.Random(kind)
+    for length in (1, 2, 9, 40, 130):
+        for _ in range(20):
+            text = lines.texts.text(rng, kind, length)
+            assert text and text == canonical(text)
+            assert len(text) <= max(length, len(clusters(text)[0]))
+            assert not Vocabulary().unknown(text)
+
+
+def test_length_ranges_are_kept(tmp_path):
+    made = small_source(tmp_path, lengths=(LengthRange(20, 24, 1.0),), kinds={"running": 1.0})
+    lengths = [len(made.texts.line(random.Random(i)).text) for i in range(200)]
+    assert max(lengths) <= 24
+    assert np.mean(lengths) > 14
+
+
+def test_every_consonant_meets_every_subscript(lines):
+    rng = random.Random(3)
+    text = "".join(lines.texts.text(rng, "clusters", 100) for _ in range(4000))
+    pairs = {(a, c) for a, b, c in zip(text, text[1:], text[2:], strict=False) if b == COENG}
+    expected = {(a, "ត" if c == "ដ" else c) for a in CONSONANTS for c in CONSONANTS}
+    assert expected <= pairs
+    signs = "".join(chr(c) for c in range(0x17C6, 0x17D2)) + VOWELS
+    assert set(signs) <= set(text)
+
+
+def test_legal_clusters_are_one_cluster_without_dotted_circle(tmp_path):
+    font = TTFont(FONT)
+    assert 0x25CC in font.getBestCmap()
+    for table in font["cmap"].tables:
+        table.cmap.pop(0x25CC, None)
+    bare = tmp_path / "bare.ttf"
+    font.save(bare)
+    rng = random.Random(5)
+    made = {canonical(legal_cluster(rng)) for _ in range(1500)}
+    for cluster in made:
+        assert clusters(cluster) == [cluster]
+        with_circle = draw_glyph(str(FONT), 32, cluster).ink
+        assert np.array_equal(with_circle, draw_glyph(str(bare), 32, cluster).ink), cluster
+    broken = "ក\u17b6\u17b6\u17b7"
+    ink = draw_glyph(str(FONT), 32, broken).ink
+    assert not np.array_equal(ink, draw_glyph(str(bare), 32, broken).ink)
+
+
+def test_what_is_drawn_is_the_label(lines, monkeypatch):
+    drawn: list[list[Span]] = []
+
+    def record(spans, setting, cache, bold_span=None):
+        drawn.append(spans)
+        return draw_line(spans, setting, cache, bold_span)
+
+    monkeypatch.setattr(source, "draw_line", record)
+    for i in range(150):
+        drawn.clear()
+        text = lines.sample(2, i).text
+        if text:
+            assert "".join(span.text for span in drawn[0]) == text
+            for span in drawn[0]:
+                assert span.face.covers(span.text)
+                if any("\u1780" <= c <= "\u17d3" for c in span.text):
+                    assert span.face.khmer
+
+
+def test_clusters_side_by_side_look_like_raqm_on_the_whole_line():
+    face = open_face(str(FONT))
+    text = "ក្រសួងប្រៃសណីយ៍និងទូរគមនាគមន៍សូមជម្រាប"
+    line = draw_line([Span(text, face)], Setting(40, 0, 0.0, 0.0, False), GlyphCache())
+    whole = draw_glyph(str(FONT), 40, text)
+    assert line.ink.shape[0] == whole.ink.shape[0]
+    assert abs(line.advance - whole.advance) < 0.02 * whole.advance
+    width = min(line.ink.shape[1], whole.ink.shape[1])
+    a, b = line.ink[:, :width] > 128, whole.ink[:, :width] > 128
+    assert (a & b).sum() > 0.7 * (a | b).sum()
+    assert abs(int(line.ink.sum()) - int(whole.ink.sum())) < 0.02 * whole.ink.sum()
+
+
+@pytest.mark.parametrize("path", sorted(KHMER_FONTS.glob("*.ttf")), ids=lambda path: path.stem)
+def test_fonts_draw_letters_apart_and_spaces_empty(path):
+    mixture = small_config().fonts
+    library = load_fonts(mixture, (path.parent, LATIN_FONTS))
+    library_held = load_fonts(mixture, (path.parent, LATIN_FONTS), held_out=True)
+    faces = [f for f in library.faces() + library_held.faces() if f.path == str(path)]
+    assert len(faces) == 1
+    covered = faces[0].covered
+    assert not draw_glyph(str(path), 40, " ").ink.any()
+    subscripts = [f"ក{COENG}{c}" for c in CONSONANTS if c != "ដ" and c in covered]
+    signs = [f"ក{chr(c)}" for c in range(0x17B6, 0x17D2) if chr(c) in covered]
+    letters = [chr(c) for c in range(0x1780, 0x17B4) if chr(c) in covered]
+    seen: dict[tuple, str] = {}
+    for text in letters + signs + subscripts:
+        glyph = draw_glyph(str(path), 40, text)
+        key = (glyph.ink.tobytes(), glyph.ink.shape, glyph.left, glyph.top)
+        assert key not in seen, f"{text} looks like {seen[key]}"
+        seen[key] = text
+
+
+def test_packaged_mixture_leaves_out_fonts_that_draw_spaces():
+    try:
+        library = load_fonts(small_config().fonts)
+    except FontError as error:
+        pytest.skip(str(error))
+    for face in library.faces():
+        assert not draw_glyph(face.path, 24, " ").ink.any(), face.path
+        if face.khmer and face.covers("ក\u17d2"):
+            circle = draw_glyph(face.path, 24, "\u25cc").ink
+            assert not np.array_equal(draw_glyph(face.path, 24, "ក").ink, circle), face.path
+
+
+def test_held_out_fonts_are_never_trained_on(tmp_path):
+    train = load_fonts(small_config().fonts, (KHMER_FONTS, LATIN_FONTS))
+    held = load_fonts(small_config().fonts, (KHMER_FONTS, LATIN_FONTS), held_out=True)
+    names = [{face.path for face in library.faces() if face.khmer} for library in (train, held)]
+    assert names[0] and names[1] and not names[0] & names[1]
+
+
+def test_latin_falls_back_run_by_run():
+    library = load_fonts(replace(small_config().fonts, own_latin=0.0), (KHMER_FONTS, LATIN_FONTS))
+    face = open_face(str(FONT))
+    spans = library.spans(random.Random(0), "ក្រុម ABC និង ១២", face)
+    assert [span.text for span in spans] == ["ក្រុម ", "ABC", " និង ១២"]
+    assert [span.face.khmer for span in spans] == [True, False, True]
+    assert library.spans(random.Random(0), "ក\u4e00", face) is None
+
+
+def test_glyph_cache_stays_within_its_limit():
+    cache = GlyphCache(limit=60_000)
+    rng = random.Random(1)
+    for _ in range(400):
+        cache.get(str(FONT), 40, rng.choice((0, 2)), canonical(legal_cluster(rng)))
+    held = sum(glyph.ink.nbytes for glyph in cache._glyphs.values())
+    assert 0 < held <= 60_000
+
+
+def test_blank_lines_hold_no_text(tmp_path):
+    made = small_source(tmp_path, blank=1.0)
+    samples = [made.sample(3, i) for i in range(10)]
+    assert all(s.text == "" and s.kind.startswith("blank/") for s in samples)
+    assert all(s.image.size for s in samples)
+
+
+def test_description_names_versions_and_hashes(lines):
+    described = lines.describe()
+    assert {"numpy", "pillow", "raqm", "freetype", "harfbuzz"} <= set(described["versions"])
+    assert all(described["versions"].values())
+    assert set(described["texts"]) == {"running.txt", "words.tsv"}
+    assert str(FONT) in described["fonts"]
+
+
+def test_without_raqm_the_message_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("khmer_fast.data.draw.features.check", lambda name: False)
+    with pytest.raises(ShapingError, match="install"):
+        require_raqm()
+
+
+def test_fonts_that_cannot_be_used_are_named(tmp_path):
+    broken = tmp_path / "broken.ttf"
+    broken.write_bytes(b"no font at all")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    fonts = small_config().fonts
+    with pytest.raises(FontError, match=r"broken\.ttf: does not open"):
+        load_fonts(fonts, (KHMER_FONTS,), only=(broken,))
+    with pytest.raises(FontError, match=r"DejaVuSans\.ttf: the font has no Khmer"):
+        load_fonts(fonts, (KHMER_FONTS,), only=(LATIN_FONTS / "DejaVuSans.ttf",))
+    with pytest.raises(FontError, match="found none"):
+        load_fonts(fonts, (KHMER_FONTS,), only=(empty,))
+    with pytest.raises(FontError, match="no such"):
+        load_fonts(fonts, (KHMER_FONTS,), only=(tmp_path / "absent",))
+    with pytest.raises(FontError, match="fonts-khmeros"):
+        load_fonts(fonts, (empty,))
