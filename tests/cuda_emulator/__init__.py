@@ -1,0 +1,88 @@
+"""Builds CUDA sources for the emulator with g++, and hands arrays to them."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+COMPILER = shutil.which("g++")
+FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-pthread"]
+INCLUDE = [f"-I{folder}" for folder in (HERE, ROOT / "csrc", ROOT / "csrc" / "cuda")]
+
+
+def compile_sources(out: Path, sources: list[Path], *flags: str) -> Path:
+    """A shared library, or a program where `flags` say so; raises RuntimeError with g++'s words."""
+    command = [COMPILER, *FLAGS, *flags, *INCLUDE, "-x", "c++", *map(str, sources), "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-4000:]}")
+    return out
+
+
+class Emulator:
+    """A library of kernels, and arrays in memory that ends at a page without access."""
+
+    def __init__(self, library: Path):
+        self.library = ctypes.CDLL(str(library))
+        self.library.emulator_malloc.restype = ctypes.c_void_p
+        self.library.emulator_malloc.argtypes = [ctypes.c_size_t]
+        self.library.emulator_free.argtypes = [ctypes.c_void_p]
+        self.library.emulator_options.argtypes = [ctypes.c_uint64, ctypes.c_bool, ctypes.c_double]
+        self.library.emulator_report.restype = ctypes.c_char_p
+        self.library.emulator_launches.restype = ctypes.c_uint64
+        self.seed(1)
+
+    def seed(self, seed: int, parallel: bool = False, patience: float = 20.0) -> None:
+        """Order of threads and blocks; `parallel` runs the blocks of a launch at once."""
+        self.library.emulator_options(seed, parallel, patience)
+
+    def launches(self) -> int:
+        return self.library.emulator_launches()
+
+    def run(self, name: str, *arguments) -> None:
+        """Calls an `extern "C"` function; raises EmulatorError with the report."""
+        values = [a.pointer if isinstance(a, DeviceArray) else a for a in arguments]
+        code = getattr(self.library, name)(*values)
+        if code != 0:
+            raise EmulatorError(f"{name} gave {code}: {self.library.emulator_report().decode()}")
+
+    def put(self, array: np.ndarray) -> DeviceArray:
+        return DeviceArray(self, np.ascontiguousarray(array))
+
+    def empty(self, shape, dtype=np.float32) -> DeviceArray:
+        """NaN in floats, -1 in integers."""
+        array = DeviceArray(self, np.empty(shape, dtype))
+        ctypes.memset(array.pointer, 0xFF, array.bytes)
+        return array
+
+
+class EmulatorError(RuntimeError):
+    """A launch failed; the message is the emulator's report."""
+
+
+class DeviceArray:
+    def __init__(self, emulator: Emulator, array: np.ndarray):
+        self._free = emulator.library.emulator_free
+        self.shape, self.dtype, self.bytes = array.shape, array.dtype, array.nbytes
+        self.pointer = ctypes.c_void_p(emulator.library.emulator_malloc(max(self.bytes, 1)))
+        ctypes.memmove(self.pointer, array.ctypes.data, self.bytes)
+
+    def get(self) -> np.ndarray:
+        array = np.empty(self.shape, self.dtype)
+        ctypes.memmove(array.ctypes.data, self.pointer, self.bytes)
+        return array
+
+    def free(self) -> bool:
+        """False: something wrote behind the end."""
+        pointer, self.pointer = self.pointer, None
+        return self._free(pointer) == 0
+
+    def __del__(self):
+        if self.pointer is not None:
+            self._free(self.pointer)

@@ -1,0 +1,18 @@
+// What Python needs of the emulator: guarded memory, the seed, the report of a failed launch.
+#include "cuda_emulator.h"
+
+extern "C" {
+
+void* emulator_malloc(std::size_t bytes) {
+  void* pointer = nullptr;
+  return cudaMalloc(&pointer, bytes) == cudaSuccess ? pointer : nullptr;
+}
+int emulator_free(void* pointer) { return cudaFree(pointer); }
+void emulator_options(std::uint64_t seed, bool parallel, double patience) {
+  cuda_emulator::options().seed = seed;
+  cuda_emulator::options().parallel = parallel;
+  cuda_emulator::options().patience = patience;
+}
+const char* emulator_report() { return cuda_emulator::report().c_str(); }
+std::uint64_t emulator_launches() { return cuda_emulator::launches(); }
+}
