@@ -13,22 +13,22 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from khmer_fast.data.guard import refuse_real
 from khmer_fast.data.source import Sample
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import ImageError, KhmerFastError
 from khmer_fast.image import load_grey
 from khmer_fast.labels import (
     GROUND_TRUTH_SUFFIX,
     IMAGE_SUFFIXES,
     LabelError,
     Problem,
-    load_labels,
     scan_labels,
 )
 from khmer_fast.text import canonical
@@ -242,11 +242,18 @@ class StoredSource:
 
     The texts stay in memory, the images on disk. Labels are made canonical. Images of
     shared/data/real_* are refused (RealImageError) when they are read. `held_out` takes every 20th
-    line only (True), all others (False), or the whole set (None).
+    line only (True), all others (False), or the whole set (None). What cannot be used is given to
+    `on_problem` and left out; without it LabelError or DatasetError is raised.
     """
 
-    def __init__(self, path: str | Path, held_out: bool | None = None):
-        self._places = list(_places(Path(path)))
+    def __init__(
+        self,
+        path: str | Path,
+        held_out: bool | None = None,
+        on_problem: Callable[[Problem], None] | None = None,
+    ):
+        self.path = path
+        self._places = list(_places(Path(path), on_problem))
         if held_out is not None and len(self._places) > 1:
             held = set(self._places[::HELD_OUT])
             self._places = [place for place in self._places if (place in held) == held_out]
@@ -261,28 +268,59 @@ class StoredSource:
         """(where, canonical text) of each line."""
         return ((place.where, place.text) for place in self._places)
 
+    def leave_out(self, numbers: Collection[int]) -> None:
+        """Forgets lines by their number in labels(); raises DatasetError if none is left."""
+        self._places = [place for n, place in enumerate(self._places) if n not in numbers]
+        self._order = None
+        if not self._places:
+            raise DatasetError(f"{self.path}: none of its lines can be used")
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Width and height of an image, read from its header; ImageError where it is damaged."""
+        place = self._places[number]
+        try:
+            with Image.open(self._file(place)) as image:
+                size = image.size
+                image.verify()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ImageError(f"{place.where}: image cannot be read: {error}") from None
+        return size
+
+    def grey(self, number: int) -> np.ndarray:
+        """The image [Y', X'] of a line by its number in labels()."""
+        place = self._places[number]
+        grey = load_grey(self._file(place), place.where)
+        refuse_real(grey, place.where)
+        return grey
+
+    def _file(self, place: _Place) -> Path | io.BytesIO:
+        if place.image is None:
+            return place.file
+        offset, size = place.image
+        with place.file.open("rb") as file:
+            file.seek(offset)
+            return io.BytesIO(file.read(size))
+
     def sample(self, seed: int, index: int) -> Sample:
         """Line `index` (>= 0) in the order that `seed` (>= 0) gives."""
         epoch, at = divmod(index, len(self._places))
         if self._order is None or self._order[0] != (seed, epoch):
             order = np.random.default_rng((seed, epoch)).permutation(len(self._places))
             self._order = ((seed, epoch), order)
-        place = self._places[self._order[1][at]]
-        if place.image is None:
-            grey = load_grey(place.file, place.where)
-        else:
-            offset, size = place.image
-            with place.file.open("rb") as file:
-                file.seek(offset)
-                grey = load_grey(file.read(size), place.where)
-        refuse_real(grey, place.where)
-        return Sample(grey, place.text, place.kind)
+        number = int(self._order[1][at])
+        place = self._places[number]
+        return Sample(self.grey(number), place.text, place.kind)
 
 
-def _places(path: Path) -> Iterator[_Place]:
+def _places(path: Path, on_problem: Callable[[Problem], None] | None) -> Iterator[_Place]:
     shards = _shards(path)
     if not shards:
-        for label in load_labels(path):
+        labels, problems = scan_labels(path)
+        if problems and on_problem is None:
+            raise LabelError(problems)
+        for problem in problems:
+            on_problem(problem)
+        for label in labels:
             kind = label.columns.get("kind", "")
             yield _Place(label.image, None, canonical(label.text), kind, label.where)
     for shard in shards:
@@ -297,7 +335,10 @@ def _places(path: Path) -> Iterator[_Place]:
                 parts = {key: value for key, value in parts.items() if value is not None}
                 line = _shard_line(shard, stem, {f".{suffix.lower()}": b"", **parts})
                 if isinstance(line, Problem):
-                    raise DatasetError(str(line))
+                    if on_problem is None:
+                        raise DatasetError(str(line))
+                    on_problem(line)
+                    continue
                 yield _Place(
                     shard,
                     (member.offset_data, member.size),

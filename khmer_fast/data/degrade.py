@@ -243,6 +243,56 @@ def bend(page, strength, rng, tones):
 
 
 @_step
+def warp(page, strength, rng, tones):
+    """Shapes no font has: each place moves by up to `strength` heights, neighbours alike."""
+    del tones
+    Y, X = page.shape
+    most = strength * Y
+    page = _pad(page, most)
+    Y = page.shape[0]
+    rows, columns = 3, max(2, round(2 * X / Y))
+    ys = np.linspace(0, Y, rows + 1).round().astype(int).tolist()
+    xs = np.linspace(0, X, columns + 1).round().astype(int).tolist()
+    move = ((rng.random((rows + 1, columns + 1, 2)) * 2 - 1) * most).tolist()
+    at = [
+        [(x + move[i][j][0], y + move[i][j][1]) for j, x in enumerate(xs)] for i, y in enumerate(ys)
+    ]
+    mesh = []
+    for i in range(rows):
+        for j in range(columns):
+            box = (xs[j], ys[i], xs[j + 1], ys[i + 1])
+            if box[2] > box[0] and box[3] > box[1]:
+                corners = at[i][j], at[i + 1][j], at[i + 1][j + 1], at[i][j + 1]
+                mesh.append((box, tuple(value for corner in corners for value in corner)))
+    fill = _border(page)
+    image = _image(page).transform((X, Y), Image.Transform.MESH, mesh, BILINEAR, fillcolor=fill)
+    return np.asarray(image)
+
+
+@_step
+def hollow(page, strength, rng, tones):
+    """Letters in outline, as on posters: the inside loses `strength` of its ink."""
+    del rng, tones
+    ink = 255 - page
+    inside = ink.copy()
+    np.minimum(inside[:, 1:], ink[:, :-1], out=inside[:, 1:])
+    np.minimum(inside[:, :-1], ink[:, 1:], out=inside[:, :-1])
+    np.minimum(inside[1:], ink[:-1], out=inside[1:])
+    np.minimum(inside[:-1], ink[1:], out=inside[:-1])
+    return page + (inside * np.float32(strength)).astype(np.uint8)
+
+
+@_step
+def drop_shadow(page, strength, rng, tones):
+    """A paler copy one to three pixels down and right, as on posters; strength is its darkness."""
+    del tones
+    down, right = rng.integers(1, 4, 2)
+    shadow = np.full_like(page, 255)
+    shadow[down:, right:] = 255 - ((255 - page[:-down, :-right]) * np.float32(strength))
+    return np.minimum(page, shadow)
+
+
+@_step
 def perspective(page, strength, rng, tones):
     """A camera at an angle: the ends differ in height and level by up to `strength` x 25 %."""
     del tones
