@@ -3,8 +3,8 @@
 Inside the timer: text, drawing and every degradation, to a grey array. Loading of texts and fonts
 is outside (`load_seconds`); the glyph cache is filled by `--warm` lines first. Each worker renders
 its own stretch of indices. Parity first: sample i must be the same pixels drawn twice and out of
-order, or no speed is printed. "a CPU s" counts the processor's seconds, for machines that others use
-too.
+order, or no speed is printed. "a CPU s" counts the processor's seconds, for machines that
+others use too.
 """
 
 from __future__ import annotations
