@@ -264,6 +264,28 @@ def test_copies_of_a_line_of_training_that_was_left_are_set_aside(tmp_path):
     assert any("renamed" in line for line in heard)
 
 
+def test_the_history_of_a_backup_that_was_cut_short_reaches_its_checkpoint(tmp_path, monkeypatch):
+    folder = new_run(tmp_path / "run", epochs=3)
+    real = backup_module.replace_file
+    last = []
+
+    def replace(target, content):
+        if last:
+            raise OSError(errno.EIO, "the machine vanished")
+        real(target, content)
+        if target.name == "checkpoint_epoch_003.pth":
+            last.append(target)
+
+    monkeypatch.setattr(backup_module, "replace_file", replace)
+    monkeypatch.setattr(backup_module, "LAST_DELAY", 0.01)
+    backup = Backup(folder, tmp_path / "copy", Heard(), first_delay=0.01)
+    backup.notify()
+    backup.close()
+    copy = RunFolder(tmp_path / "copy")
+    assert copy.load_newest().epoch == 3
+    assert open_history(copy).records == open_history(folder).records
+
+
 def test_restore_says_what_is_wrong(tmp_path):
     folder = new_run(tmp_path / "run")
     with pytest.raises(RunFolderError, match="no run"):

@@ -170,7 +170,10 @@ class Backup:
                 self._changed.notify_all()
 
     def _copy_all(self) -> None:
-        """Copies what the run holds and the backup does not, oldest checkpoint first."""
+        """Copies what the run holds and the backup does not: history first, oldest checkpoint next.
+
+        So the backup's history reaches at least as far as its newest checkpoint.
+        """
         _check_ours(self.source, self.target)
         for folder in (self.target.models, self.target.logs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -180,6 +183,14 @@ class Backup:
         theirs = self.target.read_manifest() or {"version": 1, "run": ours["run"], "files": {}}
         done = theirs["files"]
         self._set_aside_newer(theirs)
+        logs = [f"logs/{path.name}" for path in self.source.logs.glob("*")]
+        for name in (*PLAIN_FILES, *logs):
+            try:
+                content = (self.source.path / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            if not _holds(self.target.path / name, content):
+                self._copy(name, content)
         for key, entry in sorted(ours["files"].items(), key=_age):
             path = self.target.path / key
             if "previous" in entry:
@@ -200,14 +211,6 @@ class Backup:
             done[key] = entry
             self.target.write_manifest(theirs)
             self._make_room(theirs)
-        logs = [f"logs/{path.name}" for path in self.source.logs.glob("*")]
-        for name in (*PLAIN_FILES, *logs):
-            try:
-                content = (self.source.path / name).read_bytes()
-            except FileNotFoundError:
-                continue
-            if not _holds(self.target.path / name, content):
-                self._copy(name, content)
 
     def _copy(self, key: str, content: bytes) -> None:
         target = self.target.path / key
