@@ -76,6 +76,8 @@ def test_every_option_has_help_and_reaches_its_field():
                 )
             else:
                 word = (field.metadata["choices"] or (values[field.type],))[-1]
+                if field.type == "float":
+                    word = str(max(float(word), field.metadata["low"] + 0.5))
                 assert str(getattr(parse(flag, word), field.name)) == word
 
 
@@ -151,6 +153,15 @@ def test_a_broken_file_is_a_clear_error(tmp_path, content):
         options.read_toml(file)
     with pytest.raises(OptionError, match="No such file"):
         options.read_toml(tmp_path / "missing.toml")
+
+
+def test_a_run_of_another_version_can_be_resumed(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("epochs = 7\nof_another_version = 3\n")
+    with pytest.warns(UserWarning, match="of_another_version"):
+        assert options.load_config(file).epochs == 7
+    with pytest.raises(OptionError, match="of_another_version"):
+        options.read_toml(file)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import difflib
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,14 +246,17 @@ def from_arguments(arguments: argparse.Namespace) -> TrainOptions:
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Options by name from a TOML file; OptionError lists every wrong key and value in it."""
+    return from_table(_table(path), str(path))
+
+
+def _table(path: str | Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise OptionError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} is not TOML: {error}") from None
-    return from_table(table, str(path))
 
 
 def from_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -279,8 +283,15 @@ def from_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def load_config(path: str | Path) -> TrainOptions:
-    """The options that a run recorded."""
-    return TrainOptions(**read_toml(path))
+    """The options that a run recorded; warns of those that this version does not know.
+
+    A run must stay resumable over an upgrade, so they are no error as in a file that a user wrote.
+    """
+    table = _table(path)
+    for key in [key for key in table if key not in FIELDS]:
+        value = table.pop(key)
+        warnings.warn(f"{path}: option {key} = {value!r} is of another version", stacklevel=2)
+    return TrainOptions(**from_table(table, str(path)))
 
 
 def difference(recorded: TrainOptions, asked: Mapping[str, Any]) -> list[Change]:
