@@ -84,8 +84,8 @@ def attn_gru_states(
 def encoder_recurrent(encoder: Encoder, feature: Tensor, length: Tensor) -> Tensor:
     """Both directions of the encoder's GRU.
 
-    feature [B, T, features], finite at padding too; length [B] int64. Returns memory [B, T, E], 0 at
-    padding, float32 (float64 for float64 weights), under autocast too.
+    feature [B, T, features], finite at padding too; length [B] int64. Returns memory [B, T, E],
+    0 at padding, float32 (float64 for float64 weights), under autocast too.
     """
     directions = (encoder.gru_forward, encoder.gru_backward)
     W_ih, W_hh, b_ih, b_hh = (
