@@ -3,7 +3,27 @@
 text files > corpus > texts > fonts > draw > degrade > source; datasets are stored by `dataset`.
 """
 
-from khmer_fast.data.config import ConfigError, RenderConfig, load_config
-from khmer_fast.data.source import LineSource, Sample
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from khmer_fast.data.config import ConfigError, RenderConfig, load_config
+    from khmer_fast.data.source import LineSource, Sample
 
 __all__ = ["ConfigError", "LineSource", "RenderConfig", "Sample", "load_config"]
+
+_HOME = {  # loaded when first asked for: `khmer-fast render --help` must not wait for Pillow
+    "ConfigError": "khmer_fast.data.config",
+    "LineSource": "khmer_fast.data.source",
+    "RenderConfig": "khmer_fast.data.config",
+    "Sample": "khmer_fast.data.source",
+    "load_config": "khmer_fast.data.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -18,8 +18,8 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import clusters
 
 MASTER = 40  # pixels of the font size that cached glyphs are drawn at
-_CACHE_BYTES = 192 * 1024 * 1024
-_GLYPH_OVERHEAD = 400
+_CACHE_BYTES = 160 * 1024 * 1024
+_GLYPH_OVERHEAD = 800  # bytes of the objects around a glyph's pixels
 
 
 class ShapingError(KhmerFastError):
@@ -36,7 +36,7 @@ def require_raqm() -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Glyph:
     """A drawn cluster: ink [h, w], where its corner stands from the pen on the baseline, and how
     far the pen moves, in pixels."""
@@ -58,8 +58,22 @@ class Ink:
     advance: float
 
 
-@lru_cache(maxsize=512)
 def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    # An open font takes up to a megabyte: those of the master size stay, few others do.
+    return _master_font(path) if size == MASTER else _other_font(path, size)
+
+
+@lru_cache(maxsize=256)
+def _master_font(path: str) -> ImageFont.FreeTypeFont:
+    return _open(path, MASTER)
+
+
+@lru_cache(maxsize=16)
+def _other_font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return _open(path, size)
+
+
+def _open(path: str, size: int) -> ImageFont.FreeTypeFont:
     try:
         return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.RAQM)
     except OSError as error:
