@@ -1,0 +1,94 @@
+"""Makes the packaged weights from a trainer's checkpoint: calibrates, writes, pins the sha256.
+
+    python scripts/package_weights.py RUN/models/best_model.pth --trained "what on, how long"
+
+Confidences are calibrated on rendered lines that training never draws, by logistic regression on
+the logit of the raw confidence (Platt scaling).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+from khmer_fast import weights as weights_module
+from khmer_fast.data import LineSource
+from khmer_fast.reader import Reader
+from khmer_fast.text import clusters
+
+SEED = 2_000_003  # of lines that neither training nor validation draws
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--trained", required=True, help="what on and how long, for the metadata")
+    parser.add_argument("--lines", type=int, default=400, help="lines to calibrate on")
+    parser.add_argument("--out", type=Path, default=weights_module.PACKAGED)
+    args = parser.parse_args()
+
+    trained = weights_module.load_weights(args.checkpoint)
+    source = LineSource()
+    samples = [source.sample(SEED, i) for i in range(args.lines)]
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.safetensors"
+        weights_module.save_weights(plain, trained.state, trained.config, trained.charset)
+        lines = Reader(plain).read_batch([sample.image for sample in samples])
+    of_lines, of_characters = [], []
+    for sample, line in zip(samples, lines, strict=True):
+        if line.text:
+            of_lines.append((line.confidence, line.text == sample.text))
+        right = np.zeros(len(line.characters), bool)
+        read = [character.text for character in line.characters]
+        for block in Levenshtein.opcodes(read, clusters(sample.text)):
+            right[block.src_start : block.src_end] = block.tag == "equal"
+        of_characters += [(c.confidence, bool(r)) for c, r in zip(line.characters, right)]
+    calibration = {"line": platt(of_lines), "character": platt(of_characters)}
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    extra = {
+        "commit": commit,
+        "trained": args.trained,
+        "calibration": json.dumps(calibration),
+    }
+    args.out.parent.mkdir(exist_ok=True)
+    digest = weights_module.save_weights(
+        args.out, trained.state, trained.config, trained.charset, extra
+    )
+    if args.out == weights_module.PACKAGED:
+        module = Path(weights_module.__file__)
+        pinned = f'PACKAGED_SHA256 = "{digest}"'
+        module.write_text(re.sub(r'PACKAGED_SHA256 = ".*?"', pinned, module.read_text()))
+    print(json.dumps({"out": str(args.out), "sha256": digest, "calibration": calibration}))
+
+
+def platt(pairs: list[tuple[float, bool]]) -> tuple[float, float]:
+    """Slope and offset on the logit of a confidence, by Newton's method with a weak prior."""
+    confidence = np.clip([pair[0] for pair in pairs], 1e-6, 1 - 1e-6)  # [pairs]
+    right = np.array([pair[1] for pair in pairs], float)
+    x = np.stack([np.log(confidence / (1 - confidence)), np.ones(len(pairs))], 1)
+    theta = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-x @ theta))
+        gradient = x.T @ (p - right) + 1e-3 * theta
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        theta -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    if not all(map(math.isfinite, theta)):
+        raise SystemExit("calibration did not converge; give more --lines")
+    return float(theta[0]), float(theta[1])
+
+
+if __name__ == "__main__":
+    main()
