@@ -296,6 +296,29 @@ def test_the_log_of_our_own_trainer_says_what_the_history_holds():
     assert all(read[name] == pytest.approx(value) for name, value in record.items())
 
 
+def test_the_other_lines_of_our_own_log_are_understood():
+    lines = [
+        "2024-05-01 12:00:00 Resumed from epoch 8, step 800 (run/models/checkpoint_epoch_008.pth)",
+        "2024-05-01 12:00:00 Passed over run/models/checkpoint_epoch_009.pth: has 3 bytes",
+        "2024-05-01 12:01:00 " + epoch_line({"epoch": 9, "step": 900, "train_loss": 3.5}, 100),
+        "2024-05-01 12:01:00 Warning: Validation CER is 117.39%, above 100 %. Insertions outnumber",
+        "2024-05-01 12:01:01 Saved checkpoint: run/models/checkpoint_epoch_009.pth",
+        "2024-05-01 12:01:02 Backup to /drive failed: No space left on device. Training goes on",
+        "2024-05-01 12:01:03 Backup to /drive works again.",
+        "2024-05-01 12:01:04 SIGTERM: saving a checkpoint after this step.",
+        "2024-05-01 12:01:05 Waiting for the backup to /drive.",
+        "2024-05-01 12:01:06 Backup to /drive is complete and verified (9 files copied).",
+        "2024-05-01 12:01:06 Backup folder run is the run's own folder: no second copy is made.",
+    ]
+    log = read_lines(lines, "log")
+    assert log.unread_examples == [] and log.unread == 0
+    assert log.records == [{"epoch": 9, "step": 900, "train_loss": 3.5}]
+    assert (log.resumed, log.same_file, log.backups >= 1) == ([8], 1, True)
+    assert len(log.backup_failures) == 1 and 9 in log.saved
+    assert len(log.warnings) == 1 and log.warnings[0].startswith("Validation CER")
+    assert by_code(log)["log.read"].figures["warnings"] == 1
+
+
 # --- our own runs ---------------------------------------------------------------------------------
 
 

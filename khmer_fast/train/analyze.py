@@ -84,6 +84,9 @@ def _log(log: RunLog, _target: float) -> list[Finding]:
     if log.unread:
         examples = "; ".join(repr(example) for example in log.unread_examples)
         observation += f" {_count(log.unread, 'line')} not understood, such as {examples}."
+    if log.warnings:
+        figures["warnings"] = len(log.warnings)
+        observation += f" {_count(len(log.warnings), 'warning')}, last: {log.warnings[-1]}"
     meaning = (
         "What was not understood is left out; nothing is guessed."
         if log.unread

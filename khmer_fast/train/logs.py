@@ -48,6 +48,8 @@ _CLOCK = re.compile(
     r"(?:epoch[ _])?(?:time|elapsed|duration)\s*[:=]?\s*(?:(\d+):)?(\d+):(\d\d)\b", re.IGNORECASE
 )
 _PROGRESS = re.compile(r"\d+%\|")
+_WARNING = re.compile(r"^(?:\S+: )?\w*Warning: ", re.IGNORECASE)
+_OURS = re.compile(r"^(?:Passed over|Backup |Waiting for the backup|SIG[A-Z]+: )")
 _RULE = re.compile(r"^[\s=\-_*#~.+|]*$")
 _SEGMENT = re.compile(rf"^(?P<label>[a-z][a-z /\-]*?) (?P<value>{_NUMBER})(?P<unit>%?)(?: |$)")
 
@@ -108,6 +110,7 @@ class RunLog:
     loss_is_plain: bool = False  # the log says "loss" only, taken for the training loss
     retrained: int = 0  # epochs that a resume or a restart made again
     restarts: int = 0  # times that the epochs went back without a word about resuming
+    warnings: list[str] = field(default_factory=list)
     manifest: dict[str, str | None] | None = None  # file -> None if it verifies, else why not
     lines: int = 0
     unread: int = 0
@@ -172,6 +175,7 @@ def _read_run(path: Path) -> RunLog:
         backups=events.backups,
         same_file=events.same_file,
         backup_failures=events.backup_failures,
+        warnings=events.warnings,
     )
     try:
         with open(path / history.RECORDS, encoding="utf-8", errors="replace") as file:
@@ -285,7 +289,10 @@ class _Parser:
         if _BACKED_UP.search(text):
             log.backups += 1
             return True
-        known = False
+        if _WARNING.search(text):
+            log.warnings.append(_WARNING.sub("", text)[:200])
+            return True
+        known = bool(_OURS.search(text))
         if match := _HEADER.match(text):
             self._begin(int(match[1]), moment)
             if match[2]:
