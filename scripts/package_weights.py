@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import subprocess
 import tempfile
@@ -50,7 +49,9 @@ def main() -> None:
         read = [character.text for character in line.characters]
         for block in Levenshtein.opcodes(read, clusters(sample.text)):
             right[block.src_start : block.src_end] = block.tag == "equal"
-        of_characters += [(c.confidence, bool(r)) for c, r in zip(line.characters, right)]
+        of_characters += [
+            (c.confidence, bool(r)) for c, r in zip(line.characters, right, strict=True)
+        ]
     calibration = {"line": platt(of_lines), "character": platt(of_characters)}
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
@@ -72,21 +73,31 @@ def main() -> None:
 
 
 def platt(pairs: list[tuple[float, bool]]) -> tuple[float, float]:
-    """Slope and offset on the logit of a confidence, by Newton's method with a weak prior."""
+    """Slope and offset on the logit of a confidence: a damped Newton's method with a prior at the
+    identity as strong as one line or character."""
     confidence = np.clip([pair[0] for pair in pairs], 1e-6, 1 - 1e-6)  # [pairs]
     right = np.array([pair[1] for pair in pairs], float)
     x = np.stack([np.log(confidence / (1 - confidence)), np.ones(len(pairs))], 1)
-    theta = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ theta))
-        gradient = x.T @ (p - right) + 1e-3 * theta
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+    identity = np.array([1.0, 0.0])
+
+    def cost(theta: np.ndarray) -> float:
+        logit = x @ theta
+        return float(
+            np.logaddexp(0, logit).sum() - right @ logit + 0.5 * ((theta - identity) ** 2).sum()
+        )
+
+    theta = identity
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ theta, -500, 500)))
+        gradient = x.T @ (p - right) + theta - identity
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        theta -= step
-        if np.abs(step).max() < 1e-9:
+        scale = 1.0
+        while cost(theta - scale * step) > cost(theta) and scale > 1e-6:
+            scale /= 2
+        theta = theta - scale * step
+        if np.abs(scale * step).max() < 1e-9:
             break
-    if not all(map(math.isfinite, theta)):
-        raise SystemExit("calibration did not converge; give more --lines")
     return float(theta[0]), float(theta[1])
 
 
