@@ -174,7 +174,7 @@ def _done(beams: list[Hypothesis | None], n_best: int, alpha: float, limit: int)
         return True
     if alpha == 0:
         return all(x is None or x.finished for x in beams[:n_best])
-    ranks = sorted((_rank(x.score, len(x.tokens), alpha) for x in beams if x and x.finished))
+    ranks = sorted(_rank(x.score, len(x.tokens), alpha) for x in beams if x and x.finished)
     if len(ranks) < n_best:
         return False
     return max(_rank(x.score, limit, alpha) for x in live) < ranks[-n_best]

@@ -101,7 +101,7 @@ class Encoder(nn.Module):
 
     def recurrent(self, feature: Tensor, length: Tensor) -> Tensor:
         """The recurrent half: feature [B, T, features], length [B] -> memory [B, T, E]."""
-        # 5. each direction begins at a valid position, so that padding comes last and changes nothing
+        # 5. each direction begins at a valid position: padding comes last and changes nothing
         left_to_right, _ = self.gru_forward(feature)
         right_to_left, _ = self.gru_backward(reverse(feature, length))
         memory = torch.cat([left_to_right, reverse(right_to_left, length)], dim=2)
