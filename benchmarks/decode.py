@@ -32,7 +32,7 @@ REAL_LENGTHS = (
     22, 15, 28, 17, 21, 54, 62, 87, 89, 78, 86, 80, 88, 79, 76, 92, 86, 7, 74, 87, 43, 32, 37, 28,
     39, 28,
 )  # fmt: skip
-# Seconds for one tanh of the paired energy on one core (PERFORMANCE.md section 2.1; baseline: ours).
+# Seconds for one tanh of the paired energy on one core (PERFORMANCE.md 2.1; baseline: ours).
 ENERGY_SECONDS = {"avx512": 61.6e-12, "avx2": 108e-12, "baseline": 150e-12}
 
 

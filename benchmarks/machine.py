@@ -1,4 +1,4 @@
-"""What the machine at hand can do, measured in the same run as everything that is compared to it."""
+"""What the machine at hand can do, measured in the same run as what is compared to it."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from khmer_fast import train
     from khmer_fast.decoder import decode
     from khmer_fast.errors import KhmerFastError
     from khmer_fast.reader import Line, Reader
-    from khmer_fast import train
 
 __all__ = ["KhmerFastError", "Line", "Reader", "decode", "train"]
 

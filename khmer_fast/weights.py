@@ -28,7 +28,8 @@ from python_ref.model import Model
 FORMAT = "khmer_fast"
 FORMAT_VERSION = "1"
 PACKAGED = Path(__file__).parent / "data_files" / "small.safetensors"
-PACKAGED_SHA256 = "193472f0560176fef2311cd3befe50802bf960348a4dc240a458b332e1416c78"  # of PACKAGED; pinned with each new default model
+# of PACKAGED; scripts/package_weights.py pins it with each new default model
+PACKAGED_SHA256 = "193472f0560176fef2311cd3befe50802bf960348a4dc240a458b332e1416c78"
 MAX_BYTES = 2 * 2**30
 MAX_SIZE = 8192  # of any dimension in a configuration
 

@@ -1,4 +1,4 @@
-"""One decoder step: additive attention, GRU, projection, log_softmax (SPEC.md section 2, step 4)."""
+"""One decoder step: attention, GRU, projection, log_softmax (SPEC.md section 2, step 4)."""
 
 from __future__ import annotations
 
