@@ -279,7 +279,8 @@ class StoredSource:
         """Width and height of an image, read from its header; ImageError where it is damaged."""
         place = self._places[number]
         try:
-            with Image.open(self._file(place)) as image:
+            file = self._file(place)
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
                 size = image.size
                 image.verify()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -293,13 +294,13 @@ class StoredSource:
         refuse_real(grey, place.where)
         return grey
 
-    def _file(self, place: _Place) -> Path | io.BytesIO:
+    def _file(self, place: _Place) -> Path | bytes:
         if place.image is None:
             return place.file
         offset, size = place.image
         with place.file.open("rb") as file:
             file.seek(offset)
-            return io.BytesIO(file.read(size))
+            return file.read(size)
 
     def sample(self, seed: int, index: int) -> Sample:
         """Line `index` (>= 0) in the order that `seed` (>= 0) gives."""
