@@ -27,7 +27,7 @@ import warnings
 import weakref
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,22 @@ class RunFolder:
         """Whether a run was created here."""
         return self.manifest_path.is_file() or bool(self.checkpoints())
 
-    def create(self) -> None:
-        """Makes the folders of a new run; an error where a run already stands."""
+    def refuse_existing(self) -> None:
+        """Raises RunFolderError where a run already stands."""
         if self.exists():
             raise RunFolderError(
                 f"{self.path} already holds a run; continue it with --resume {self.path}, "
                 "or give another folder with --out"
             )
+
+    def create(self, files: Mapping[str, bytes] | None = None) -> None:
+        """Makes a new run: folders, `files`, and the manifest last; an error where a run stands."""
+        self.refuse_existing()
         with _explain(self, f"make the run folder {self.path}"):
             for folder in (self.models, self.logs, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
+            for name, content in (files or {}).items():
+                replace_file(self.path / name, content)
             self.write_manifest({"version": 1, "run": uuid.uuid4().hex, "files": {}})
 
     @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,30 @@ from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import BOS, EOS, PAD, Vocabulary
-from khmer_fast.train.loss import LossError, Losses, check, losses
+from khmer_fast.train.loss import LossError, Losses, check, losses, losses_of_memory
 from khmer_fast.train.options import TrainOptions
-from khmer_fast.train.samples import TrainLine, collate
-from python_ref.attn_gru_step import attn_gru_init
+from khmer_fast.train.samples import TrainBatch, TrainLine, collate
+from python_ref.attn_gru_step import DecoderWeights, attn_gru_init
 from python_ref.config import ModelConfig
+from python_ref.encoder import Encoder
 from python_ref.model import Model
 
 PATIENCE = 3  # epochs without a better CER before --schedule plateau halves the rate
 ATTENTION_LINES = 16  # validation lines whose attention is measured
+
+
+@dataclass
+class Since:
+    """What happened since the last record of the history; saved, so that a resumed run goes on."""
+
+    steps: int = 0
+    lines: int = 0
+    nll: float = 0.0  # sum over the steps
+    ctc: float = 0.0
+    gradient_norm: float = 0.0  # the largest
+    learning_rate: float = 0.0  # the last
+    seconds: float = 0.0  # of training
+    waited: float = 0.0  # seconds of those, spent waiting for data
 
 
 @dataclass
@@ -34,9 +50,16 @@ class Progress:
     lines: int = 0  # lines seen in all
     ctc_left_out: int = 0  # lines whose label did not fit CTC
     best: float | None = None  # lowest validation CER so far
+    best_by_decoder: bool = False  # False: of the CTC head, in the epochs with CTC alone
     stale: int = 0  # epochs since then
     rate_factor: float = 1.0  # what --schedule plateau has left of the learning rate
     seconds: float = 0.0  # training time in all
+    since: Since = dataclasses.field(default_factory=Since)
+
+    @property
+    def epoch_under_way(self) -> int:
+        """The epoch that the last step was part of, from 1."""
+        return self.epoch + (self.batch > 0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,8 @@ class StepReport:
     ctc: float
     gradient_norm: float
     learning_rate: float
+    lines: int  # over all ranks
+    stop: bool  # some rank was told to end
 
 
 class RankError(KhmerFastError):
@@ -63,13 +88,15 @@ class Trainer:
         self.options = options
         self.device = device
         self.rank, self.ranks = rank, ranks
-        self.model = Model(config).to(self.device)
-        self.average = Model(config).to(self.device)
+        self.dtype = getattr(torch, options.dtype)
+        self.model = Model(config).to(self.device, self.dtype)
+        self.average = Model(config).to(self.device, self.dtype)
         self.average.load_state_dict(self.model.state_dict())
         self.average.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, options)
         self.progress = Progress()
         self.sequence = find_sequence(options.backend)
+        self.recurrent = find_recurrent(options.backend)
         self.amp = find_amp(options.amp, self.device)
 
     def state(self) -> dict[str, Any]:
@@ -86,7 +113,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+        progress = dict(state["progress"])
+        self.progress = Progress(**{**progress, "since": Since(**progress["since"])})
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""
@@ -99,11 +127,13 @@ class Trainer:
     def decoder_on(self) -> bool:
         return self.progress.epoch >= self.options.ctc_only_epochs
 
+    def collate(self, lines: list[TrainLine]) -> TrainBatch:
+        """A batch on the trainer's device, in its dtype."""
+        batch = collate(lines, self.dtype)
+        return TrainBatch(**{name: tensor.to(self.device) for name, tensor in vars(batch).items()})
+
     def forward(self, lines: list[TrainLine]) -> Losses:
-        batch = collate(lines)
-        batch = dataclasses.replace(
-            batch, **{name: tensor.to(self.device) for name, tensor in vars(batch).items()}
-        )
+        batch = self.collate(lines)
         decoder_on = self.decoder_on()
         return losses(
             self.model,
@@ -111,19 +141,27 @@ class Trainer:
             self.sequence if decoder_on else None,
             self.amp,
             ctc=self.options.ctc_weight > 0 or not decoder_on,
+            recurrent=self.recurrent,
         )
 
-    def train_step(self, micro_batches: list[list], total_steps: int) -> StepReport:
-        """One optimiser step over micro-batches, which all ranks share; mean losses in nats."""
-        options, ranks = self.options, self.ranks
+    def train_step(
+        self, micro_batches: list[list[TrainLine]], total_steps: int, stop: bool = False
+    ) -> StepReport:
+        """One optimiser step over micro-batches, which all ranks share; mean losses in nats.
+
+        `stop` tells all ranks that one was told to end. Raises LossError for a loss or gradient
+        that cannot be, before the weights change, and RankError where another rank is gone.
+        """
+        options, progress = self.options, self.progress
         self.optimizer.zero_grad(set_to_none=True)
         # The divisor is known from the labels alone, before the first backward.
         tokens = sum(len(line.ids) + 1 for lines in micro_batches for line in lines)
         ctc_weight = options.ctc_weight if self.decoder_on() else 1.0
-        sums = torch.zeros(5, dtype=torch.float64)  # nll, tokens, ctc, ctc_tokens, ctc_left_out
+        # nll, tokens, ctc, ctc_tokens, ctc_left_out, stop
+        sums = torch.zeros(6, dtype=torch.float64)
+        sums[5] = stop
         for lines in micro_batches:
-            self.progress.lines += len(lines)
-            lines = lines[self.rank :: ranks]
+            lines = lines[self.rank :: self.ranks]
             if not lines:
                 continue
             part = self.forward(lines)
@@ -133,13 +171,12 @@ class Trainer:
             for i, value in enumerate((part.nll, part.tokens, part.ctc, part.ctc_tokens)):
                 sums[i] += value.detach().double().cpu()
             sums[4] += part.ctc_left_out
-        if ranks > 1:
-            self._sum_over_ranks(sums)
-        nll_sum, nll_tokens, ctc_sum, ctc_tokens, left_out = sums.tolist()
-        self.progress.ctc_left_out += int(left_out)
+        if self.ranks > 1:
+            sums = self._sum_over_ranks(sums)
+        nll_sum, nll_tokens, ctc_sum, ctc_tokens, left_out, stopped = sums.tolist()
         nll = nll_sum / max(nll_tokens, 1)
         ctc = ctc_sum / max(ctc_tokens, 1)
-        step = self.progress.step + 1
+        step = progress.step + 1
         check(nll, ctc, step)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf))
         if not math.isfinite(norm):
@@ -147,41 +184,82 @@ class Trainer:
                 f"the gradient at step {step} is {norm}, expected a finite number; resume from the "
                 "last checkpoint with a smaller --learning-rate or --clip"
             )
-        rate = learning_rate(options, self.progress.step, total_steps) * self.progress.rate_factor
+        rate = learning_rate(options, progress.step, total_steps) * progress.rate_factor
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self.progress.step = step
         update_average(self.average, self.model, options.ema_decay, step)
-        return StepReport(nll, ctc, norm, rate)
+        lines = sum(map(len, micro_batches))
+        progress.step = step
+        progress.batch += len(micro_batches)
+        progress.lines += lines
+        progress.ctc_left_out += int(left_out)
+        since = progress.since
+        since.steps += 1
+        since.lines += lines
+        since.nll += nll
+        since.ctc += ctc
+        since.gradient_norm = max(since.gradient_norm, norm)
+        since.learning_rate = rate
+        return StepReport(nll, ctc, norm, rate, lines, stopped > 0)
 
-    def _sum_over_ranks(self, sums: Tensor) -> None:
+    def _sum_over_ranks(self, sums: Tensor) -> Tensor:
         """Adds up losses and gradients; sums, so that it equals one process to rounding."""
-        gradients = [
-            torch.zeros_like(p) if p.grad is None else p.grad for p in self.model.parameters()
-        ]
-        flat = torch.cat([g.reshape(-1) for g in gradients])
-        try:
+        parameters = list(self.model.parameters())
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        used = torch.tensor([p.grad is not None for p in parameters], dtype=self.dtype)
+        flat = torch.cat([*(g.reshape(-1) for g in gradients), used.to(self.device)])
+        sums = sums.to(self.device)
+        with lost_ranks(self.rank, f"step {self.progress.step + 1}"):
             torch.distributed.all_reduce(flat)
             torch.distributed.all_reduce(sums)
-        except RuntimeError as error:
-            raise RankError(
-                f"rank {self.rank} lost the others at step {self.progress.step + 1}: a process "
-                f"ended or stopped answering ({str(error).splitlines()[0]}); continue with --resume"
-            ) from error
+        used = flat[-len(parameters) :].tolist()
         offset = 0
-        for parameter in self.model.parameters():
+        for parameter, ranks_with_it in zip(parameters, used, strict=True):
             count = parameter.numel()
-            parameter.grad = flat[offset : offset + count].view_as(parameter)
+            gradient = flat[offset : offset + count].view_as(parameter)
+            parameter.grad = gradient if ranks_with_it else None
             offset += count
+        return sums.cpu()
 
-    def plateau(self, cer: float) -> None:
-        """With --schedule plateau: halves the rate when CER has not improved for 3 epochs."""
+    def from_rank_0(self, value: float) -> float:
+        """Rank 0's number, on all ranks."""
+        if self.ranks == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        with lost_ranks(self.rank, f"the validation after step {self.progress.step}"):
+            torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def judge(self, cer: float, by_decoder: bool, end_of_epoch: bool) -> bool:
+        """Takes in a validation CER: whether it is the best, and with --schedule plateau what
+        becomes of the rate, which is halved after PATIENCE epochs without a better one.
+        """
         progress = self.progress
-        progress.stale = 0 if progress.best is None or cer < progress.best else progress.stale + 1
-        if self.options.schedule == "plateau" and progress.stale >= PATIENCE:
-            progress.rate_factor /= 2
-            progress.stale = 0
+        if by_decoder and not progress.best_by_decoder:  # the CTC head's CER is another measure
+            progress.best, progress.best_by_decoder, progress.stale = None, True, 0
+        best = progress.best is None or cer < progress.best
+        if best:
+            progress.best, progress.stale = cer, 0
+        elif end_of_epoch:
+            progress.stale += 1
+            if self.options.schedule == "plateau" and progress.stale >= PATIENCE:
+                progress.rate_factor /= 2
+                progress.stale = 0
+        return best
+
+
+@contextlib.contextmanager
+def lost_ranks(rank: int, where: str) -> Iterator[None]:
+    """Turns the error of a process that waits for one that is gone into words."""
+    try:
+        yield
+    except RuntimeError as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise RankError(
+            f"rank {rank} lost the others at {where}: a process ended or stopped answering "
+            f"({first}); see what that process said, and continue with --resume"
+        ) from error
 
 
 def make_optimizer(model: Model, options: Any) -> torch.optim.Optimizer:
@@ -221,6 +299,15 @@ def find_sequence(backend: str) -> Callable:
     return attn_gru_sequence
 
 
+def find_recurrent(backend: str) -> Callable:
+    """The encoder's GRU: the fused op, or torch's."""
+    if backend == "reference":
+        return Encoder.recurrent
+    from khmer_fast.sequence import encoder_recurrent
+
+    return encoder_recurrent
+
+
 def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
     """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
     if choice == "off":
@@ -243,13 +330,25 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    trainer: Trainer, lines: list[TrainLine], vocabulary: Vocabulary, beam: int = 5
+    trainer: Trainer,
+    lines: list[TrainLine],
+    vocabulary: Vocabulary,
+    by_decoder: bool = True,
+    beam: int = 5,
 ) -> Validation:
-    """Reads the lines with the averaged weights, greedily, by beam and by the CTC head."""
+    """Reads the lines with the averaged weights: greedily, by beam and by the CTC head.
+
+    Without `by_decoder` by the CTC head alone, whose CER then stands under `val_cer` too.
+    """
     from khmer_fast.decoder import decode
     from khmer_fast.metrics import score
 
     model, options = trainer.average, trainer.options
+    decoder = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
+    if by_decoder and options.backend == "fast":
+        from khmer_fast.ops import Decoder
+
+        decoder = Decoder(decoder)
     references = [vocabulary.decode(line.ids) for line in lines]
     greedy, by_beam, by_ctc = [""] * len(lines), [""] * len(lines), [""] * len(lines)
     without_eos = 0
@@ -257,62 +356,59 @@ def validate(
     order = sorted(range(len(lines)), key=lambda i: lines[i].image.shape[1])
     for start in range(0, len(lines), options.batch_lines):
         chosen = order[start : start + options.batch_lines]
-        batch = collate([lines[i] for i in chosen])
-        batch = dataclasses.replace(
-            batch, **{name: tensor.to(trainer.device) for name, tensor in vars(batch).items()}
-        )
-        part = losses(model, batch, trainer.sequence, trainer.amp)
+        batch = trainer.collate([lines[i] for i in chosen])
+        feature, length = model.encoder.features(batch.image, batch.width)
+        memory = trainer.recurrent(model.encoder, feature, length)
+        sequence = trainer.sequence if by_decoder else None
+        part = losses_of_memory(model, memory, length, batch, sequence)
         sums += torch.tensor([float(part.nll), part.tokens, float(part.ctc), part.ctc_tokens])
-        memory, length = model.encode(batch.image, batch.width)
         for i, ids in zip(chosen, ctc_greedy(model.ctc(memory), length), strict=True):
             by_ctc[i] = vocabulary.decode(ids)
-        weights = type(model.decoder.weights())(*(w.cpu() for w in model.decoder.weights()))
+        if not by_decoder:
+            continue
+        memory, length = memory.float().cpu(), length.cpu()
         for width, texts in ((1, greedy), (beam, by_beam)):
-            result = decode(
-                weights, memory.cpu(), length.cpu(), beam=width, backend=options.backend
-            )
+            result = decode(decoder, memory, length, beam=width, backend=options.backend)
             for b, i in enumerate(chosen):
                 texts[i] = vocabulary.decode(result.tokens[b, 0, : result.length[b, 0]].tolist())
             if width == 1:
                 without_eos += int((result.truncated[:, 0] | result.failed).sum())
-    scores, with_beam = score(references, greedy), score(references, by_beam)
+    texts = greedy if by_decoder else by_ctc
+    scores, ctc_cer = score(references, texts), score(references, by_ctc).cer
     characters = max(scores.characters, 1)
     nll, tokens, ctc, ctc_tokens = sums.tolist()
     nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
-    decoder_on = trainer.decoder_on()
-    ctc_cer = score(references, by_ctc).cer
     return Validation(
         {
-            "val_loss": nll + options.ctc_weight * ctc if decoder_on else ctc,
-            "val_nll": nll if decoder_on else None,
+            "val_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
+            "val_nll": nll if by_decoder else None,
             "val_ctc": ctc,
-            "val_cer": scores.cer if decoder_on else ctc_cer,
+            "val_cer": scores.cer,
             "val_substitutions": scores.substitutions / characters,
             "val_deletions": scores.deletions / characters,
             "val_insertions": scores.insertions / characters,
             "val_cluster_error_rate": scores.cluster_error_rate,
-            "val_cer_beam": with_beam.cer if decoder_on else None,
+            "val_cer_beam": score(references, by_beam).cer if by_decoder else None,
             "val_ctc_cer": ctc_cer,
-            "val_without_eos": without_eos / len(lines),
-            "val_loops": sum(map(has_loop, greedy)) / len(lines),
-            "val_distinct": len(set(greedy)) / max(len(set(references)), 1),
-            "val_length": sum(map(len, greedy)) / len(lines),
+            "val_without_eos": without_eos / len(lines) if by_decoder else None,
+            "val_loops": sum(map(has_loop, texts)) / len(lines),
+            "val_distinct": len(set(texts)) / max(len(set(references)), 1),
+            "val_length": sum(map(len, texts)) / len(lines),
             "val_true_length": sum(map(len, references)) / len(lines),
         },
-        greedy,
-        forced_attention(trainer, lines[:ATTENTION_LINES]),
+        texts,
+        forced_attention(trainer, lines[:ATTENTION_LINES]) if by_decoder else [],
     )
 
 
+@torch.no_grad()
 def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     """Attention weights [S, T] of each line when the decoder is given the true characters."""
     model = trainer.average
     rows = []
     for line in lines:
-        batch = collate([line])
-        memory, length = model.encode(
-            batch.image.to(trainer.device), batch.width.to(trainer.device)
-        )
+        batch = trainer.collate([line])
+        memory, length = model.encode(batch.image, batch.width)
         weights = model.decoder.weights()
         key, h_0 = attn_gru_init(memory, length, weights)
         token = torch.tensor([[BOS, *line.ids]], device=trainer.device)  # [1, S]

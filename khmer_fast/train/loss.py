@@ -15,6 +15,7 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import BOS, EOS, PAD
 from khmer_fast.train.samples import TrainBatch
 from python_ref.attn_gru_step import attn_gru_init
+from python_ref.encoder import Encoder
 from python_ref.model import Model
 
 
@@ -40,12 +41,25 @@ def losses(
     sequence,  # attn_gru_sequence: the reference or the fused one; None leaves the decoder out
     amp: torch.dtype | None = None,
     ctc: bool = True,
+    recurrent=Encoder.recurrent,  # the encoder's GRU, or its fused form
 ) -> Losses:
     """The forward pass. `amp` is the dtype of the convolutions (None: that of the weights)."""
     device_type = batch.image.device.type
     with torch.autocast(device_type, amp or torch.bfloat16, enabled=amp is not None):
         feature, length = model.encoder.features(batch.image, batch.width)
-    memory = model.encoder.recurrent(feature.to(model.ctc.weight.dtype), length)  # [B, T, E]
+    memory = recurrent(model.encoder, feature.to(model.ctc.weight.dtype), length)  # [B, T, E]
+    return losses_of_memory(model, memory, length, batch, sequence, ctc)
+
+
+def losses_of_memory(
+    model: Model,
+    memory: Tensor,  # [B, T, E]
+    length: Tensor,  # [B]
+    batch: TrainBatch,
+    sequence,
+    ctc: bool = True,
+) -> Losses:
+    """The losses of lines that are encoded already."""
     zero = memory.new_zeros(())
     count = torch.zeros((), dtype=torch.int64, device=memory.device)
     nll, smooth, tokens = zero, zero, count
@@ -80,12 +94,16 @@ def _ctc_loss(model: Model, memory: Tensor, length: Tensor, batch: TrainBatch):
     label, label_length = batch.label, batch.label_length
     repeats = ((label[:, 1:] == label[:, :-1]) & (label[:, 1:] != PAD)).sum(1)
     fits = (label_length + repeats <= length) & (label_length > 0)
-    log_probs = torch.log_softmax(model.ctc(memory).float(), 2).to(memory.dtype)  # [B, T, V]
+    left_out = int((~fits & (label_length > 0)).sum())
+    logits = model.ctc(memory)  # [B, T, V]
+    if not bool(fits.any()):  # blank lines only
+        return logits.sum() * 0, label_length.new_zeros(()), left_out
+    log_probs = torch.log_softmax(logits, 2)
     each = F.ctc_loss(
         log_probs[fits].transpose(0, 1), label[fits], length[fits], label_length[fits],
         blank=PAD, reduction="none",
     )  # fmt: skip
-    return each.sum(), label_length[fits].sum(), int((~fits & (label_length > 0)).sum())
+    return each.sum(), label_length[fits].sum(), left_out
 
 
 def check(nll: float, ctc: float, step: int) -> None:

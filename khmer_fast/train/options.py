@@ -103,9 +103,6 @@ class TrainOptions:
     )
     batch_lines: int = option(32, "lines in a batch", low=1)
     accumulate: int = option(1, "batches in one optimiser step", low=1)
-    max_padding: float = option(
-        0.25, "largest share of a batch's pixels that may be padding", low=0, high=1
-    )
     learning_rate: float = option(2e-3, "highest learning rate", low=0)
     warmup_steps: int = option(500, "steps of linear warm-up", low=0)
     schedule: str = option(
@@ -126,9 +123,19 @@ class TrainOptions:
     backend: str = option(
         "fast", "fused operators or the plain reference", choices=("fast", "reference")
     )
+    dtype: str = option(
+        "float32", "weights and products; float64 is for tests", choices=("float32", "float64")
+    )
     device: str = option("auto", "device to train on: auto, cpu, cuda, cuda:1", free=True)
     workers: int = option(0, "processes that prepare lines", low=0, free=True)
     threads: int = option(0, "threads for the products (0: all cores)", low=0, free=True)
+    rank_timeout: float = option(
+        600.0,
+        "seconds that torchrun's processes wait for each other, longer than a validation takes",
+        low=1,
+        free=True,
+        metavar="SECONDS",
+    )
 
     validate_lines: int = option(500, "lines to measure on", low=1)
     validate_every_steps: int = option(

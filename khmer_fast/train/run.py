@@ -8,29 +8,28 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.text import DEFAULT_CHARSET, Vocabulary
+from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, restore
-from khmer_fast.train.checkpoint import Loaded, RunFolder
+from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.health import Monitor, mean_lock_on
 from khmer_fast.train.history import History, epoch_line, open_history
-from khmer_fast.train.loop import StepReport, Trainer, Validation, validate
+from khmer_fast.train.loop import Since, StepReport, Trainer, Validation, lost_ranks, validate
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches
-from khmer_fast.train.sources import Mixture, open_sources, refuse_characters, stored_labels
-from khmer_fast.weights import load_weights, save_weights
+from khmer_fast.train.sources import REMEDY, Data, DataError, open_data
+from khmer_fast.weights import Weights, load_weights, save_weights
 from python_ref.config import ModelConfig, make_config
 
-RANK_TIMEOUT = timedelta(minutes=10)
 DRAWN_LINES = 3  # validation lines whose attention is drawn each epoch
 
 
@@ -49,7 +48,7 @@ def train(
     `train(resume=RUN)` continues a run. Raises KhmerFastError for options or data that cannot be
     used, before the first step, and Interrupted after Ctrl-C once a checkpoint is written.
     """
-    asked = dict(options)
+    asked = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     if data:
         asked["data"] = data
     if out is not None:
@@ -61,85 +60,151 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
     """Starts or resumes the run that `asked` (options by name) describes."""
     resume = asked.get("resume")
     if resume:
-        folder = RunFolder(resume)
-        if asked.get("out") and Path(asked["out"]).resolve() != Path(resume).resolve():
-            folder = restore(resume, asked["out"])  # from a backup to a new disk
-        if not folder.exists():
+        source = RunFolder(resume)
+        if not source.exists():
             raise KhmerFastError(f"--resume {resume}: expected the folder of a run, found none")
-        recorded = options_module.load_config(folder.config_path)
+        recorded = options_module.load_config(source.config_path)
         changes = {k: v for k, v in asked.items() if k not in ("resume", "out")}
         options = options_module.resumed(recorded, changes)
-        folder = RunFolder(folder.path, options.keep)
+        path = Path(asked.get("out") or resume)
     else:
         options = TrainOptions(**asked)
         if options.out is None:
             raise KhmerFastError("expected a folder for the run: give --out RUN")
-        folder = RunFolder(options.out, options.keep)
-    with _ranks(options) as (rank, ranks, device):
+        path = Path(options.out)
+    folder = RunFolder(path, options.keep)
+    with _ranks(options) as place, contextlib.ExitStack() as stack:
         if options.threads:
             torch.set_num_threads(options.threads)
-        quiet = say if rank == 0 else _silent
-        if rank > 0:
-            return _train(options, folder, bool(resume), quiet, rank, ranks, device)
-        if not resume:
-            folder.create()
-        with folder.lock():
-            return _train(options, folder, bool(resume), quiet, rank, ranks, device)
-
-
-def _train(
-    options: TrainOptions,
-    folder: RunFolder,
-    resume: bool,
-    say: Callable[[str], None],
-    rank: int,
-    ranks: int,
-    device: torch.device,
-) -> Path:
-    source, measure, stored_lines = open_sources(options.data, options.validation)
-    lines_per_epoch = options.lines_per_epoch or stored_lines
-    first, charset = _start_weights(options, source)
-    if resume:
-        charset = folder.charset_path.read_text("utf-8")
-    vocabulary = Vocabulary(charset)
-    if not options.skip_bad:
-        refuse_characters(stored_labels(source), vocabulary)
-        refuse_characters(stored_labels(measure), vocabulary)
-    config = make_config(options.config, vocabulary.size)
-    trainer = Trainer(config, options, device, rank, ranks)
-    history = open_history(folder) if rank == 0 else None
-    if first is not None:
-        trainer.start_from(first.model.state_dict())
-    if resume:
-        loaded = folder.load_newest()
-        trainer.load_state(loaded.state)
-        if history is not None:
-            history.truncate(loaded.state["progress"]["epoch"], trainer.progress.step)
-        _say_resumed(loaded, trainer, say)
-    elif rank == 0:
-        folder.write(folder.config_path.name, options.to_toml().encode())
-        folder.write(folder.charset_path.name, charset.encode())
-    dataset = LineDataset(source, vocabulary, config.height, options.seed)
-    validation = [
-        LineDataset(measure, vocabulary, config.height, options.seed)[i]
-        for i in range(options.validate_lines if rank == 0 else 0)
-    ]
-    backup = Backup(folder, options.backup, say) if options.backup and rank == 0 else None
-    session = Session(
-        options, folder, trainer, vocabulary, config, dataset, validation, lines_per_epoch,
-        history, backup, say,
-    )  # fmt: skip
-    try:
-        session.epochs()
-    finally:
-        if rank == 0:
-            folder.wait()
-        if backup is not None:
-            backup.notify()
-            report = backup.close()
-            if report.enabled:
-                say(str(report))
+        if place.rank > 0:
+            say = _silent
+        elif not resume:
+            folder.refuse_existing()
+        elif path.resolve() != Path(resume).resolve():
+            restore(resume, path)  # from a backup to a new disk
+        place.wait("the start")
+        if resume and place.rank == 0:
+            stack.enter_context(folder.lock())
+        data = open_data(options.data, options.validation)
+        weights = None if resume else _start_weights(options)
+        charset = _charset(options, folder, data, weights, bool(resume))
+        vocabulary = Vocabulary(charset)
+        config = _config(options, vocabulary)
+        data.check(vocabulary, config)
+        left_out = data.bad.all()
+        if left_out and not options.skip_bad:
+            raise DataError(f"{len(left_out)} lines cannot be used:\n{data.bad}\n{REMEDY}")
+        validation = _validation(data, options, vocabulary, config) if place.rank == 0 else []
+        trainer = Trainer(config, options, place.device, place.rank, place.ranks)
+        if weights is not None:
+            trainer.start_from(weights.model.state_dict())
+        if place.rank == 0:
+            files = {
+                folder.config_path.name: options.to_toml().encode(),
+                folder.charset_path.name: charset.encode(),
+            }
+            if not resume:
+                folder.create(files)
+                stack.enter_context(folder.lock())
+            elif changes:
+                folder.write(folder.config_path.name, files[folder.config_path.name])
+            for made in (folder.logs, folder.plots):
+                made.mkdir(exist_ok=True)
+            say(_start_line(trainer, data, options))
+            if left_out:
+                lines = "".join(f"{problem}\n" for problem in left_out)
+                folder.write("logs/left_out.txt", lines.encode())
+                say(f"Left out {len(left_out)} lines, listed in logs/left_out.txt:\n{data.bad}")
+        if resume:
+            _load(folder, trainer, data, say)
+        place.wait("the start")
+        dataset = LineDataset(data.mixture(), vocabulary, config.height, options.seed)
+        session = Session(
+            options, folder, trainer, vocabulary, config, dataset, validation,
+            options.lines_per_epoch or data.lines(), data.digest(), say,
+        )  # fmt: skip
+        session.train()
     return folder.path
+
+
+def _start_weights(options: TrainOptions) -> Weights | None:
+    """Weights to begin with."""
+    if options.init_from is None:
+        return None
+    weights = load_weights(None if options.init_from == "packaged" else options.init_from)
+    if weights.config.name != options.config:
+        raise KhmerFastError(
+            f"--init-from {options.init_from} holds the size {weights.config.name!r}, but the run "
+            f"asks for --config {options.config}; give --config {weights.config.name}"
+        )
+    return weights
+
+
+def _charset(
+    options: TrainOptions, folder: RunFolder, data: Data, weights: Weights | None, resume: bool
+) -> str:
+    if resume:
+        try:
+            return folder.charset_path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KhmerFastError(f"cannot read {folder.charset_path}: {error}") from None
+    charset = DEFAULT_CHARSET if weights is None else weights.charset
+    if options.new_characters == "extend":
+        charset += data.new_characters(charset)
+    return charset
+
+
+def _config(options: TrainOptions, vocabulary: Vocabulary) -> ModelConfig:
+    try:
+        return make_config(options.config, vocabulary.size)
+    except ValueError as error:
+        raise KhmerFastError(f"--config: {error}") from None
+
+
+def _validation(
+    data: Data, options: TrainOptions, vocabulary: Vocabulary, config: ModelConfig
+) -> list[TrainLine]:
+    lines = [
+        LineDataset(source, vocabulary, config.height, options.seed)[index]
+        for source, index in data.measured(options.validate_lines)
+    ]
+    if not any(line.ids for line in lines):
+        raise DataError(
+            f"expected text to measure on, but {len(lines)} validation lines hold none; give "
+            "other lines with --validation"
+        )
+    return lines
+
+
+def _load(folder: RunFolder, trainer: Trainer, data: Data, say: Callable[[str], None]) -> None:
+    """Takes up the newest checkpoint that verifies; a run killed before its first starts anew."""
+    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
+        say("Resumed from the start: the run had no checkpoint yet")
+        return
+    loaded = folder.load_newest()
+    trainer.load_state(loaded.state)
+    for skipped in loaded.skipped:
+        say(f"Passed over {skipped.path}: {skipped.reason}")
+    progress = trainer.progress
+    place = f", {progress.batch} batches into the next" if progress.batch else ""
+    say(f"Resumed from epoch {progress.epoch}{place}, step {progress.step} ({loaded.path})")
+    if loaded.state["data"] != data.digest():
+        say(
+            "Warning: the labels of --data or --validation are not those that the run was trained "
+            "on so far; from here on it is another run"
+        )
+
+
+def _start_line(trainer: Trainer, data: Data, options: TrainOptions) -> str:
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    sources = ", ".join(part.source for part in options.data)
+    convolutions = "bfloat16" if trainer.amp else options.dtype
+    return (
+        f"Training {options.config} ({parameters:,} parameters) on {sources} "
+        f"({options.lines_per_epoch or data.lines():,} lines an epoch); {trainer.device}, "
+        f"{trainer.ranks} processes, {torch.get_num_threads()} threads, {options.workers} workers, "
+        f"convolutions in {convolutions}"
+    )
 
 
 class Session:
@@ -155,41 +220,69 @@ class Session:
         dataset: LineDataset,
         validation: list[TrainLine],
         lines_per_epoch: int,
-        history: History | None,
-        backup: Backup | None,
+        data_digest: str,
         say: Callable[[str], None],
     ):
         self.options, self.folder, self.trainer = options, folder, trainer
         self.vocabulary, self.config = vocabulary, config
         self.dataset, self.validation = dataset, validation
-        self.lines_per_epoch = lines_per_epoch
+        self.lines_per_epoch, self.data_digest = lines_per_epoch, data_digest
         self.batches = batch_count(lines_per_epoch, options.batch_lines)
         self.steps_per_epoch = -(-self.batches // options.accumulate)
-        self.history, self.backup, self.say = history, backup, say
+        self.say = say
         self.monitor = Monitor()
-        if history is not None:
-            self.monitor.restore(history.records)
+        self.history: History | None = None
+        self.backup: Backup | None = None
+        if self.leads:
+            self.history = open_history(folder)
+            dropped = self.history.truncate(trainer.progress.epoch, trainer.progress.step)
+            if dropped:
+                say(f"The history goes back to step {trainer.progress.step}: {dropped} fewer")
+            self.monitor.restore(self.history.records)
+            if options.backup:
+                self.backup = Backup(folder, options.backup, say)
         self.signal: int | None = None
-        self.reports: list[StepReport] = []
-        self.waited = 0.0  # seconds spent on data since the last record
-        self.since = time.monotonic()
+        self.clock = time.monotonic()
 
     @property
     def leads(self) -> bool:
         return self.trainer.rank == 0
 
-    def epochs(self) -> None:
+    def train(self) -> None:
+        """Trains to the last epoch, and leaves no checkpoint or backup half done, come what may."""
+        try:
+            with self._signals():
+                self._epochs()
+        finally:
+            if self.leads:
+                self.folder.wait()
+            if self.backup is not None:
+                self.backup.notify()
+                report = self.backup.close()
+                if report.enabled:
+                    self.say(str(report))
+        best = self.trainer.progress.best
+        if self.leads and best is not None:
+            self.say(
+                f"Done: {self.trainer.progress.epoch} epochs, best validation CER {best:.2%}; "
+                f"khmer-fast read --weights {self.folder.best_weights_path} IMAGE reads with it"
+            )
+
+    def _epochs(self) -> None:
         options, progress = self.options, self.trainer.progress
         total_steps = options.epochs * self.steps_per_epoch
-        with self._signals():
-            while progress.epoch < options.epochs:
-                for micro_batches in self._steps():
-                    report = self.trainer.train_step(micro_batches, total_steps)
-                    progress.batch += len(micro_batches)
-                    self._after_step(report)
-                progress.epoch += 1
-                progress.batch = 0
-                self._record(progress.epoch, None)
+        self.clock = time.monotonic()
+        while progress.epoch < options.epochs:
+            for micro_batches in self._steps():
+                stop = self.signal is not None
+                report = self.trainer.train_step(micro_batches, total_steps, stop)
+                self._after_step(report)
+            progress.epoch += 1
+            progress.batch = 0
+            self._record(progress.epoch, None)
+            # with several ranks the next step tells them all
+            if self.signal is not None and self.trainer.ranks == 1:
+                self._interrupt()
 
     def _steps(self) -> Iterator[list[list[TrainLine]]]:
         """Micro-batches of each optimiser step of the epoch, from where it stands."""
@@ -202,7 +295,7 @@ class Session:
         while True:
             start = time.monotonic()
             lines = next(stream, None)
-            self.waited += time.monotonic() - start
+            progress.since.waited += time.monotonic() - start
             if lines is not None:
                 group.append(lines)
             if group and (lines is None or len(group) == options.accumulate):
@@ -213,73 +306,90 @@ class Session:
 
     def _after_step(self, report: StepReport) -> None:
         options, progress = self.options, self.trainer.progress
-        self.reports.append(report)
         losses = {"nll": report.nll, "ctc": report.ctc}
         for finding in self.monitor.step(progress.step, losses, report.gradient_norm):
             self.say(f"Warning: {finding.line()}")
-        mid_epoch = progress.batch < self.batches
-        if _due(options.validate_every_steps, progress.step) and mid_epoch:
-            self._record(progress.epoch + 1, progress.step)
-        elif _due(options.checkpoint_every_steps, progress.step) and mid_epoch and self.leads:
-            self._save(progress.epoch + 1, progress.step, best=False)
-        if self.signal is not None:
-            name = signal.Signals(self.signal).name
-            if mid_epoch and self.leads:
-                self._save(progress.epoch + 1, progress.step, best=False)
-                self.folder.wait()
-                raise Interrupted(
-                    f"{name}: saved a checkpoint at epoch {progress.epoch + 1}, step "
-                    f"{progress.step}; continue with --resume {self.folder.path}"
-                )
-            if mid_epoch:
-                raise Interrupted(f"{name}: stopped at step {progress.step}")
+        if progress.batch >= self.batches:
+            return  # the epoch's own record and checkpoint follow
+        if _due(options.validate_every_steps, progress.step):
+            self._record(progress.epoch_under_way, progress.step)
+        elif report.stop or _due(options.checkpoint_every_steps, progress.step):
+            self._save(progress.epoch_under_way, progress.step, best=False)
+        if report.stop or (self.signal is not None and self.trainer.ranks == 1):
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Ends the run where it stands, which a checkpoint holds."""
+        progress = self.trainer.progress
+        name = "a signal" if self.signal is None else signal.Signals(self.signal).name
+        if self.leads:
+            step = progress.step if progress.batch else None
+            if step is not None:
+                self._save(progress.epoch_under_way, step, best=False)
+            self.folder.wait()
+        raise Interrupted(
+            f"{name}: saved a checkpoint at step {progress.step} of epoch "
+            f"{progress.epoch_under_way}; continue with --resume {self.folder.path}"
+        )
 
     def _record(self, epoch: int, step: int | None) -> None:
-        """Validates, writes history and checkpoint, and says the epoch's line."""
-        if not self.leads:
-            return
+        """Validates, says the epoch's line, writes history and checkpoint; all ranks call it."""
         trainer, options, progress = self.trainer, self.options, self.trainer.progress
-        seconds = time.monotonic() - self.since
-        progress.seconds += seconds
-        reports = self.reports
-        nll = float(np.mean([r.nll for r in reports])) if reports else None
-        ctc = float(np.mean([r.ctc for r in reports])) if reports else None
-        found = validate(trainer, self.validation, self.vocabulary)
-        lock_on = mean_lock_on([w.numpy() for w in found.attention]) if trainer.decoder_on() else {}
-        cer = found.record["val_cer"]
-        best = progress.best is None or cer < progress.best
-        if step is None:
-            trainer.plateau(cer)
-        if best:
-            progress.best = cer
+        self._tick()
+        by_decoder = epoch > options.ctc_only_epochs
+        found = None
+        cer = 0.0
+        if self.leads:
+            found = validate(trainer, self.validation, self.vocabulary, by_decoder)
+            cer = found.record["val_cer"]
+        cer = trainer.from_rank_0(cer)
+        best = trainer.judge(cer, by_decoder, step is None)
+        since, progress.since = progress.since, Since()
+        if found is not None:
+            self._write_record(epoch, step, since, found, by_decoder)
+            self._save(epoch, step, best)
+            if step is None:
+                self._draw(epoch, found)
+        self.clock = time.monotonic()
+
+    def _write_record(
+        self, epoch: int, step: int | None, since: Since, found: Validation, by_decoder: bool
+    ) -> None:
+        options, progress = self.options, self.trainer.progress
         steps_left = options.epochs * self.steps_per_epoch - progress.step
+        nll, ctc = since.nll / since.steps, since.ctc / since.steps
+        attention = [w.float().numpy() for w in found.attention]
+        seconds = max(since.seconds, 1e-9)
         record = {
             "epoch": epoch,
             "step": progress.step,
             "end_of_epoch": step is None,
             "lines": progress.lines,
-            "train_loss": _train_loss(nll, ctc, options, trainer.decoder_on()),
-            "train_nll": nll if trainer.decoder_on() else None,
-            "train_ctc": ctc,
+            "train_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
+            "train_nll": nll if by_decoder else None,
+            "train_ctc": ctc if options.ctc_weight > 0 or not by_decoder else None,
             **found.record,
             "best_cer": progress.best,
-            **lock_on,
-            "learning_rate": reports[-1].learning_rate if reports else None,
-            "gradient_norm": max((r.gradient_norm for r in reports), default=None),
-            "lines_per_second": len(reports) * options.batch_lines * options.accumulate / seconds,
-            "data_share": self.waited / seconds,
+            **mean_lock_on(attention),
+            "learning_rate": since.learning_rate,
+            "gradient_norm": since.gradient_norm,
+            "lines_per_second": since.lines / seconds,
+            "data_share": since.waited / seconds,
             "ctc_left_out": progress.ctc_left_out,
             "seconds": progress.seconds,
-            "seconds_left": seconds / max(len(reports), 1) * steps_left,
+            "seconds_left": seconds / since.steps * steps_left,
         }
         self.history.append(record)
         self.say(epoch_line(record, options.epochs))
         for finding in self.monitor.record(record):
             self.say(f"Warning: {finding.line()}")
-        self._save(epoch, step, best)
-        if step is None:
-            self._draw(epoch, found)
-        self.reports, self.waited, self.since = [], 0.0, time.monotonic()
+
+    def _tick(self) -> None:
+        """Adds the time since it was last called to the training time."""
+        now = time.monotonic()
+        self.trainer.progress.seconds += now - self.clock
+        self.trainer.progress.since.seconds += now - self.clock
+        self.clock = now
 
     def _draw(self, epoch: int, found: Validation) -> None:
         """Plots of the history, and the attention of the first validation lines."""
@@ -287,15 +397,24 @@ class Session:
             (line.image, self.vocabulary.decode(line.ids)) for line in self.validation[:DRAWN_LINES]
         ]
         attention = [w.float().numpy() for w in found.attention[:DRAWN_LINES]]
-        if not self.trainer.decoder_on():
-            lines = attention = []
+        if not attention:
+            lines = []
         try:
             draw_epoch(self.folder.plots, epoch, self.history.records, lines, attention)
         except OSError as error:
             self.say(f"Warning: cannot draw the plots of epoch {epoch}: {error}")
 
     def _save(self, epoch: int, step: int | None, best: bool) -> None:
-        state = {**self.trainer.state(), "charset": self.vocabulary.charset}
+        if not self.leads:
+            return
+        if self.trainer.progress.batch:
+            self._tick()
+        state = {
+            **self.trainer.state(),
+            "charset": self.vocabulary.charset,
+            "normalizer_version": NORMALIZER_VERSION,
+            "data": self.data_digest,
+        }
 
         def write_weights(path: Path) -> None:
             save_weights(
@@ -336,55 +455,48 @@ def _due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _train_loss(nll, ctc, options: TrainOptions, decoder_on: bool) -> float | None:
-    if nll is None:
-        return None
-    return nll + options.ctc_weight * ctc if decoder_on else ctc
+@dataclass(frozen=True)
+class Place:
+    """This process among those of the run."""
 
+    rank: int
+    ranks: int
+    device: torch.device
 
-def _start_weights(options: TrainOptions, source: Mixture):
-    """Weights to begin with (or None), and the charset of the run."""
-    if options.init_from is None:
-        return None, DEFAULT_CHARSET
-    weights = load_weights(None if options.init_from == "packaged" else options.init_from)
-    if weights.config.name != options.config:
-        raise KhmerFastError(
-            f"--init-from {options.init_from} holds the size {weights.config.name!r}, but the run "
-            f"asks for --config {options.config}; give --config {weights.config.name}"
-        )
-    charset = weights.charset
-    if options.new_characters == "extend":
-        known = Vocabulary(charset)
-        new = {c for _, text in stored_labels(source) for c in known.unknown(text)}
-        charset += "".join(sorted(new))
-    return weights, charset
-
-
-def _say_resumed(loaded: Loaded, trainer: Trainer, say: Callable[[str], None]) -> None:
-    for skipped in loaded.skipped:
-        say(f"Passed over {skipped.path}: {skipped.reason}")
-    progress = trainer.progress
-    say(f"Resumed from epoch {progress.epoch}, step {progress.step} ({loaded.path})")
+    def wait(self, where: str) -> None:
+        """Until all ranks are here."""
+        if self.ranks > 1:
+            with lost_ranks(self.rank, where):
+                torch.distributed.barrier()
 
 
 @contextlib.contextmanager
-def _ranks(options: TrainOptions) -> Iterator[tuple[int, int, torch.device]]:
-    """This process's rank, how many there are (torchrun's variables), and its device."""
+def _ranks(options: TrainOptions) -> Iterator[Place]:
+    """This process's place by torchrun's variables; alone without them."""
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and ranks > 1:
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise KhmerFastError(f"--device: expected auto, cpu, cuda or cuda:N, got {name}") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise KhmerFastError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
+        torch.cuda.set_device(device)
     if ranks == 1:
-        yield 0, 1, device
+        yield Place(0, 1, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=RANK_TIMEOUT)
+    with lost_ranks(rank, "the start"):
+        torch.distributed.init_process_group(
+            backend, timeout=timedelta(seconds=options.rank_timeout)
+        )
     try:
-        torch.distributed.barrier()
-        yield rank, ranks, device
+        yield Place(rank, ranks, device)
     finally:
         torch.distributed.destroy_process_group()
 

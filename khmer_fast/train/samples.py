@@ -6,6 +6,8 @@ resumed sees what an uninterrupted one sees.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,7 +36,7 @@ class TrainLine:
 class TrainBatch:
     """B lines as the model takes them; L is the longest label."""
 
-    image: Tensor  # [B, 1, Y, X] float32, paper 0, ink 1
+    image: Tensor  # [B, 1, Y, X] float, paper 0, ink 1
     width: Tensor  # [B] int64
     label: Tensor  # [B, L] int64, <pad> behind the label
     label_length: Tensor  # [B] int64, without <bos> and <eos>
@@ -83,7 +85,7 @@ def batches(
         num_workers=workers,
         collate_fn=list,
         prefetch_factor=2 * POOL_BATCHES // workers if workers else None,
-        worker_init_fn=_be_polite,
+        worker_init_fn=_start_worker,
     )
     pool: list[TrainLine] = []
     number = first_pool
@@ -106,10 +108,11 @@ def batches(
         pool, number, skip = [], number + 1, 0
 
 
-def _be_polite(worker: int) -> None:
-    import os
-
-    os.nice(5)  # the model's step goes first
+def _start_worker(worker: int) -> None:
+    """The model's step goes first, and signals are the trainer's affair: it ends its workers."""
+    os.nice(5)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def batch_count(lines_per_epoch: int, batch_lines: int) -> int:
@@ -117,7 +120,7 @@ def batch_count(lines_per_epoch: int, batch_lines: int) -> int:
     return -(-lines_per_epoch // batch_lines)
 
 
-def collate(lines: list[TrainLine]) -> TrainBatch:
+def collate(lines: list[TrainLine], dtype: torch.dtype = torch.float32) -> TrainBatch:
     """Pads lines to the widest image, rounded up to WIDTH_STEP, and to the longest label."""
     height = lines[0].image.shape[0]
     widths = [line.image.shape[1] for line in lines]
@@ -128,7 +131,7 @@ def collate(lines: list[TrainLine]) -> TrainBatch:
         image[b, 0, :, : widths[b]] = (255 - line.image.astype(np.float32)) / 255
         label[b, : len(line.ids)] = torch.tensor(line.ids, dtype=torch.int64)
     return TrainBatch(
-        torch.from_numpy(image),
+        torch.from_numpy(image).to(dtype),
         torch.tensor(widths),
         label,
         torch.tensor([len(line.ids) for line in lines]),

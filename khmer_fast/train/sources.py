@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khmer_fast.data.dataset import StoredSource
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import ImageError, KhmerFastError
+from khmer_fast.labels import LabelError, Problem
 from khmer_fast.text import Vocabulary, describe_character
 from khmer_fast.train.options import DataPart
+from python_ref.config import ModelConfig
 
 RENDERED_LINES = 10_000  # an epoch of rendered lines
+SHOWN = 5  # bad lines that are named, of each kind
 
 
 class DataError(KhmerFastError):
@@ -31,34 +36,182 @@ class Mixture:
         if len(self.parts) == 1:
             return self.parts[0].sample(seed, index)
         draw = np.random.default_rng((seed, index)).random()
-        return self.parts[int(np.searchsorted(self.share, draw, "right"))].sample(seed, index)
+        part = min(int(np.searchsorted(self.share, draw, "right")), len(self.parts) - 1)
+        return self.parts[part].sample(seed, index)
 
 
-def open_sources(data: Sequence[DataPart], validation: Sequence[DataPart]) -> tuple[Any, Any, int]:
-    """Training source, validation source, and the lines of an epoch when none are asked for."""
+@dataclass
+class BadLines:
+    """Lines that cannot be used, by what is wrong with them."""
+
+    unreadable: list[Problem] = field(default_factory=list)  # rows, and images missing or damaged
+    unknown: list[Problem] = field(default_factory=list)  # characters outside the charset
+    too_long: list[Problem] = field(default_factory=list)
+    characters: Counter[str] = field(default_factory=Counter)  # those outside of the charset
+    example: dict[str, str] = field(default_factory=dict)  # character: where it is first
+
+    def all(self) -> list[Problem]:
+        return [*self.unreadable, *self.unknown, *self.too_long]
+
+    def __str__(self) -> str:
+        parts = []
+        if self.unreadable:
+            parts.append(_listed("bad rows or images missing or damaged", self.unreadable))
+        if self.characters:
+            rows = [
+                f"  {describe_character(c)}: {n} times, first in {self.example[c]}"
+                for c, n in self.characters.most_common()
+            ]
+            head = f"{len(self.unknown)} with characters outside the charset:"
+            parts.append("\n".join([head, *rows]))
+        if self.too_long:
+            parts.append(_listed("labels longer than their images can hold", self.too_long))
+        return "\n".join(parts)
+
+
+@dataclass
+class Data:
+    """What a run trains on and what it measures on."""
+
+    train: list[Any]
+    weights: list[float]
+    measure: list[Any]
+    measure_weights: list[float]
+    bad: BadLines
+
+    def mixture(self) -> Mixture:
+        return Mixture(self.train, self.weights)
+
+    def stored(self) -> list[StoredSource]:
+        return [part for part in (*self.train, *self.measure) if isinstance(part, StoredSource)]
+
+    def lines(self) -> int:
+        """Lines of an epoch when none are asked for."""
+        stored = [len(part) for part in self.train if isinstance(part, StoredSource)]
+        return sum(stored) or RENDERED_LINES
+
+    def measured(self, count: int) -> Iterator[tuple[Any, int]]:
+        """(source, index) of `count` validation lines, fewer where fewer are stored."""
+        whole = sum(self.measure_weights)
+        for part, weight in zip(self.measure, self.measure_weights, strict=True):
+            share = max(1, round(count * weight / whole))
+            if isinstance(part, StoredSource):
+                share = min(share, len(part))
+            for index in range(share):
+                yield part, index
+
+    def new_characters(self, charset: str) -> str:
+        """Characters of stored labels that the charset lacks, by code point."""
+        known = Vocabulary(charset)
+        texts = (text for part in self.stored() for _, text in part.labels())
+        return "".join(sorted({c for text in texts for c in known.unknown(text)}))
+
+    def digest(self) -> str:
+        """sha256 of the stored labels in their order; rendered lines have none."""
+        digest = hashlib.sha256()
+        for part in self.stored():
+            for _, text in part.labels():
+                digest.update(text.encode() + b"\n")
+        return digest.hexdigest()
+
+    def check(self, vocabulary: Vocabulary, config: ModelConfig) -> None:
+        """Finds the stored lines that cannot be trained on or measured with; they are left out."""
+        for part in self.stored():
+            wrong = set()
+            for number, (where, text) in enumerate(part.labels()):
+                if self._unknown(where, text, vocabulary) or self._unfit(
+                    part, number, where, text, config
+                ):
+                    wrong.add(number)
+            if wrong and len(wrong) == len(part):
+                raise DataError(f"{part.path}: none of its lines can be used\n{self.bad}\n{REMEDY}")
+            part.leave_out(wrong)
+
+    def _unknown(self, where: str, text: str, vocabulary: Vocabulary) -> bool:
+        unknown = vocabulary.unknown(text)
+        for character in set(unknown):
+            self.bad.characters[character] += text.count(character)
+            self.bad.example.setdefault(character, where)
+        if unknown:
+            shown = ", ".join(map(describe_character, sorted(set(unknown))))
+            self.bad.unknown.append(Problem(where, f"outside the charset: {shown}"))
+        return bool(unknown)
+
+    def _unfit(
+        self, part: StoredSource, number: int, where: str, text: str, config: ModelConfig
+    ) -> bool:
+        """Whether the image is damaged, or has fewer encoder positions than the label characters.
+
+        The header tells both but for what trimming takes away, so that only labels near the limit
+        need their image.
+        """
+        from khmer_fast.image import prepare_line
+
+        try:
+            width, height = part.size(number)
+            if 2 * len(text) <= config.positions(max(1, width * config.height // height)):
+                return False
+            line = prepare_line(part.grey(number), config.height)
+        except ImageError as error:
+            self.bad.unreadable.append(Problem(where, str(error).removeprefix(f"{where}: ")))
+            return True
+        positions = config.positions(line.shape[1])
+        if len(text) <= positions:
+            return False
+        reason = f"{len(text)} characters, but the image has {positions} encoder positions"
+        self.bad.too_long.append(Problem(where, reason))
+        return True
+
+
+REMEDY = (
+    "correct these lines, or leave them out with --skip-bad; for characters outside the charset "
+    "there is also --new-characters extend"
+)
+
+
+def open_data(data: Sequence[DataPart], validation: Sequence[DataPart]) -> Data:
+    """The sources of a run; stored lines that cannot be read are in `bad`.
+
+    Without `validation`, every 20th stored line measures and rendered lines come under other seeds.
+    Raises DataError where there is nothing to train on, and LabelError, DatasetError or
+    KhmerFastError for a set that as a whole cannot be read.
+    """
     if not data:
         raise DataError(
             "expected something to train on, got no --data; give folders, TSV files or `rendered`"
         )
-    train, measure, stored_lines = [], [], 0
+    bad = BadLines()
+    opened = Data([], [part.weight for part in data], [], [], bad)
     for part in data:
         if _is_rendered(part):
-            train.append(_rendered(part))
-            measure.append(_Reseeded(train[-1]))
-            continue
-        train.append(StoredSource(part.source, None if validation else False))
-        stored_lines += len(train[-1])
+            opened.train.append(_rendered(part))
+            held_out: Any = _Reseeded(opened.train[-1])
+        else:
+            held = None if validation else False
+            opened.train.append(_stored(part, held, bad.unreadable.append))
+            held_out = None if validation else _stored(part, True, _ignore)
         if not validation:
-            measure.append(StoredSource(part.source, True))
-    weights = [part.weight for part in data]
-    if not validation:
-        return Mixture(train, weights), Mixture(measure, weights), stored_lines or RENDERED_LINES
-    measure = [
-        _Reseeded(_rendered(part)) if _is_rendered(part) else StoredSource(part.source)
-        for part in validation
-    ]
-    shares = [part.weight for part in validation]
-    return Mixture(train, weights), Mixture(measure, shares), stored_lines or RENDERED_LINES
+            opened.measure.append(held_out)
+            opened.measure_weights.append(part.weight)
+    for part in validation:
+        source = _Reseeded(_rendered(part)) if _is_rendered(part) else None
+        opened.measure.append(source or _stored(part, None, bad.unreadable.append))
+        opened.measure_weights.append(part.weight)
+    return opened
+
+
+def _stored(
+    part: DataPart, held_out: bool | None, on_problem: Callable[[Problem], None]
+) -> StoredSource:
+    try:
+        return StoredSource(part.source, held_out, on_problem)
+    except LabelError as error:  # no line of the set is usable
+        bad = BadLines(unreadable=error.problems)
+        raise DataError(f"{part.source}: none of its lines can be used\n{bad}") from None
+
+
+def _ignore(problem: Problem) -> None:
+    """The same problem was noted when the set was opened to train on."""
 
 
 class _Reseeded:
@@ -83,30 +236,8 @@ def _rendered(part: DataPart) -> Any:
     return LineSource(part.source.partition(":")[2] or None)
 
 
-def stored_labels(source: Mixture) -> Iterator[tuple[str, str]]:
-    """(where, canonical text) of every stored line; rendered lines are in the charset by nature."""
-    for part in source.parts:
-        if isinstance(part, StoredSource):
-            yield from part.labels()
-
-
-def refuse_characters(labels: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> None:
-    """Raises DataError that lists each unknown character with its count, a line and the remedy."""
-    counts: Counter[str] = Counter()
-    example: dict[str, str] = {}
-    for where, text in labels:
-        for character in vocabulary.unknown(text):
-            counts[character] += text.count(character)
-            example.setdefault(character, where)
-    if not counts:
-        return
-    rows = [
-        f"  {describe_character(c)}: {n} times, first in {example[c]}"
-        for c, n in counts.most_common()
-    ]
-    raise DataError(
-        "labels hold characters outside the charset:\n"
-        + "\n".join(rows)
-        + "\ncorrect the labels, leave the lines out with --skip-bad, or start from weights with "
-        "--init-from WEIGHTS --new-characters extend"
-    )
+def _listed(what: str, problems: Sequence[Problem]) -> str:
+    shown = [f"  {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > len(shown):
+        shown.append(f"  and {len(problems) - len(shown)} more")
+    return "\n".join([f"{len(problems)} {what}:", *shown])
