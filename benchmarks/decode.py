@@ -33,7 +33,7 @@ REAL_LENGTHS = (
     39, 28,
 )  # fmt: skip
 # Seconds for one tanh of the paired energy on one core (PERFORMANCE.md 2.1; baseline: ours).
-ENERGY_SECONDS = {"avx512": 61.6e-12, "avx2": 108e-12, "baseline": 150e-12}
+ENERGY_SECONDS = {"avx512_bf16": 61.6e-12, "avx512": 61.6e-12, "avx2": 108e-12, "baseline": 150e-12}
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Row:
     mean_parents: float | None = None
     floor_us: float | None = None  # of a line-step
     over_floor: float | None = None
+    same_answers: float | None = None  # share of lines; bfloat16 may differ, others must not
     p50_ms: float | None = None
     p99_ms: float | None = None
 
@@ -126,7 +127,7 @@ def cases(quick: bool) -> list[Case]:
 def floor_seconds(
     sizes: Sizes, rows: BeamResult, B: int, peak: float, bandwidth: float, energy: float
 ) -> float:
-    """Least time of a line-step: PERFORMANCE.md section 1, floor(U), in float32."""
+    """Least time of a line-step in float32: PERFORMANCE.md section 1, floor(U)."""
     steps = float(rows.steps.sum())
     U, live = float(rows.parents.sum()) / steps, float(rows.live.sum()) / steps
     V, E, A, H, T = sizes.V, sizes.E, sizes.A, sizes.H, sizes.T
@@ -177,6 +178,8 @@ def run_case(
         name: decode(*arguments, force_length=case.force_length) for name, decode in engines.items()
     }
     for name, result in results.items():
+        if name == "bf16":
+            continue
         red = gate(weights, memory, length, results["eager"], result)
         if red:
             raise SystemExit(f"{case.name}, B = {case.B}: {name} differs from eager: {red[:3]}")
@@ -203,13 +206,16 @@ def run_case(
             mean_steps=steps / case.B,
         )
         if isinstance(result, ops.DecodeResult):
-            floor = floor_seconds(sizes, result, case.B, *limits)
             row |= dict(
                 mean_live=float(result.live.sum()) / steps,
                 mean_parents=float(result.parents.sum()) / steps,
-                floor_us=floor * 1e6,
-                over_floor=seconds / steps / floor,
             )
+            if name == "fused":
+                floor = floor_seconds(sizes, result, case.B, *limits)
+                row |= dict(floor_us=floor * 1e6, over_floor=seconds / steps / floor)
+            if name == "bf16":
+                tokens, expected = result.tokens, results["fused"].tokens
+                row["same_answers"] = float((tokens == expected).all(2).float().mean())
             if case.B == 1:
                 many = machine.interleaved([runs[list(results).index(name)]], 100)[0]
                 row |= dict(
@@ -237,7 +243,7 @@ def table(rows: list[Row]) -> str:
     head = (
         f"{'case':<14}{'engine':<9}{'B':>3}{'K':>3}{'us/step':>11}{'us/line-step':>13}"
         f"{'lines/s':>9}{'chars/s':>9}{'x eager':>8}{'steps':>7}{'live':>6}{'U':>6}"
-        f"{'floor us':>9}{'x floor':>8}{'p50 ms':>8}{'p99 ms':>8}"
+        f"{'floor us':>9}{'x floor':>8}{'same':>6}{'p50 ms':>8}{'p99 ms':>8}"
     )
 
     def cell(value: float | None, width: int, digits: int) -> str:
@@ -250,7 +256,7 @@ def table(rows: list[Row]) -> str:
             f"{r.us_a_line_step:>13.1f}{r.lines_per_second:>9.1f}{r.characters_per_second:>9.0f}"
             f"{r.over_eager:>8.2f}{r.mean_steps:>7.1f}{cell(r.mean_live, 6, 2)}"
             f"{cell(r.mean_parents, 6, 2)}{cell(r.floor_us, 9, 1)}{cell(r.over_floor, 8, 2)}"
-            f"{cell(r.p50_ms, 8, 2)}{cell(r.p99_ms, 8, 2)}"
+            f"{cell(r.same_answers, 6, 2)}{cell(r.p50_ms, 8, 2)}{cell(r.p99_ms, 8, 2)}"
         )
     return "\n".join(lines)
 
@@ -284,6 +290,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.compile:
         engines["compile"] = EagerDecoder(weights, compile=True).beam_search
     engines["fused"] = lambda *a, **o: decoder.beam_search(*a, **o, threads=1)
+    narrow = ops.Decoder(weights, "bfloat16")
+    if narrow.computes_in == "bfloat16":
+        engines["bf16"] = lambda *a, **o: narrow.beam_search(*a, **o, threads=1)
     limits = (peak, bandwidth, ENERGY_SECONDS[decoder.instruction_set])
     rows: list[Row] = []
     for case in cases(options.quick):

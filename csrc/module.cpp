@@ -18,9 +18,12 @@ namespace {
 
 
 
-Decoder pack_decoder(DecoderTensors tensors) {
+Decoder pack_decoder(DecoderTensors tensors, const std::string& dtype) {
+  TORCH_CHECK_VALUE(dtype == "float32" || dtype == "bfloat16",
+                    "dtype must be float32 or bfloat16, got ", dtype);
   const Dims dims = check_decoder_weights(tensors, at::kFloat, at::kCPU);
-  return Decoder(dims, raw_weights(tensors), select_kernels());
+  const Precision precision = dtype == "float32" ? Precision::kFloat32 : Precision::kBfloat16;
+  return Decoder(dims, raw_weights(tensors), precision, select_kernels());
 }
 
 py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& options, int64_t T) {
@@ -129,13 +132,15 @@ PYBIND11_MODULE(_khmer_fast, m) {
       .def(py::init([](at::Tensor embedding, at::Tensor W_k, at::Tensor b_k, at::Tensor W_init,
                        at::Tensor b_init, at::Tensor W_q, at::Tensor v, at::Tensor W_ih,
                        at::Tensor W_hh, at::Tensor b_ih, at::Tensor b_hh, at::Tensor W_o,
-                       at::Tensor b_o) {
+                       at::Tensor b_o, const std::string& dtype) {
              return pack_decoder({embedding, W_k, b_k, W_init, b_init, W_q, v, W_ih, W_hh, b_ih,
-                                  b_hh, W_o, b_o});
+                                  b_hh, W_o, b_o},
+                                 dtype);
            }),
            py::arg("embedding"), py::arg("W_k"), py::arg("b_k"), py::arg("W_init"),
            py::arg("b_init"), py::arg("W_q"), py::arg("v"), py::arg("W_ih"), py::arg("W_hh"),
-           py::arg("b_ih"), py::arg("b_hh"), py::arg("W_o"), py::arg("b_o"))
+           py::arg("b_ih"), py::arg("b_hh"), py::arg("W_o"), py::arg("b_o"),
+           py::arg("dtype"))
       .def_property_readonly("sizes",
                              [](const Decoder& d) {
                                py::dict sizes;
@@ -145,6 +150,12 @@ PYBIND11_MODULE(_khmer_fast, m) {
                                sizes["A"] = d.dims.A;
                                sizes["H"] = d.dims.H;
                                return sizes;
+                             })
+      .def_property_readonly("computes_in",
+                             [](const Decoder& d) {
+                               const bool narrow = d.precision == Precision::kBfloat16 &&
+                                                   d.kernels.bf16_pairs;
+                               return narrow ? "bfloat16" : "float32";
                              })
       .def_property_readonly("instruction_set", [](const Decoder& d) { return d.kernels.name; })
       .def("beam_search", &beam_search, py::arg("memory"), py::arg("length"), py::arg("beam"),

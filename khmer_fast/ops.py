@@ -84,11 +84,12 @@ class Decoder:
     """The fused decoder: owns packed weights; may be used from several threads at once.
 
     weights: the tensors of `python_ref.attn_gru_step.DecoderWeights`, float32 on the CPU. They are
-    copied. Raises ValueError or TypeError for a wrong shape, dtype or device.
+    copied. dtype "bfloat16" halves them; see `computes_in`. Raises ValueError or TypeError for a
+    wrong shape, dtype or device.
     """
 
-    def __init__(self, weights: DecoderWeights):
-        self._native = _native.Decoder(*(tensor.detach() for tensor in weights))
+    def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
+        self._native = _native.Decoder(*(tensor.detach() for tensor in weights), dtype)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -97,8 +98,13 @@ class Decoder:
 
     @property
     def instruction_set(self) -> str:
-        """The kernels that the weights are packed for: baseline, avx2 or avx512."""
+        """The kernels that the weights are packed for, see `instruction_set`."""
         return self._native.instruction_set
+
+    @property
+    def computes_in(self) -> str:
+        """What products multiply: bfloat16 weights are widened where the processor has none."""
+        return self._native.computes_in
 
     def beam_search(
         self,
@@ -135,5 +141,5 @@ class Decoder:
 
 
 def instruction_set() -> str:
-    """The kernels used now: baseline, avx2 or avx512, capped by KHMER_FAST_ISA."""
+    """The kernels used now: baseline, avx2, avx512 or avx512_bf16, capped by KHMER_FAST_ISA."""
     return _native.instruction_set()

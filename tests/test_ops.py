@@ -24,7 +24,7 @@ def poison(monkeypatch):
     monkeypatch.setenv("KHMER_FAST_POISON", "1")
 
 
-@pytest.fixture(params=("baseline", "avx2", "avx512"))
+@pytest.fixture(params=("baseline", "avx2", "avx512", "avx512_bf16"))
 def isa(request, monkeypatch):
     monkeypatch.setenv("KHMER_FAST_ISA", request.param)
     if ops.instruction_set() != request.param:
@@ -173,6 +173,11 @@ def test_wrong_search_says_expected_and_got(change, error, words):
     with pytest.raises(error) as caught:
         ops.Decoder(w).beam_search(**(dict(memory=memory, length=length) | change))
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_unknown_dtype():
+    with pytest.raises(ValueError, match="dtype must be float32 or bfloat16, got int8"):
+        ops.Decoder(decoder_inputs()[0], "int8")
 
 
 def test_unknown_instruction_set(monkeypatch):

@@ -12,12 +12,12 @@ import torch
 
 from benchmarks.parity import compare, first_difference
 from khmer_fast import ops
-from python_ref.attn_gru_step import attn_gru_init
+from python_ref.attn_gru_step import DecoderWeights, attn_gru_init, attn_gru_step
 from python_ref.beam_search import BOS, EOS, PAD, beam_search
 from tests.random_models import random_case, random_weights
 
 MODELS = 2000
-INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "avx512_bf16")
 
 
 @pytest.fixture(autouse=True)
@@ -163,10 +163,11 @@ def same_line(a, i, b, j) -> None:
         assert torch.equal(x[..., :T], y[..., :T]), name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("beam", [1, 5, 10])
-def test_line_does_not_depend_on_its_batch(isa, beam):
+def test_line_does_not_depend_on_its_batch(isa, beam, dtype):
     w, memory, length = batch(40)
-    decoder = ops.Decoder(w)
+    decoder = ops.Decoder(w, dtype)
     options = dict(beam=beam, n_best=min(beam, 2), return_attention=True)
     alone = [
         decoder.beam_search(
@@ -196,9 +197,10 @@ def test_rows_do_not_depend_on_their_number(isa):
         assert all(torch.equal(x, y[-rows:]) for x, y in zip(part, everything, strict=True)), rows
 
 
-def test_padding_has_no_influence(isa):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_padding_has_no_influence(isa, dtype):
     w, memory, length = batch(6)
-    decoder = ops.Decoder(w)
+    decoder = ops.Decoder(w, dtype)
     outside = torch.arange(memory.shape[1])[None, :] >= length[:, None]
     clean = decoder.beam_search(memory.masked_fill(outside[:, :, None], 0), length)
     dirty = decoder.beam_search(memory.masked_fill(outside[:, :, None], torch.nan), length)
@@ -221,9 +223,10 @@ def test_non_finite_line_fails_alone(isa):
     assert int(got.length[2, 0]) == 0 and float(got.score[2, 0]) == -torch.inf
 
 
-def test_empty(isa):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_empty(isa, dtype):
     w, memory, length = batch(3)
-    decoder = ops.Decoder(w)
+    decoder = ops.Decoder(w, dtype)
     nothing = decoder.beam_search(memory[:0], length[:0], return_trace=True, return_attention=True)
     assert nothing.tokens.shape == (0, 1, 0) and nothing.trace.token.shape == (0, 0, 5)
     no_positions = decoder.beam_search(memory[:, :0], torch.zeros(3, dtype=torch.int64))
@@ -232,6 +235,36 @@ def test_empty(isa):
     assert mixed.failed.tolist() == [True, False, True]
     no_steps = decoder.beam_search(memory, length, step_limit=torch.zeros(3, dtype=torch.int64))
     assert no_steps.failed.all() and (no_steps.steps == 0).all()
+
+
+def test_bfloat16_error_is_at_most_twice_torchs(isa):
+    """After one step, over all tokens: a beam as wide as the vocabulary."""
+    worst = 0.0
+    for seed in range(10):
+        w, memory, length = batch(4, seed=seed)
+        decoder = ops.Decoder(w, "bfloat16")
+        assert decoder.computes_in == ("bfloat16" if isa == "avx512_bf16" else "float32")
+        V = w.embedding.shape[0]
+        got = decoder.beam_search(
+            memory, length, V - 2, V - 2, step_limit=torch.ones(4, dtype=torch.int64)
+        )
+        fused = torch.zeros(4, V).scatter(1, got.tokens[:, :, 0], got.score)[:, EOS:].double()
+
+        def first_step(dtype, w=w, memory=memory, length=length):
+            weights = DecoderWeights(*(x.to(dtype) for x in w))
+            x = memory.nan_to_num(0).to(dtype)
+            key, h = attn_gru_init(x, length, weights)
+            log_probs, _, _ = attn_gru_step(
+                x, key, length, torch.full((4,), BOS), h, weights.embedding, weights.W_q,
+                weights.v, weights.W_ih, weights.W_hh, weights.b_ih, weights.b_hh, weights.W_o,
+                weights.b_o,
+            )  # fmt: skip
+            return log_probs[:, EOS:].double()
+
+        exact, plain = first_step(torch.float64), first_step(torch.bfloat16)
+        bound = 2 * (plain - exact).abs().max() + 1e-6 * exact.abs().max()
+        worst = max(worst, float((fused - exact).abs().max() / bound))
+    assert 0.001 < worst <= 1.0
 
 
 def test_memory_in_other_strides(isa):

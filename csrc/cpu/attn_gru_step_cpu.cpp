@@ -30,7 +30,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_cpu(
   weights.b_o = b_o;
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, weights);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
-  const Decoder decoder(dims, raw_weights(weights), select_kernels());
+  const Decoder decoder(dims, raw_weights(weights), Precision::kFloat32, select_kernels());
 
   const at::Tensor memory_c = memory.contiguous(), key_c = key.contiguous();
   const at::Tensor length_c = length.contiguous(), token_c = token.contiguous();

@@ -45,10 +45,14 @@ void StepBuffers::reserve(const Decoder& d, int64_t rows, int64_t children, int6
   logits.reserve(children * d.Vp);
   packed.reserve(Tp * d.dims.E);
   mean.reserve(d.dims.E);
+  if (d.precision == Precision::kBfloat16)
+    narrow.reserve(std::max({rows * d.Hp, rows * d.Ep, rows * Tp, children * d.Hp}) / 2);
 }
 
-Decoder::Decoder(const Dims& dims, const DecoderWeights& w, const Kernels& kernels)
+Decoder::Decoder(const Dims& dims, const DecoderWeights& w, Precision precision,
+                 const Kernels& kernels)
     : dims(dims),
+      precision(precision),
       Hp(padded(dims.H)),
       Ap(padded(dims.A)),
       Ep(padded(dims.E)),
@@ -60,8 +64,13 @@ Decoder::Decoder(const Dims& dims, const DecoderWeights& w, const Kernels& kerne
 
   b_k_ = zeros(A_even_);
   if (w.W_k) {
-    W_k_ = zeros(A_even_ * E);
-    copy_block(w.W_k, A, E, E, W_k_.data(), E);
+    W_k_ = zeros(A_even_ * round_up(E, 2));
+    if (narrow_lines())
+      for (int64_t a = 0; a < A; ++a)
+        std::transform(w.W_k + a * E, w.W_k + (a + 1) * E, W_k_.half() + a * round_up(E, 2),
+                       to_bf16);
+    else
+      copy_block(w.W_k, A, E, E, W_k_.data(), E);
     std::copy_n(w.b_k, A, b_k_.data());
     W_init_ = Buffer(Hp * E);
     b_init_ = zeros(Hp);
@@ -75,8 +84,7 @@ Decoder::Decoder(const Dims& dims, const DecoderWeights& w, const Kernels& kerne
   Buffer rows = zeros(hidden * H);
   copy_block(w.W_q, A, H, H, rows.data(), H);
   copy_gates(w.W_hh, H, H, H, rows.data() + Ap * H, H);
-  W_hidden_ = Buffer(hidden * H);
-  pack(rows.data(), hidden, H, H, panel, W_hidden_.data());
+  W_hidden_ = pack_matrix(rows.data(), hidden, H, H);
   b_hidden_ = zeros(hidden);
   std::copy_n(w.b_hh + 2 * H, H, b_hidden_.data() + Ap + 2 * Hp);
 
@@ -84,15 +92,13 @@ Decoder::Decoder(const Dims& dims, const DecoderWeights& w, const Kernels& kerne
   rows = zeros(input * E);
   copy_gates(w.W_ih + D, H, E, D + E, rows.data(), E);
   copy_block(w.W_o + H, V, E, H + E, rows.data() + 3 * Hp * E, E);
-  W_input_ = Buffer(input * E);
-  pack(rows.data(), input, E, E, panel, W_input_.data());
+  W_input_ = pack_matrix(rows.data(), input, E, E);
   b_input_ = zeros(input);
   std::copy_n(w.b_o, V, b_input_.data() + 3 * Hp);
   std::fill(b_input_.data() + 3 * Hp + V, b_input_.data() + input,
             -std::numeric_limits<float>::infinity());
 
-  W_oh_ = Buffer(Vp * H);
-  pack(w.W_o, V, H, H + E, panel, W_oh_.data());
+  W_oh_ = pack_matrix(w.W_o, V, H, H + E);
 
   rows = zeros(3 * Hp * D);
   copy_gates(w.W_ih, H, D, D + E, rows.data(), D);
@@ -106,10 +112,39 @@ Decoder::Decoder(const Dims& dims, const DecoderWeights& w, const Kernels& kerne
   kernels.gemm(V, 3 * Hp, D, w.embedding, D, W_ie.data(), bias.data(), table_.data(), 3 * Hp);
 }
 
+Decoder::Matrix Decoder::pack_matrix(const float* W, int64_t N, int64_t K, int64_t ld) const {
+  const int64_t size = padded(N) * round_up(K, 2);
+  if (precision == Precision::kFloat32) {
+    Matrix matrix{padded(N), K, Buffer(size)};
+    pack(W, N, K, ld, kernels.panel, matrix.data.data());
+    return matrix;
+  }
+  Matrix matrix{padded(N), kernels.bf16_pairs ? round_up(K, 2) : K, Buffer(size / 2)};
+  pack_bf16(W, N, K, ld, kernels.panel, kernels.bf16_pairs, matrix.data.half());
+  return matrix;
+}
+
+// C [rows, N] = A W^T + bias; rows of A are lda apart and padded with 0.
+void Decoder::multiply(int64_t rows, const float* A, int64_t lda, const Matrix& W,
+                       const float* bias, float* C, StepBuffers& b) const {
+  if (precision == Precision::kFloat32)
+    return kernels.gemm(rows, W.N, W.K, A, lda, W.data.data(), bias, C, W.N);
+  const void* narrow = A;
+  if (kernels.bf16_pairs) {
+    kernels.to_bf16(A, b.narrow.half(), rows * lda);
+    narrow = b.narrow.half();
+  }
+  kernels.gemm_bf16(rows, W.N, W.K, narrow, lda, W.data.half(), bias, C, W.N);
+}
+
 // The key in panels of positions, [A_even, panel] each; returns the largest |key|, NaN as NaN.
 float Decoder::compute_key(const LineCache& line, StepBuffers& buffers, float* out) const {
-  const int64_t panel = kernels.panel, E = dims.E;
-  if (!line.key) pack(line.memory, line.length, E, line.memory_ld, panel, buffers.packed.data());
+  const int64_t panel = kernels.panel, E = dims.E, E_even = round_up(E, 2);
+  const bool narrow = narrow_lines();
+  if (!line.key && narrow)
+    pack_bf16(line.memory, line.length, E, line.memory_ld, panel, true, buffers.packed.half());
+  else if (!line.key)
+    pack(line.memory, line.length, E, line.memory_ld, panel, buffers.packed.data());
   float largest = 0;
   for (int64_t t = 0; t < line.length; t += panel) {
     const int64_t w = std::min(panel, padded(line.length) - t);
@@ -118,6 +153,9 @@ float Decoder::compute_key(const LineCache& line, StepBuffers& buffers, float* o
       const int64_t valid = std::min(panel, line.length - t);
       pack(line.key + t * line.key_ld, valid, dims.A, line.key_ld, panel, p);
       std::fill(p + dims.A * w, p + A_even_ * w, 0.0f);
+    } else if (narrow) {
+      kernels.gemm_bf16(A_even_, w, E_even, W_k_.half(), E_even,
+                        buffers.packed.half() + t * E_even, nullptr, p, w);
     } else {
       kernels.gemm(A_even_, w, E, W_k_.data(), E, buffers.packed.data() + t * E, nullptr, p, w);
     }
@@ -132,8 +170,12 @@ void Decoder::begin_line(LineCache& line, StepBuffers& buffers) const {
   line.raw_ready = false;
   line.factor.reserve(size);
   line.packed.reserve(Ep * line.length);
-  pack_transposed(line.memory, dims.E, line.length, line.memory_ld, kernels.panel,
-                  line.packed.data());
+  if (narrow_lines())
+    pack_transposed_bf16(line.memory, dims.E, line.length, line.memory_ld, kernels.panel, true,
+                         line.packed.half());
+  else
+    pack_transposed(line.memory, dims.E, line.length, line.memory_ld, kernels.panel,
+                    line.packed.data());
   line.max_p = compute_key(line, buffers, line.factor.data());
   kernels.exp_twice(line.factor.data(), line.factor.data(), size);
 }
@@ -150,9 +192,7 @@ void Decoder::first_state(const LineCache& line, StepBuffers& buffers, float* h_
 }
 
 void Decoder::recurrent(int64_t rows, StepBuffers& b) const {
-  const int64_t N = Ap + 3 * Hp;
-  kernels.gemm(rows, N, dims.H, b.h.data(), Hp, W_hidden_.data(), b_hidden_.data(),
-               b.hidden.data(), N);
+  multiply(rows, b.h.data(), Hp, W_hidden_, b_hidden_.data(), b.hidden.data(), b);
 }
 
 void Decoder::attend(LineCache& line, int64_t first, int64_t count, StepBuffers& b) const {
@@ -179,14 +219,17 @@ void Decoder::attend(LineCache& line, int64_t first, int64_t count, StepBuffers&
     }
     kernels.softmax(weight, length);
   }
-  kernels.gemm(count, Ep, length, b.weight.data() + first * b.Tp, b.Tp, line.packed.data(),
-               nullptr, b.context.data() + first * Ep, Ep);
+  const float* weight = b.weight.data() + first * b.Tp;
+  float* context = b.context.data() + first * Ep;
+  if (!narrow_lines())
+    return kernels.gemm(count, Ep, length, weight, b.Tp, line.packed.data(), nullptr, context, Ep);
+  kernels.to_bf16(weight, b.narrow.half(), count * b.Tp);
+  kernels.gemm_bf16(count, Ep, round_up(length, 2), b.narrow.half(), b.Tp, line.packed.half(),
+                    nullptr, context, Ep);
 }
 
 void Decoder::contextual(int64_t rows, StepBuffers& b) const {
-  const int64_t N = 3 * Hp + Vp;
-  kernels.gemm(rows, N, dims.E, b.context.data(), Ep, W_input_.data(), b_input_.data(),
-               b.input.data(), N);
+  multiply(rows, b.context.data(), Ep, W_input_, b_input_.data(), b.input.data(), b);
 }
 
 void Decoder::cell(int64_t child, int32_t token, int64_t parent, StepBuffers& b) const {
@@ -196,8 +239,7 @@ void Decoder::cell(int64_t child, int32_t token, int64_t parent, StepBuffers& b)
 }
 
 void Decoder::project(int64_t children, StepBuffers& b) const {
-  kernels.gemm(children, Vp, dims.H, b.h_new.data(), Hp, W_oh_.data(), nullptr, b.logits.data(),
-               Vp);
+  multiply(children, b.h_new.data(), Hp, W_oh_, nullptr, b.logits.data(), b);
 }
 
 void Decoder::normalize(int64_t child, int64_t parent, StepBuffers& b) const {

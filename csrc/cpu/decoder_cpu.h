@@ -42,7 +42,7 @@ struct LineCache {
   bool raw_ready = false;
   Buffer factor;        // panels of positions, [A_even, panel] each: exp(2 key)
   Buffer raw;           // the same of the key itself, made when a query needs it
-  Buffer packed;        // memory packed as a matrix [E, length]
+  Buffer packed;        // memory packed as a matrix [E, length], bfloat16 where products are
 };
 
 class Decoder;
@@ -61,14 +61,22 @@ struct StepBuffers {
   Buffer logits;   // [children, Vp] W_oh h', then the log-probabilities
   Buffer packed;   // memory packed as a matrix [length, E], while keys are computed
   Buffer mean;     // [E]
+  Buffer narrow;   // rows of a product, rounded to bfloat16
   int64_t Tp = 0;
+};
+
+enum class Precision {
+  kFloat32,
+  kBfloat16,  // weights; and what they multiply where the processor has products of bfloat16
 };
 
 class Decoder {
  public:
-  Decoder(const Dims& dims, const DecoderWeights& weights, const Kernels& kernels);
+  Decoder(const Dims& dims, const DecoderWeights& weights, Precision precision,
+          const Kernels& kernels);
 
   const Dims dims;
+  const Precision precision;
   const int64_t Hp, Ap, Ep, Vp;  // padded sizes
   const Kernels& kernels;
 
@@ -91,16 +99,25 @@ class Decoder {
   void normalize(int64_t child, int64_t parent, StepBuffers& buffers) const;
 
  private:
+  // A matrix [N, K] as this decoder's products take it.
+  struct Matrix {
+    int64_t N, K;
+    Buffer data;
+  };
+
+  Matrix pack_matrix(const float* W, int64_t N, int64_t K, int64_t ld) const;
+  void multiply(int64_t rows, const float* A, int64_t lda, const Matrix& matrix, const float* bias,
+                float* C, StepBuffers& buffers) const;
+  bool narrow_lines() const { return precision == Precision::kBfloat16 && kernels.bf16_pairs; }
   float compute_key(const LineCache& line, StepBuffers& buffers, float* out) const;
 
-  int64_t A_even_;   // A rounded up for pairs
-  Buffer W_k_, b_k_;  // [A_even, E], [A_even]
+  int64_t A_even_;    // A rounded up for pairs
+  Buffer W_k_, b_k_;  // [A_even, E], [A_even]; W_k_ in bfloat16, rows even, with narrow_lines()
   Buffer W_init_, b_init_;
-  Buffer u_;          // [A_even] -2v
-  Buffer W_hidden_, b_hidden_;  // [W_q; W_hh] and (0; 0, 0, b_hn)
-  Buffer W_input_, b_input_;    // [W_ic; W_oc] and (0; b_o, padding -infinity)
-  Buffer W_oh_;
-  Buffer table_;  // [V, 3 Hp] W_ie embedding + b_ih + (b_hr, b_hz, 0)
+  Buffer u_;                                // [A_even] -2v
+  Matrix W_hidden_, W_input_, W_oh_;        // [W_q; W_hh], [W_ic; W_oc]
+  Buffer b_hidden_, b_input_;               // (0; 0, 0, b_hn) and (0; b_o, padding -infinity)
+  Buffer table_;                            // [V, 3 Hp] W_ie embedding + b_ih + (b_hr, b_hz, 0)
 };
 
 }  // namespace khmer_fast

@@ -16,6 +16,14 @@ bool runs_avx512() {
 #endif
 }
 
+bool runs_avx512_bf16() {
+#if defined(__x86_64__)
+  return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 bool runs_avx2() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -28,11 +36,16 @@ bool runs_avx2() {
 
 const Kernels& select_kernels() {
   const char* cap = std::getenv("KHMER_FAST_ISA");
-  const std::string name = cap ? cap : "avx512";
-  if (name != "avx512" && name != "avx2" && name != "baseline")
-    throw std::invalid_argument("KHMER_FAST_ISA must be avx512, avx2 or baseline, got " + name);
-  if (name == "avx512" && kKernelsAvx512 && runs_avx512()) return *kKernelsAvx512;
-  if (name != "baseline" && kKernelsAvx2 && runs_avx2()) return *kKernelsAvx2;
+  const std::string name = cap ? cap : "avx512_bf16";
+  int level = 0;
+  const char* const names[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
+  while (level < 4 && name != names[level]) ++level;
+  if (level == 4)
+    throw std::invalid_argument(
+        "KHMER_FAST_ISA must be baseline, avx2, avx512 or avx512_bf16, got " + name);
+  if (level >= 3 && kKernelsAvx512Bf16 && runs_avx512_bf16()) return *kKernelsAvx512Bf16;
+  if (level >= 2 && kKernelsAvx512 && runs_avx512()) return *kKernelsAvx512;
+  if (level >= 1 && kKernelsAvx2 && runs_avx2()) return *kKernelsAvx2;
   return *kKernelsBaseline;
 }
 

@@ -32,10 +32,18 @@ static inline int64_t insert_candidate(Candidate candidate, Candidate* best, int
 struct Kernels {
   const char* name;  // as KHMER_FAST_ISA spells it
   int64_t panel;     // columns of a packed panel, see pack.h
+  bool bf16_pairs;   // bfloat16 products multiply pairs of bfloat16; else they widen B to float32
 
   // C[m, n] = sum_k A[m, k] B[n, k] + bias[n]; B packed, N a multiple of kLanes, bias may be null.
   void (*gemm)(int64_t M, int64_t N, int64_t K, const float* A, int64_t lda, const float* B,
                const float* bias, float* C, int64_t ldc);
+
+  // The same for B in bfloat16, packed in pairs of k where bf16_pairs (K is then even and A is
+  // bfloat16), else one by one (A is float). Sums are float32.
+  void (*gemm_bf16)(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const uint16_t* B,
+                    const float* bias, float* C, int64_t ldc);
+  // Rounds to the nearest, ties to even; n a multiple of kLanes.
+  void (*to_bf16)(const float* x, uint16_t* out, int64_t n);
 
   // x[a, t] += bias[a] for t < valid, 0 for valid <= t < w; returns the largest |x|, NaN as NaN.
   float (*add_key_bias)(float* x, int64_t A, int64_t w, int64_t valid, const float* bias);
@@ -64,6 +72,7 @@ struct Kernels {
 const Kernels& select_kernels();
 
 // Null where the compiler or the processor family has no such code.
+extern const Kernels* const kKernelsAvx512Bf16;
 extern const Kernels* const kKernelsAvx512;
 extern const Kernels* const kKernelsAvx2;
 extern const Kernels* const kKernelsBaseline;

@@ -13,6 +13,7 @@ namespace {
 constexpr int W = 8;
 typedef float F __attribute__((vector_size(32)));
 typedef int32_t I __attribute__((vector_size(32)));
+typedef uint16_t U16 __attribute__((vector_size(16)));
 constexpr int kPanelVectors = 4, kTileRows = 3, kNarrowVectors = 2;
 
 inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }

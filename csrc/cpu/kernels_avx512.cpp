@@ -13,6 +13,7 @@ namespace {
 constexpr int W = 16;
 typedef float F __attribute__((vector_size(64)));
 typedef int32_t I __attribute__((vector_size(64)));
+typedef uint16_t U16 __attribute__((vector_size(32)));
 constexpr int kPanelVectors = 4, kTileRows = 6, kNarrowVectors = 4;
 
 inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }

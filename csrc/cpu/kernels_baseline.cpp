@@ -8,6 +8,7 @@ namespace {
 constexpr int W = 4;
 typedef float F __attribute__((vector_size(16)));
 typedef int32_t I __attribute__((vector_size(16)));
+typedef uint16_t U16 __attribute__((vector_size(8)));
 constexpr int kPanelVectors = 4, kTileRows = 2, kNarrowVectors = 4;
 
 inline __attribute__((always_inline)) F fma(F a, F b, F c) {

@@ -1,7 +1,7 @@
 // Bodies of the kernels, included once by each instruction set's file, inside its namespace.
 //
 // The file that includes this has defined: W (floats in a vector), F (vector of W floats), I (vector
-// of W int32), fma(F, F, F), keep(F&) (holds a value in its register: without it the
+// of W int32), U16 (vector of W uint16), fma(F, F, F), keep(F&) (holds a value in its register: without it the
 // compiler loads B once for each row), mask_greater(F, F) (bit i: a[i] > b[i]), and the shape of a tile:
 // kPanelVectors, kTileRows (most rows beside a whole panel), kNarrowVectors (beside more rows).
 // Nothing of the standard library is used here: see STYLE.md, Traps.
@@ -94,27 +94,75 @@ KHMER_FAST_MATH float max_lanes(F x) {  // NaN lanes may be lost
 
 KHMER_FAST_MATH F max_vector(F a, F b) { return a > b ? a : b; }
 
+// How a tile reads its operands: A row by row, B from its panels. kDepth values of k stand together.
+struct FloatOperands {
+  typedef float A;
+  typedef float B;
+  typedef F Vector;
+  static constexpr int kDepth = 1;
+  KHMER_FAST_MATH Vector broadcast(const A* a) { return splat<F>(*a); }
+  KHMER_FAST_MATH Vector columns(const B* b) { return load(b); }
+  KHMER_FAST_MATH F add(F sum, Vector a, Vector b) { return fma(a, b, sum); }
+};
+
+#ifdef KHMER_FAST_BF16_PAIRS
+struct Bf16Operands {
+  typedef uint16_t A;
+  typedef uint16_t B;
+  typedef I Vector;  // of pairs
+  static constexpr int kDepth = 2;
+  KHMER_FAST_MATH Vector broadcast(const A* a) {
+    int32_t pair;
+    __builtin_memcpy(&pair, a, sizeof pair);
+    return pair - I{};
+  }
+  KHMER_FAST_MATH Vector columns(const B* b) {
+    I pairs;
+    __builtin_memcpy(&pairs, b, sizeof pairs);
+    return pairs;
+  }
+  KHMER_FAST_MATH F add(F sum, Vector a, Vector b) { return dot_pairs(sum, a, b); }
+};
+#else
+// No instruction for it: B is stored in bfloat16 and widened, the arithmetic is float32.
+struct Bf16Operands {
+  typedef float A;
+  typedef uint16_t B;
+  typedef F Vector;
+  static constexpr int kDepth = 1;
+  KHMER_FAST_MATH Vector broadcast(const A* a) { return splat<F>(*a); }
+  KHMER_FAST_MATH Vector columns(const B* b) {
+    U16 narrow;
+    __builtin_memcpy(&narrow, b, sizeof narrow);
+    return from_bits(__builtin_convertvector(narrow, I) << 16);
+  }
+  KHMER_FAST_MATH F add(F sum, Vector a, Vector b) { return fma(a, b, sum); }
+};
+#endif
+
 // R rows times NV vectors of columns, summed over k in ascending order.
-template <int R, int NV>
-static void tile(int64_t K, const float* A, int64_t lda, const float* B, int64_t ldb,
-                 const float* bias, float* C, int64_t ldc) {
+template <class Operands, int R, int NV>
+static void tile(int64_t K, const typename Operands::A* A, int64_t lda,
+                 const typename Operands::B* B, int64_t ldb, const float* bias, float* C,
+                 int64_t ldc) {
+  constexpr int kDepth = Operands::kDepth;
   F sum[R][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) sum[r][v] = F{};
-  for (int64_t k = 0; k < K; ++k) {
-    F b[NV];
+  for (int64_t k = 0; k < K; k += kDepth) {
+    typename Operands::Vector b[NV];
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) {
-      b[v] = load(B + k * ldb + v * W);
+      b[v] = Operands::columns(B + k * ldb + v * W * kDepth);
       keep(b[v]);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const F a = splat<F>(A[r * lda + k]);
+      const typename Operands::Vector a = Operands::broadcast(A + r * lda + k);
 #pragma GCC unroll 16
-      for (int v = 0; v < NV; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
+      for (int v = 0; v < NV; ++v) sum[r][v] = Operands::add(sum[r][v], a, b[v]);
     }
   }
 #pragma GCC unroll 16
@@ -124,40 +172,66 @@ static void tile(int64_t K, const float* A, int64_t lda, const float* B, int64_t
       store(C + r * ldc + v * W, bias ? sum[r][v] + load(bias + v * W) : sum[r][v]);
 }
 
-template <int NV, int R>
-static void tile_rows(int64_t rows, int64_t K, const float* A, int64_t lda, const float* B,
-                      int64_t ldb, const float* bias, float* C, int64_t ldc) {
-  if (rows == R) return tile<R, NV>(K, A, lda, B, ldb, bias, C, ldc);
-  if constexpr (R > 1) tile_rows<NV, R - 1>(rows, K, A, lda, B, ldb, bias, C, ldc);
+template <class Operands, int NV, int R>
+static void tile_rows(int64_t rows, int64_t K, const typename Operands::A* A, int64_t lda,
+                      const typename Operands::B* B, int64_t ldb, const float* bias, float* C,
+                      int64_t ldc) {
+  if (rows == R) return tile<Operands, R, NV>(K, A, lda, B, ldb, bias, C, ldc);
+  if constexpr (R > 1) tile_rows<Operands, NV, R - 1>(rows, K, A, lda, B, ldb, bias, C, ldc);
 }
 
-static void gemm(int64_t M, int64_t N, int64_t K, const float* A, int64_t lda, const float* B,
-                 const float* bias, float* C, int64_t ldc) {
+// K a multiple of kDepth.
+template <class Operands>
+static void product(int64_t M, int64_t N, int64_t K, const typename Operands::A* A, int64_t lda,
+                    const typename Operands::B* B, const float* bias, float* C, int64_t ldc) {
   constexpr int64_t panel = kPanelVectors * W;
-  constexpr int narrow = kLanes / W;        // vectors in the narrowest panel
+  constexpr int narrow = kLanes / W;  // vectors in the narrowest panel
   constexpr int wide_rows = kTileRows;
   constexpr int most = wide_rows * kPanelVectors / kNarrowVectors;
+  constexpr int kDepth = Operands::kDepth;
   const int64_t blocks = (M + most - 1) / most;
   for (int64_t n = 0; n < N; n += panel) {
     const int64_t w = N - n < panel ? N - n : panel;
-    const float* b = B + n * K;
+    const typename Operands::B* b = B + n * K;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t m = M * block / blocks, rows = M * (block + 1) / blocks - m;
-      const float* a = A + m * lda;
+      const typename Operands::A* a = A + m * lda;
       float* c = C + m * ldc + n;
       const float* bias_n = bias ? bias + n : nullptr;
       if (w == panel && rows <= wide_rows) {
-        tile_rows<kPanelVectors, wide_rows>(rows, K, a, lda, b, w, bias_n, c, ldc);
+        tile_rows<Operands, kPanelVectors, wide_rows>(rows, K, a, lda, b, w, bias_n, c, ldc);
         continue;
       }
       int64_t j = 0;
       for (; j + kNarrowVectors * W <= w; j += kNarrowVectors * W)
-        tile_rows<kNarrowVectors, most>(rows, K, a, lda, b + j, w, bias_n ? bias_n + j : nullptr,
-                                        c + j, ldc);
+        tile_rows<Operands, kNarrowVectors, most>(rows, K, a, lda, b + j * kDepth, w,
+                                                  bias_n ? bias_n + j : nullptr, c + j, ldc);
       for (; j < w; j += narrow * W)
-        tile_rows<narrow, most>(rows, K, a, lda, b + j, w, bias_n ? bias_n + j : nullptr, c + j,
-                                ldc);
+        tile_rows<Operands, narrow, most>(rows, K, a, lda, b + j * kDepth, w,
+                                          bias_n ? bias_n + j : nullptr, c + j, ldc);
     }
+  }
+}
+
+static void gemm(int64_t M, int64_t N, int64_t K, const float* A, int64_t lda, const float* B,
+                 const float* bias, float* C, int64_t ldc) {
+  product<FloatOperands>(M, N, K, A, lda, B, bias, C, ldc);
+}
+
+static void gemm_bf16(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda,
+                      const uint16_t* B, const float* bias, float* C, int64_t ldc) {
+  product<Bf16Operands>(M, N, K, static_cast<const Bf16Operands::A*>(A), lda, B, bias, C, ldc);
+}
+
+static void to_bf16(const float* x, uint16_t* out, int64_t n) {
+  for (int64_t i = 0; i < n; i += W) {
+    const F value = load(x + i);
+    const I word = bits(value);
+    const I rounded = word + 0x7fff + ((word >> 16) & 1);
+    const I quiet = word | 0x400000;  // rounding could turn a NaN into infinity
+    const I result = value == value ? rounded : quiet;
+    const U16 narrow = __builtin_convertvector(result >> 16, U16);
+    __builtin_memcpy(out + i, &narrow, sizeof narrow);
   }
 }
 
@@ -287,6 +361,17 @@ static int64_t top_k(const float* log_prob, int64_t n, float score, int32_t pare
 }
 
 constexpr Kernels make_kernels(const char* name) {
-  return {name,   kPanelVectors * W, gemm, add_key_bias, exp_twice, energy,
-          softmax, gru,              log_softmax, top_k};
+  return {name,
+          kPanelVectors * W,
+          Bf16Operands::kDepth == 2,
+          gemm,
+          gemm_bf16,
+          to_bf16,
+          add_key_bias,
+          exp_twice,
+          energy,
+          softmax,
+          gru,
+          log_softmax,
+          top_k};
 }

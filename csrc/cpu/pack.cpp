@@ -1,27 +1,56 @@
 #include "cpu/pack.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "dims.h"
 
 namespace khmer_fast {
+namespace {
 
-void pack(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, float* out) {
+float convert(float x, float) { return x; }
+uint16_t convert(float x, uint16_t) { return to_bf16(x); }
+
+// Element (n, k) of the matrix is from[n * n_step + k * k_step].
+template <int64_t depth, class T>
+void pack_any(const float* from, int64_t N, int64_t K, int64_t n_step, int64_t k_step,
+              int64_t panel, T* out) {
   constexpr int64_t kBlock = 16;  // k at a time: whole cache lines of W are read
+  const int64_t K_padded = round_up(K, depth);
   for (int64_t n0 = 0; n0 < padded(N); n0 += panel) {
     const int64_t w = std::min(panel, padded(N) - n0);
-    float* to = out + n0 * K;
-    for (int64_t k0 = 0; k0 < K; k0 += kBlock) {
-      const int64_t k1 = std::min(K, k0 + kBlock);
+    T* to = out + n0 * K_padded;
+    for (int64_t k0 = 0; k0 < K_padded; k0 += kBlock) {
+      const int64_t k1 = std::min(K_padded, k0 + kBlock);
       for (int64_t j = 0; j < w; ++j) {
-        const float* row = W + (n0 + j) * ld;
-        if (n0 + j < N)
-          for (int64_t k = k0; k < k1; ++k) to[k * w + j] = row[k];
-        else
-          for (int64_t k = k0; k < k1; ++k) to[k * w + j] = 0.0f;
+        const float* row = from + (n0 + j) * n_step;
+        T* column = to + j * depth;
+        for (int64_t k = k0; k < k1; ++k) {
+          const bool inside = n0 + j < N && k < K;
+          column[k / depth * w * depth + k % depth] = inside ? convert(row[k * k_step], T{}) : T{};
+        }
       }
     }
   }
+}
+
+}  // namespace
+
+uint16_t to_bf16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void pack(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, float* out) {
+  pack_any<1>(W, N, K, ld, 1, panel, out);
+}
+
+void pack_bf16(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, bool pairs,
+               uint16_t* out) {
+  if (pairs) return pack_any<2>(W, N, K, ld, 1, panel, out);
+  pack_any<1>(W, N, K, ld, 1, panel, out);
 }
 
 void pack_transposed(const float* X, int64_t N, int64_t K, int64_t ld, int64_t panel, float* out) {
@@ -34,6 +63,12 @@ void pack_transposed(const float* X, int64_t N, int64_t K, int64_t ld, int64_t p
       std::fill(to + valid, to + w, 0.0f);
     }
   }
+}
+
+void pack_transposed_bf16(const float* X, int64_t N, int64_t K, int64_t ld, int64_t panel,
+                          bool pairs, uint16_t* out) {
+  if (pairs) return pack_any<2>(X, N, K, 1, ld, panel, out);
+  pack_any<1>(X, N, K, 1, ld, panel, out);
 }
 
 }  // namespace khmer_fast

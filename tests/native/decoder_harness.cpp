@@ -65,7 +65,8 @@ void check(bool ok, const char* what, const char* kernels, unsigned seed) {
 void run(const Kernels& kernels, unsigned seed) {
   std::mt19937 rng(seed);
   const Model model = random_model(rng);
-  const Decoder decoder(model.dims, model.weights, kernels);
+  const Precision precision = rng() % 3 ? Precision::kFloat32 : Precision::kBfloat16;
+  const Decoder decoder(model.dims, model.weights, precision, kernels);
   const int64_t B = 1 + rng() % 20, E = model.dims.E;
   std::vector<std::vector<float>> memory(B);
   std::vector<LineInput> lines;
@@ -108,7 +109,7 @@ void run(const Kernels& kernels, unsigned seed) {
 int main(int argc, char** argv) {
   const unsigned models = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
   setenv("KHMER_FAST_POISON", "1", 1);
-  for (const char* isa : {"baseline", "avx2", "avx512"}) {
+  for (const char* isa : {"baseline", "avx2", "avx512", "avx512_bf16"}) {
     setenv("KHMER_FAST_ISA", isa, 1);
     const Kernels& kernels = select_kernels();
     if (std::strcmp(kernels.name, isa) != 0) continue;
