@@ -12,13 +12,17 @@ import numpy as np
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COMPILER = shutil.which("g++")
-FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-pthread"]
+FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-pthread"]
 INCLUDE = [f"-I{folder}" for folder in (HERE, ROOT / "csrc", ROOT / "csrc" / "cuda")]
 
 
 def compile_sources(out: Path, sources: list[Path], *flags: str) -> Path:
-    """A shared library, or a program where `flags` say so; raises RuntimeError with g++'s words."""
-    command = [COMPILER, *FLAGS, *flags, *INCLUDE, "-x", "c++", *map(str, sources), "-o", str(out)]
+    """A library, a program or an object, as `flags` say; raises RuntimeError with g++'s words."""
+    objects = [str(x) for x in sources if x.suffix == ".o"]
+    code = [str(x) for x in sources if x.suffix != ".o"]
+    command = [COMPILER, *FLAGS, *flags, *INCLUDE, *objects, "-x", "c++", *code, "-o", str(out)]
+    if not code:
+        command = [COMPILER, *FLAGS, *flags, *objects, "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-4000:]}")

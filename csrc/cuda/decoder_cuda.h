@@ -1,0 +1,194 @@
+// The decoder on a GPU: raw pointers and a stream, no torch. The steps are those of
+// python_ref/attn_gru_step.py and python_ref/beam_search.py, one kernel or two each.
+//
+// Rows: slot k of line b is row n = b*K + k everywhere. A hypothesis is a child: its slot holds its
+// last token and the row of its parent's state, `state_row`. Children of one parent share query,
+// attention and context, so that those are computed on the rows that are somebody's state_row, the
+// parents. Nothing is gathered: h_new of child n is the state in row n of the next step.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/device_math.cuh"
+#include "dims.h"
+
+namespace khmer_fast {
+
+constexpr int kMaxBeam = 64;
+
+// Sizes of one call. Padded sizes are multiples of kLanes, what lies there is 0.
+struct DecodeSizes {
+  int B, K, T, S;         // S: the largest step limit of a line
+  int V, D, E, A, H;
+  int Ep, Ap, Hp;
+  int n_best;
+  double alpha;
+  bool forced;            // the limit of each line is its length
+};
+
+// Every pointer of the device is aligned to 16 bytes.
+template <class Storage>
+struct PackedDecoder {
+  Storage* W_k;       // [A, Ep]
+  float* b_k;         // [A]
+  Storage* W_init;    // [H, Ep]
+  float* b_init;      // [H]
+  float* u;           // [Ap]  -2v
+  Storage* W_hidden;  // [A + 3H, Hp]  W_q, then W_hh
+  float* b_hn;        // [H]
+  Storage* W_ic;      // [3H, Ep]
+  Storage* W_o;       // [V, Hp + Ep]
+  float* b_o;         // [V]
+  float* table;       // [V, 3H]  W_ie embedding + b_ih + (b_hr, b_hz, 0)
+};
+
+// The tensors of python_ref.attn_gru_step.DecoderWeights on the device, contiguous float32.
+struct DeviceWeights {
+  const float *embedding, *W_k, *b_k, *W_init, *b_init, *W_q, *v, *W_ih, *W_hh, *b_ih, *b_hh, *W_o,
+      *b_o;
+};
+
+// What one step of a line chose, for each slot; an empty slot has parent -1.
+struct Chosen {
+  int32_t parent, token;
+  float score, log_prob;
+  int32_t state_row;  // k of the parent's state, whose attention it is
+  int32_t frozen;     // was finished before this step
+};
+
+template <class Storage>
+struct Workspace {
+  Storage* memory;      // [B, T, Ep], 0 at padding
+  Storage* key;         // [B, T, Ap]
+  Factor<Storage>* P;   // [B, T, Ap]  exp(2 key)
+  unsigned* max_p;      // [B]  bits of the largest |key| of the valid positions
+  float* mean;          // [B, Ep]
+  float* h;             // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
+  float* hidden;        // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
+  float* context;       // [N, Ep]
+  float* logits;        // [N, V]  then log_probs
+  float* score;         // [N]  -infinity: empty
+  int* token;           // [N]
+  int* slot_length;     // [N]  tokens so far
+  int* finished;        // [N]
+  int* state_row;       // [N]
+  int* parents;         // [2, N]  rows to compute in odd and even steps, in no order
+  int* children;        // [2, N]
+  int* counts;          // [2, 2]  of parents and children
+  int* running;         // [1]  lines that are not done
+  int* step;            // [B]  steps that the line ran
+  int* done;            // [B]
+  Chosen* history;      // [B, S, K]
+  float* attention;     // [S, N, T] on request, else null
+};
+
+struct DecodeInput {
+  const float* memory;    // [B, T, E] contiguous
+  const int64_t* length;  // [B]
+  const int64_t* limit;   // [B]  S_b
+};
+
+// As python_ref.beam_search.BeamResult; S as in the sizes. Everything is written.
+struct DecodeOutput {
+  int64_t* tokens;    // [B, n_best, S]
+  int64_t* length;    // [B, n_best]
+  float* score;       // [B, n_best]
+  float* log_prob;    // [B, n_best, S]
+  bool* truncated;    // [B, n_best]
+  bool* failed;       // [B]
+  int64_t* steps;     // [B]
+  float* attention;   // [B, n_best, S, T] or null
+};
+
+// Names every array of a packed decoder or a workspace: take(pointer, elements).
+template <class Storage, class Take>
+void visit_packed(PackedDecoder<Storage>& w, const DecodeSizes& s, Take&& take) {
+  const size_t V = s.V, A = s.A, H = s.H, Ep = s.Ep, Ap = s.Ap, Hp = s.Hp;
+  take(w.W_k, A * Ep);
+  take(w.b_k, A);
+  take(w.W_init, H * Ep);
+  take(w.b_init, H);
+  take(w.u, Ap);
+  take(w.W_hidden, (A + 3 * H) * Hp);
+  take(w.b_hn, H);
+  take(w.W_ic, 3 * H * Ep);
+  take(w.W_o, V * (Hp + Ep));
+  take(w.b_o, V);
+  take(w.table, V * 3 * H);
+}
+
+template <class Storage, class Take>
+void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention, Take&& take) {
+  const size_t B = s.B, T = s.T, S = s.S, Ep = s.Ep, Ap = s.Ap, N = B * s.K;
+  take(w.memory, B * T * Ep);
+  take(w.key, B * T * Ap);
+  take(w.P, B * T * Ap);
+  take(w.max_p, B);
+  take(w.mean, B * Ep);
+  take(w.h, 2 * N * s.Hp);
+  take(w.hidden, N * (s.A + 3 * size_t(s.H)));
+  take(w.context, N * Ep);
+  take(w.logits, N * s.V);
+  take(w.score, N);
+  take(w.token, N);
+  take(w.slot_length, N);
+  take(w.finished, N);
+  take(w.state_row, N);
+  take(w.parents, 2 * N);
+  take(w.children, 2 * N);
+  take(w.counts, size_t{4});
+  take(w.running, size_t{1});
+  take(w.step, B);
+  take(w.done, B);
+  take(w.history, B * S * s.K);
+  w.attention = nullptr;
+  if (attention) take(w.attention, S * N * T);
+}
+
+inline DecodeSizes decode_sizes(const Dims& d, int B, int K, int T, int S, int n_best, double alpha,
+                                bool forced) {
+  const auto narrow = [](int64_t x) { return static_cast<int>(x); };
+  return {B, K, T, S,
+          narrow(d.V), narrow(d.D), narrow(d.E), narrow(d.A), narrow(d.H),
+          narrow(padded(d.E)), narrow(padded(d.A)), narrow(padded(d.H)),
+          n_best, alpha, forced};
+}
+
+// Once a model and device. `w` is written.
+template <class Storage>
+cudaError_t pack_decoder_cuda(const DecodeSizes& sizes, const DeviceWeights& from,
+                              const PackedDecoder<Storage>& w, cudaStream_t stream);
+
+// The steps, each a kernel or two. All return the error of the launch; B, K, T and S are at least 1.
+template <class Storage>
+cudaError_t attn_gru_init_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                               const DecodeInput& in, const Workspace<Storage>& space,
+                               cudaStream_t stream);
+// Step s counts from 1.
+template <class Storage>
+cudaError_t attn_gru_step_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                               const DecodeInput& in, const Workspace<Storage>& space, int s,
+                               cudaStream_t stream);
+
+template <class Storage>
+cudaError_t beam_begin_cuda(const DecodeSizes& sizes, const DecodeInput& in,
+                            const Workspace<Storage>& space, cudaStream_t stream);
+template <class Storage>
+cudaError_t beam_select_cuda(const DecodeSizes& sizes, const DecodeInput& in,
+                             const Workspace<Storage>& space, int s, cudaStream_t stream);
+template <class Storage>
+cudaError_t beam_finish_cuda(const DecodeSizes& sizes, const DecodeInput& in,
+                             const Workspace<Storage>& space, const DecodeOutput& out,
+                             cudaStream_t stream);
+
+// The whole search in the simple way: the host launches every step, and looks at every kLook-th
+// whether a line is left.
+template <class Storage>
+cudaError_t beam_search_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                             const DecodeInput& in, const Workspace<Storage>& space,
+                             const DecodeOutput& out, cudaStream_t stream);
+
+}  // namespace khmer_fast

@@ -1,0 +1,120 @@
+// Storage types and the arithmetic of step_math.h on the device. Sums are float32 whatever the storage.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace khmer_fast {
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
+
+template <class Storage>
+__device__ __forceinline__ Storage from_float(float x) {
+  if constexpr (std::is_same_v<Storage, float>)
+    return x;
+  else if constexpr (std::is_same_v<Storage, __half>)
+    return __float2half(x);
+  else
+    return __float2bfloat16(x);
+}
+
+// exp(2 key) needs the range of float32, which float16 does not have.
+template <class Storage>
+using Factor = std::conditional_t<std::is_same_v<Storage, __half>, __nv_bfloat16, Storage>;
+
+// Two and four neighbours; the address is a multiple of their size.
+__device__ __forceinline__ float2 load_pair(const float* p) {
+  return *reinterpret_cast<const float2*>(p);
+}
+__device__ __forceinline__ float2 load_pair(const __nv_bfloat16* p) {
+  return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(p));
+}
+__device__ __forceinline__ float2 load_pair(const __half* p) {
+  return __half22float2(*reinterpret_cast<const __half2*>(p));
+}
+__device__ __forceinline__ float4 load_quad(const float* p) {
+  return *reinterpret_cast<const float4*>(p);
+}
+template <class Storage>
+__device__ __forceinline__ float4 load_quad(const Storage* p) {
+  struct alignas(8) Quad {
+    Storage x, y, z, w;
+  };
+  const Quad quad = *reinterpret_cast<const Quad*>(p);
+  return make_float4(to_float(quad.x), to_float(quad.y), to_float(quad.z), to_float(quad.w));
+}
+
+// A float whose division is the hardware's (2 ulp, 0 for a divisor above 2^126): what step_math.h
+// calls F. Plain float division would cost eight instructions for each pair of energies.
+struct Real {
+  float value;
+  Real() = default;
+  __device__ __forceinline__ Real(float value) : value(value) {}
+};
+#define KHMER_FAST_MATH static __device__ __forceinline__
+KHMER_FAST_MATH Real operator+(Real a, Real b) { return a.value + b.value; }
+KHMER_FAST_MATH Real operator-(Real a, Real b) { return a.value - b.value; }
+KHMER_FAST_MATH Real operator-(Real a) { return -a.value; }
+KHMER_FAST_MATH Real operator*(Real a, Real b) { return a.value * b.value; }
+KHMER_FAST_MATH Real operator/(Real a, Real b) { return __fdividef(a.value, b.value); }
+KHMER_FAST_MATH Real fma(Real a, Real b, Real c) { return fmaf(a.value, b.value, c.value); }
+KHMER_FAST_MATH Real fast_exp(Real x) { return expf(x.value); }
+KHMER_FAST_MATH Real fast_tanh(Real x) { return tanhf(x.value); }
+template <class F>
+KHMER_FAST_MATH F splat(float x) {
+  return F(x);
+}
+
+#include "step_math.h"
+
+// ---- sums and maxima in one fixed order, for every lane
+
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
+  return x;
+}
+__device__ __forceinline__ float warp_max(float x) {  // NaN lanes may be lost
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, step));
+  return x;
+}
+
+// Over a block of `Warps` warps; `scratch` [Warps] may be used again at once.
+template <int Warps>
+__device__ __forceinline__ float block_sum(float x, float* scratch) {
+  x = warp_sum(x);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  x = 0;
+#pragma unroll
+  for (int w = 0; w < Warps; ++w) x += scratch[w];
+  __syncthreads();
+  return x;
+}
+template <int Warps>
+__device__ __forceinline__ float block_max(float x, float* scratch) {
+  x = warp_max(x);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  x = scratch[0];
+#pragma unroll
+  for (int w = 1; w < Warps; ++w) x = fmaxf(x, scratch[w]);
+  __syncthreads();
+  return x;
+}
+
+// The bits of |x|: as integers they are ordered, infinity and NaN last.
+__device__ __forceinline__ unsigned absolute_bits(float x) {
+  return __float_as_uint(x) & 0x7fffffffu;
+}
+
+}  // namespace khmer_fast

@@ -1,0 +1,52 @@
+"""Every .cu compiles alone for sm_80 and sm_90, spills nothing and keeps to its registers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.cuda_emulator import ROOT
+
+NVCC = shutil.which("nvcc")
+ARCHITECTURES = ("sm_80", "sm_90")
+# Registers a thread: 128 leaves room for four blocks of 128 threads on a multiprocessor of 65,536;
+# the small kernels are far below.
+BUDGET = {"attend_kernel": 96, "cell_kernel": 128, "select_kernel": 64, "finish_kernel": 96}
+USUAL_BUDGET = 80
+
+pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+
+ENTRY = re.compile(
+    r"Compiling entry function '(\S+)' for '(sm_\d+)'.*?"
+    r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Used (\d+) registers",
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "csrc/cuda").glob("*.cu")), ids=lambda x: x.name)
+def test_compiles_within_its_budget(source, tmp_path):
+    rows = []
+    for architecture in ARCHITECTURES:
+        done = subprocess.run(
+            [NVCC, "-std=c++17", "-O3", f"-arch={architecture}", "-Icsrc", "-Icsrc/cuda",
+             "-Xptxas", "-v", "-c", source, "-o", tmp_path / "kernel.o"],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        for name, arch, _, stores, loads, registers in ENTRY.findall(done.stderr):
+            short = re.search(r"\d+([a-z_]+_kernel)(I\S+?EE)?", name)
+            storage = {"f": "float", "_": "half", "1": "bfloat16"}
+            kind = re.search(r"_kernelI(f|6__half|13__nv_bfloat16)", name)
+            kind = "" if kind is None else storage[{"6": "_"}.get(kind[1][0], kind[1][0])]
+            rows.append((short[1], kind, arch, int(registers), int(stores) + int(loads)))
+    print(f"\n{'kernel':24}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
+    for kernel, kind, arch, registers, spilled in sorted(rows):
+        print(f"{kernel:24}{kind:10}{arch:7}{registers:10}{spilled:9}")
+    assert {row[2] for row in rows} == set(ARCHITECTURES)
+    assert all(spilled == 0 for *_, spilled in rows)
+    over = [row for row in rows if row[3] > BUDGET.get(row[0], USUAL_BUDGET)]
+    assert not over, f"above the budget: {over}"
