@@ -12,7 +12,9 @@ import numpy as np
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COMPILER = shutil.which("g++")
+# Not gnu-unique: two such libraries in one process keep their variables apart.
 FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-pthread"]
+FLAGS += ["-fno-gnu-unique"]
 INCLUDE = [f"-I{folder}" for folder in (HERE, ROOT / "csrc", ROOT / "csrc" / "cuda")]
 
 
