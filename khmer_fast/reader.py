@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +28,7 @@ from python_ref.beam_search import BeamResult, beam_search
 
 DTYPES = ("auto", "float32", "bfloat16")
 FIRST_WINDOW = 8  # lines that are read together at first, so that the first text comes soon
+MINIMUM_CAPABILITY = (8, 0)  # of a GPU: sm_80
 WINDOW_BATCHES = 4  # batches whose lines are sorted by width together
 
 
@@ -102,14 +105,18 @@ class Reader:
         self.choice = choose(device, backend, dtype)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
         self.beam, self.n_best, self.batch_size = beam, n_best, batch_size
+        self._said_split = False
         self._vocabulary = Vocabulary(self.weights.charset)
         self._calibration = self.weights.calibration()
         self._model = self.weights.model
+        if self.choice.device == "cuda":
+            self._model = copy.deepcopy(self._model).to("cuda")
         self._packed = None
         if backend == "fast":
-            from khmer_fast.ops import Decoder
+            from khmer_fast.ops import make_decoder
 
-            self._packed = Decoder(self._model.decoder.weights())
+            storage = self.choice.dtype if self.choice.device == "cuda" else "float32"
+            self._packed = make_decoder(self._model.decoder.weights(), storage)
 
     def read(self, image: Any) -> Line:
         """Reads one image: a path, bytes, a PIL image or an array (see `load_grey`).
@@ -188,27 +195,59 @@ class Reader:
                 written.append(i)
         widths = [prepared[i].line.shape[1] for i in written]
         for group in plan_batches(widths, self.batch_size):
-            chosen = [written[j] for j in group]
-            result = self._decode([prepared[i].line for i in chosen])
-            for b, i in enumerate(chosen):
-                answers[i] = self._line(result, b, prepared[i].box)
+            waiting = [[written[j] for j in group]]
+            while waiting:
+                chosen = waiting.pop()
+                try:
+                    result = self._decode([prepared[i].line for i in chosen])
+                except torch.OutOfMemoryError:
+                    waiting += self._halves(chosen)
+                    continue
+                for b, i in enumerate(chosen):
+                    answers[i] = self._line(result, b, prepared[i].box)
         return answers
+
+    def _halves(self, chosen: list[int]) -> list[list[int]]:
+        """Two parts of a batch that the GPU has no room for; said once."""
+        if len(chosen) == 1:
+            raise OptionError("the GPU has too little free memory for one line; use device cpu")
+        if not self._said_split:
+            self._said_split = True
+            warnings.warn(
+                f"the GPU has too little free memory for {len(chosen)} lines at once: batches are "
+                "split; a smaller batch_size saves the attempts",
+                stacklevel=2,
+            )
+        torch.cuda.empty_cache()
+        middle = len(chosen) // 2
+        return [chosen[middle:], chosen[:middle]]
 
     @torch.inference_mode()
     def _decode(self, lines: Sequence[np.ndarray]) -> BeamResult:  # each [Y, X_b]
         batch = collate(lines)
-        memory, length = self._encode(batch.image, batch.width)
+        image, width = batch.image, batch.width
+        if self.choice.device == "cuda":
+            image = image.pin_memory().to("cuda", non_blocking=True)
+            width = width.to("cuda")
+        memory, length = self._encode(image, width)
         limit = torch.tensor([self.weights.config.step_limit(n) for n in length.tolist()])
-        options = dict(beam=self.beam, n_best=self.n_best, step_limit=limit)
+        options = dict(beam=self.beam, n_best=self.n_best, step_limit=limit.to(memory.device))
         if self._packed is None:
             return beam_search(self._model.decoder.weights(), memory, length, **options)
-        return self._packed.beam_search(memory, length, **options)
+        return _on_cpu(self._packed.beam_search(memory, length, **options))
 
     def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self._model.encoder
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.choice.dtype == "bfloat16"):
-            feature, length = encoder.features(image, width)
-        return encoder.recurrent(feature.float(), length), length
+        narrow = self.choice.dtype == "bfloat16"
+        # float32 means float32: cuDNN would round the factors to TF32
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=narrow):
+                feature, length = encoder.features(image, width)
+            if self._packed is None:
+            return encoder.recurrent(feature, length), length
+        from khmer_fast.sequence import encoder_recurrent
+
+        return encoder_recurrent(encoder, feature.float(), length), length
 
     def _line(self, result: BeamResult, b: int, box: tuple[int, int, int, int]) -> Line:
         if bool(result.failed[b]):
@@ -253,6 +292,12 @@ class Reader:
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
 
 
+def _on_cpu(result: BeamResult) -> BeamResult:
+    """The answers' tensors on the CPU, where their elements are looked at one by one."""
+    names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps")
+    return BeamResult(*(getattr(result, name).cpu() for name in names))
+
+
 def carry_over(raw: str, text: str, log_probs: Sequence[float]) -> list[float]:
     """Log-probabilities of the characters of `raw`, moved to those of `text`, its canonical form.
 
@@ -281,9 +326,12 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         if dtype == "bfloat16":
             raise OptionError("the reference computes in float32 only; use dtype auto or float32")
         return Choice("cpu", "reference", "float32", "the reference was asked for")
-    obstacle = cuda_obstacle()
-    if device == "cuda":
+    obstacle = None if device == "cpu" else cuda_obstacle()
+    if device == "cuda" and obstacle:
         raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
+    if device != "cpu" and not obstacle:
+        reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
+        return Choice("cuda", "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
     if dtype == "bfloat16" and not has_fast_bfloat16():
         return Choice(
@@ -295,15 +343,23 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
 
-def cuda_obstacle() -> str:
-    """Why lines cannot be read on a GPU."""
+def cuda_obstacle() -> str | None:
+    """Why lines cannot be read on a GPU, or None where they can."""
     from khmer_fast.ops import build
 
     if build.CUDA is None:
         return f"khmer_fast was built without it ({build.CUDA_REASON})"
-    if not torch.cuda.is_available():
-        return "torch sees no GPU"
-    return "this release has no decoder for it"
+    with warnings.catch_warnings(record=True) as said:  # an old driver is a warning of torch
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        why = " ".join(str(warning.message).split("\n")[0] for warning in said)
+        return f"torch sees no GPU with a working driver{f' ({why})' if why else ''}"
+    major, minor = torch.cuda.get_device_capability(0)
+    if (major, minor) < MINIMUM_CAPABILITY:
+        name = torch.cuda.get_device_name(0)
+        return f"{name} has compute capability {major}.{minor}, the kernels need 8.0 or newer"
+    return None
 
 
 def has_fast_bfloat16() -> bool:
