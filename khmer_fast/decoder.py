@@ -12,13 +12,13 @@ from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, beam_search
 
 if TYPE_CHECKING:
-    from khmer_fast.ops import Decoder
+    from khmer_fast.ops import CudaDecoder, Decoder
 
 BACKENDS = ("fast", "reference")
 
 
 def decode(
-    weights: DecoderWeights | Mapping[str, Tensor] | Decoder,
+    weights: DecoderWeights | Mapping[str, Tensor] | Decoder | CudaDecoder,
     memory: Tensor,  # [B, T, E] float32
     length: Tensor,  # [B] int64
     beam: int = 5,
@@ -34,8 +34,9 @@ def decode(
     """Decodes encoder output with beam search, K = `beam` (SPEC.md section 3).
 
     `weights` are the decoder's tensors, by name (`decoder.` in front is allowed); those who decode
-    often pack them once with `khmer_fast.ops.Decoder(DecoderWeights(...))` and pass that. Positions
-    at or after `length` have no influence. `threads` shares out the lines (None: torch's number).
+    often pack them once with `khmer_fast.ops.make_decoder(DecoderWeights(...))` and pass that. All
+    tensors are on one device, the CPU or a GPU, and so is the answer. Positions at or after
+    `length` have no influence. `threads` shares out the lines (None: torch's number).
     Raises ValueError or TypeError for wrong shapes, dtypes or values, KhmerFastError for a backend
     that is unknown or not installed.
     """
@@ -49,9 +50,9 @@ def decode(
             raise OptionError("the reference backend takes tensors, got a packed decoder")
         return beam_search(weights, memory, length, *options)
     if isinstance(weights, DecoderWeights):
-        from khmer_fast.ops import Decoder
+        from khmer_fast.ops import make_decoder
 
-        weights = Decoder(weights)
+        weights = make_decoder(weights)
     return weights.beam_search(memory, length, *options, threads=threads)
 
 

@@ -114,8 +114,18 @@ def _cuda() -> dict[str, Any]:
     facts: dict[str, Any] = {"error": error} if build is None else {"built": build.CUDA is not None}
     if build is not None:
         facts |= {"toolkit": build.CUDA, "reason": build.CUDA_REASON}
-    available = torch.cuda.is_available()
-    return {**facts, "gpu": torch.cuda.get_device_name(0) if available else None}
+    from khmer_fast.reader import cuda_obstacle
+
+    if build is not None:
+        obstacle = cuda_obstacle()
+        facts["usable"] = obstacle is None
+        if obstacle:
+            facts["obstacle"] = obstacle
+    gpu = torch.cuda.device_count() > 0 and build is not None and build.CUDA is not None
+    facts["gpu"] = torch.cuda.get_device_name(0) if gpu else None
+    if gpu:
+        facts["compute_capability"] = ".".join(map(str, torch.cuda.get_device_capability(0)))
+    return facts
 
 
 def _weights(path: str | None) -> dict[str, Any]:
@@ -152,11 +162,15 @@ def _backend() -> dict[str, Any]:
 
 
 def _training() -> dict[str, Any]:
-    """Which decoder training runs through by default."""
+    """Which operators training runs through by default: decoder and encoder GRU."""
     build, error = _compiled()
     if build is None:
         return {"error": error}
-    return {"backend": "fast", "operator": "khmer_fast::attn_gru_sequence"}
+    return {
+        "backend": "fast",
+        "decoder": "khmer_fast::attn_gru_sequence",
+        "encoder": "khmer_fast::gru_sequence",
+    }
 
 
 def _shown(value: Any) -> str:

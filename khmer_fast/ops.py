@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, OptionError
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace
 
@@ -138,6 +138,79 @@ class Decoder:
             torch.get_num_threads() if threads is None else threads,
         )
         return DecodeResult(*fields, Trace(*trace) if trace else None, live, parents)
+
+
+class CudaDecoder:
+    """The fused decoder on a GPU: the arguments and results of `Decoder`, all tensors on the GPU.
+
+    dtype "bfloat16" or "float16" halves weights, keys and memory; sums stay float32. Work goes to
+    the caller's current stream. Raises OptionError where khmer_fast was built without CUDA.
+    """
+
+    def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
+        if build.CUDA is None:
+            raise OptionError(
+                f"this khmer_fast decodes on the CPU only: it was built without CUDA "
+                f"({build.CUDA_REASON})"
+            )
+        self._bind(torch.classes.khmer_fast.CudaDecoder, weights, dtype)
+
+    def _bind(self, native, weights: DecoderWeights, dtype: str) -> None:
+        self._native = native([tensor.detach() for tensor in weights], dtype)
+        self.computes_in = dtype
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes V, D, E, A and H."""
+        return dict(zip("VDEAH", self._native.sizes(), strict=True))
+
+    def beam_search(
+        self,
+        memory: Tensor,  # [B, T, E] float32
+        length: Tensor,  # [B] int64
+        beam: int = 5,
+        n_best: int = 1,
+        alpha: float = 0.0,
+        step_limit: Tensor | None = None,  # [B] int64, S_b; default length + 8
+        force_length: Tensor | None = None,  # [B] int64, steps with <eos>; for benchmarks
+        return_attention: bool = False,
+        return_trace: bool = False,
+        threads: int | None = None,
+    ) -> DecodeResult:
+        """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
+
+        As `Decoder.beam_search`; `threads` is ignored, and no rows are counted.
+        """
+        *fields, attention, history = self._native.beam_search(
+            memory.detach(),
+            length,
+            beam,
+            n_best,
+            alpha,
+            step_limit,
+            force_length,
+            return_attention,
+            return_trace,
+        )
+        trace = _trace(history, fields[-1]) if return_trace else None
+        return DecodeResult(*fields, attention if return_attention else None, trace)
+
+
+def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 6] int32 (Chosen), [B]
+    longest = int(steps.max()) if len(steps) else 0
+    history = history[:, :longest]
+    unused = (torch.arange(longest, device=steps.device) >= steps[:, None])[:, :, None]
+    return Trace(
+        history[..., 0].long().masked_fill(unused, -1),
+        history[..., 1].long().masked_fill(unused, 0),
+        history[..., 2].contiguous().view(torch.float32).masked_fill(unused, -torch.inf),
+    )
+
+
+def make_decoder(weights: DecoderWeights, dtype: str = "float32") -> Decoder | CudaDecoder:
+    """The fused decoder on the device that the weights are on."""
+    kind = CudaDecoder if weights.embedding.is_cuda else Decoder
+    return kind(weights, dtype)
 
 
 def instruction_set() -> str:

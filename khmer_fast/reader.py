@@ -243,8 +243,8 @@ class Reader:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):
             with torch.autocast(image.device.type, torch.bfloat16, enabled=narrow):
                 feature, length = encoder.features(image, width)
-            if self._packed is None:
-            return encoder.recurrent(feature, length), length
+            if self._packed is None or image.is_cuda:  # the fused GRU has no kernel for a GPU
+                return encoder.recurrent(feature.float(), length), length
         from khmer_fast.sequence import encoder_recurrent
 
         return encoder_recurrent(encoder, feature.float(), length), length

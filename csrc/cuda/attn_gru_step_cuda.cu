@@ -4,6 +4,7 @@
 // K = 5 with 2.5 parents a line (640 parents, 1280 children). Products run on the float32 units at
 // about 40 % of their 30 T multiply-adds/s; L2 gives about 5.5 TB/s.
 #include "cuda/decoder_cuda.h"
+#include "cuda/device_math.cuh"
 #include "cuda/launch.cuh"
 #include "energy_form.h"
 

@@ -1,6 +1,7 @@
 // Beam search on the device, in the order of python_ref/beam_search.py: selection, ranking, and the
 // loop in its simple form.
 #include "cuda/decoder_cuda.h"
+#include "cuda/device_math.cuh"
 #include "cuda/launch.cuh"
 
 namespace khmer_fast {

@@ -12,12 +12,19 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/device_math.cuh"
+#include "cuda/storage.h"
 #include "dims.h"
 
 namespace khmer_fast {
 
 constexpr int kMaxBeam = 64;
+constexpr size_t kMaxShared = 160 << 10;  // bytes a block of attend_kernel may take, on sm_80 too
+
+// Mangled name of the kernel whose launch failed last on this thread, or null.
+inline const char*& failed_kernel() {
+  static thread_local const char* name = nullptr;
+  return name;
+}
 
 // Sizes of one call. Padded sizes are multiples of kLanes, what lies there is 0.
 struct DecodeSizes {

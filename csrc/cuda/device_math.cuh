@@ -1,12 +1,12 @@
 // Storage types and the arithmetic of step_math.h on the device. Sums are float32 whatever the storage.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <type_traits>
+
+#include "cuda/storage.h"
 
 namespace khmer_fast {
 
@@ -23,10 +23,6 @@ __device__ __forceinline__ Storage from_float(float x) {
   else
     return __float2bfloat16(x);
 }
-
-// exp(2 key) needs the range of float32, which float16 does not have.
-template <class Storage>
-using Factor = std::conditional_t<std::is_same_v<Storage, __half>, __nv_bfloat16, Storage>;
 
 // Two and four neighbours; the address is a multiple of their size.
 __device__ __forceinline__ float2 load_pair(const float* p) {

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 
+#include "cuda/decoder_cuda.h"
+
 namespace khmer_fast {
 
 // Returns `call`'s error to the caller's caller.
@@ -27,6 +29,7 @@ __device__ __forceinline__ T* dynamic_shared() {
 #endif
 }
 
+// Returns the launch's error, and keeps the kernel's (mangled) name for the caller's message.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
                    cudaStream_t stream, Arguments... arguments) {
@@ -38,7 +41,11 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  const cudaError_t error =
+      cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  if (error != cudaSuccess)
+    cudaFuncGetName(&failed_kernel(), reinterpret_cast<const void*>(kernel));
+  return error;
 }
 
 }  // namespace khmer_fast

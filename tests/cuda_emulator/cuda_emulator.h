@@ -18,6 +18,7 @@
 // It cannot see memory order between blocks, occupancy, or the rounding of the real approximations.
 #pragma once
 
+#include <dlfcn.h>
 #include <link.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -968,6 +969,11 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaFuncGetName(const char** name, const void* function) {
+  Dl_info info{};
+  *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "kernel";
+  return cudaSuccess;
+}
 
 namespace cooperative_groups {
 // this_grid().sync() of a cooperative launch: each block's threads first, then the blocks.

@@ -1,0 +1,286 @@
+// The decoder on a GPU for torch: checks, memory from torch's allocator, the caller's stream. It
+// registers the class torch.classes.khmer_fast.CudaDecoder, and attn_gru_step for CUDA tensors.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <c10/util/Type.h>
+#include <torch/custom_class.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "attn_gru_step.h"
+#include "cuda/decoder_cuda.h"
+
+namespace khmer_fast {
+namespace {
+
+constexpr size_t kAlignment = 256;
+constexpr int64_t kLargest = std::numeric_limits<int>::max();
+constexpr int64_t kChosenWords = sizeof(Chosen) / sizeof(int32_t);
+
+void check_cuda(cudaError_t error, const char* work) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // what is not sticky shall not fail the next call
+  const char*& name = failed_kernel();
+  const std::string kernel = name ? " in the launch of " + c10::demangle(name) : "";
+  name = nullptr;
+  TORCH_CHECK(false, "khmer_fast: ", work, " failed on the GPU", kernel, ": ",
+              cudaGetErrorString(error));
+}
+
+// Hands out arrays of one block of memory; without memory it only counts.
+class Arrays {
+ public:
+  explicit Arrays(char* base = nullptr) : base_(base) {}
+  template <class T>
+  void operator()(T*& pointer, size_t count) {
+    pointer = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+    used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  int64_t used() const { return static_cast<int64_t>(used_); }
+
+ private:
+  char* base_;
+  size_t used_ = 0;
+};
+
+// Memory for every array that `visit` names, in one tensor; the arrays live as long as it.
+template <class Visit>
+at::Tensor allocate(at::Device device, Visit visit) {
+  Arrays count;
+  visit(count);
+  at::Tensor memory =
+      at::empty({count.used()}, at::TensorOptions().dtype(at::kByte).device(device));
+  Arrays arrays(static_cast<char*>(memory.data_ptr()));
+  visit(arrays);
+  return memory;
+}
+
+DecoderTensors decoder_tensors(const std::vector<at::Tensor>& w) {
+  TORCH_CHECK_VALUE(w.size() == 13, "a decoder has 13 tensors, got ", w.size());
+  return {w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12]};
+}
+
+DeviceWeights device_weights(DecoderTensors& tensors) {
+  const DecoderWeights w = raw_weights(tensors);
+  return {w.embedding, w.W_k,  w.b_k,  w.W_init, w.b_init, w.W_q, w.v,
+          w.W_ih,      w.W_hh, w.b_ih, w.b_hh,   w.W_o,    w.b_o};
+}
+
+// Packed weights of one storage type and the search over them.
+template <class Storage>
+class Packed {
+ public:
+  Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
+    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 0, false);
+    memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
+    check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
+                                 c10::cuda::getCurrentCUDAStream(device.index())),
+               "packing the decoder");
+  }
+  const PackedDecoder<Storage>& weights() const { return weights_; }
+
+  void search(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
+              Chosen* history) const {
+    const at::Device device = memory_.device();
+    Workspace<Storage> space;
+    const at::Tensor memory = allocate(device, [&](auto& take) {
+      visit_workspace(space, sizes, out.attention != nullptr, take);
+    });
+    if (history) space.history = history;
+    check_cuda(beam_search_cuda(sizes, weights_, in, space, out,
+                                c10::cuda::getCurrentCUDAStream(device.index())),
+               "beam search");
+  }
+
+ private:
+  PackedDecoder<Storage> weights_;
+  at::Tensor memory_;
+};
+
+// What ops.CudaDecoder wraps. The weights may have any device that the kernels run on.
+class CudaDecoder : public torch::CustomClassHolder {
+ public:
+  // weights: the tensors of python_ref.attn_gru_step.DecoderWeights
+  CudaDecoder(const std::vector<at::Tensor>& weights, const std::string& dtype) {
+    DecoderTensors tensors = decoder_tensors(weights);
+    device_ = tensors.embedding.device();
+    dims_ = check_decoder_weights(tensors, at::kFloat, device_);
+    const c10::cuda::CUDAGuard guard(device_);
+    if (dtype == "float32")
+      float32_ = std::make_unique<Packed<float>>(dims_, tensors, device_);
+    else if (dtype == "bfloat16")
+      bfloat16_ = std::make_unique<Packed<__nv_bfloat16>>(dims_, tensors, device_);
+    else if (dtype == "float16")
+      float16_ = std::make_unique<Packed<__half>>(dims_, tensors, device_);
+    else
+      TORCH_CHECK_VALUE(false, "dtype must be float32, bfloat16 or float16, got ", dtype);
+  }
+
+  // V, D, E, A, H
+  std::vector<int64_t> sizes() const { return {dims_.V, dims_.D, dims_.E, dims_.A, dims_.H}; }
+
+  // The fields of BeamResult up to `attention` (without elements where not asked for), then the
+  // history [B, S, K, 6] int32, which is the trace (likewise).
+  std::vector<at::Tensor> beam_search(const at::Tensor& memory,  // [B, T, E]
+                                      const at::Tensor& length,  // [B]
+                                      int64_t beam, int64_t n_best, double alpha,
+                                      const std::optional<at::Tensor>& step_limit,    // [B]
+                                      const std::optional<at::Tensor>& force_length,  // [B]
+                                      bool return_attention, bool return_trace) const {
+    check_device("memory", memory, device_);
+    check_device("length", length, device_);
+    if (step_limit) check_device("step_limit", *step_limit, device_);
+    if (force_length) check_device("force_length", *force_length, device_);
+    const c10::cuda::CUDAGuard guard(device_);
+    check_beam_search(dims_, memory, length, beam, n_best, alpha, step_limit, force_length, 1);
+    TORCH_CHECK_VALUE(beam <= kMaxBeam, "beam must be at most ", kMaxBeam, " on a GPU, got ", beam);
+    const int64_t B = memory.size(0), T = std::max<int64_t>(memory.size(1), 1);
+    const int64_t longest = static_cast<int64_t>(kMaxShared / sizeof(float)) - padded(dims_.A);
+    TORCH_CHECK_VALUE(T <= longest, "memory must have at most T = ", longest,
+                      " positions on a GPU, got ", T);
+    TORCH_CHECK_VALUE(B * std::max(T, beam * std::max(dims_.V, dims_.A + 3 * dims_.H)) <= kLargest,
+                      "a batch of B = ", B, " lines is too large for a GPU: split it");
+    const at::Tensor limit =
+        (force_length ? *force_length : step_limit ? *step_limit : length + 8).contiguous();
+    const int64_t S = B ? limit.max().item<int64_t>() : 0;
+    TORCH_CHECK_VALUE(S <= kLargest, "step limits must be below 2^31, got ", S);
+
+    const auto of = [&](at::ScalarType type) {
+      return at::TensorOptions().dtype(type).device(device_);
+    };
+    const float empty = -std::numeric_limits<float>::infinity();
+    at::Tensor tokens = at::zeros({B, n_best, S}, of(at::kLong));
+    at::Tensor count = at::zeros({B, n_best}, of(at::kLong));
+    at::Tensor score = at::full({B, n_best}, empty, of(at::kFloat));
+    at::Tensor log_prob = at::zeros({B, n_best, S}, of(at::kFloat));
+    at::Tensor truncated = at::zeros({B, n_best}, of(at::kBool));
+    at::Tensor failed = at::ones({B}, of(at::kBool));
+    at::Tensor steps = at::zeros({B}, of(at::kLong));
+    at::Tensor attention = at::zeros({return_attention ? B : 0, n_best, S, T}, of(at::kFloat));
+    at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
+    if (B > 0 && S > 0) {
+      const at::Tensor memory_c = memory.size(1) ? memory.contiguous()
+                                                 : at::zeros({B, 1, dims_.E}, of(at::kFloat));
+      const at::Tensor length_c = length.contiguous();
+      const DecodeSizes sizes = decode_sizes(
+          dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
+          static_cast<int>(S), static_cast<int>(n_best), alpha, force_length.has_value());
+      const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
+                           limit.const_data_ptr<int64_t>()};
+      const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
+                             score.data_ptr<float>(),    log_prob.data_ptr<float>(),
+                             truncated.data_ptr<bool>(), failed.data_ptr<bool>(),
+                             steps.data_ptr<int64_t>(),
+                             return_attention ? attention.data_ptr<float>() : nullptr};
+      Chosen* chosen =
+          return_trace ? reinterpret_cast<Chosen*>(history.data_ptr<int32_t>()) : nullptr;
+      if (float32_) float32_->search(sizes, in, out, chosen);
+      if (bfloat16_) bfloat16_->search(sizes, in, out, chosen);
+      if (float16_) float16_->search(sizes, in, out, chosen);
+    }
+    // S becomes the longest answer, T what was given
+    const int64_t answer = B ? count.max().item<int64_t>() : 0;
+    return {tokens.narrow(2, 0, answer), count, score, log_prob.narrow(2, 0, answer), truncated,
+            failed, steps, attention.narrow(2, 0, answer).narrow(3, 0, memory.size(1)), history};
+  }
+
+ private:
+  at::Device device_{at::kCPU};
+  Dims dims_{};
+  std::unique_ptr<Packed<float>> float32_;  // one of the three
+  std::unique_ptr<Packed<__nv_bfloat16>> bfloat16_;
+  std::unique_ptr<Packed<__half>> float16_;
+};
+
+// Packs at every call, as on the CPU: who decodes uses the class.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
+    const at::Tensor& memory, const at::Tensor& key, const at::Tensor& length,
+    const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
+    const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
+    const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
+  DecoderTensors tensors;
+  tensors.embedding = embedding;
+  tensors.W_q = W_q;
+  tensors.v = v;
+  tensors.W_ih = W_ih;
+  tensors.W_hh = W_hh;
+  tensors.b_ih = b_ih;
+  tensors.b_hh = b_hh;
+  tensors.W_o = W_o;
+  tensors.b_o = b_o;
+  const c10::cuda::CUDAGuard guard(memory.device());
+  const Dims dims = check_attn_gru_step(memory, key, length, token, h, tensors);
+  const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
+  const auto options = h.options();
+  if (N == 0 || T == 0) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    return {at::full({N, dims.V}, nan, options), at::full({N, dims.H}, nan, options),
+            at::empty({N, T}, options)};
+  }
+  tensors.W_k = at::zeros({dims.A, dims.E}, options);  // the keys are given
+  tensors.b_k = at::zeros({dims.A}, options);
+  tensors.W_init = at::zeros({dims.H, dims.E}, options);
+  tensors.b_init = at::zeros({dims.H}, options);
+  const Packed<float> packed(dims, tensors, memory.device());
+
+  // Every row is its own parent and its only child.
+  const int64_t Ep = padded(dims.E), Ap = padded(dims.A), Hp = padded(dims.H);
+  const at::Tensor length_c = length.contiguous();
+  const at::Tensor outside = at::arange(T, length.options()).ge(length.unsqueeze(1)).unsqueeze(2);
+  const at::Tensor memory_p =
+      at::constant_pad_nd(memory.masked_fill(outside, 0), {0, Ep - dims.E}).contiguous();
+  const at::Tensor key_p =
+      at::constant_pad_nd(key.masked_fill(outside, 0), {0, Ap - dims.A}).contiguous();
+  const at::Tensor P = at::exp(2 * key_p);
+  const at::Tensor max_p = key_p.abs().amax({1, 2});  // NaN stays, and fails the range guard
+  const at::Tensor h_p = at::constant_pad_nd(h, {0, Hp - dims.H});
+  const at::Tensor states = at::stack({h_p, at::zeros_like(h_p)}).contiguous();  // [2, N, Hp]
+  const at::Tensor hidden = at::empty({N, dims.A + 3 * dims.H}, options);
+  const at::Tensor context = at::empty({N, Ep}, options);
+  const at::Tensor logits = at::empty({N, dims.V}, options);
+  const at::Tensor weight = at::zeros({N, T}, options);
+  const at::Tensor rows = at::arange(N, options.dtype(at::kInt));
+  const at::Tensor both = rows.repeat({2});  // lists of odd and even steps
+  const at::Tensor token_c = token.to(at::kInt).contiguous();
+  const at::Tensor counts = at::full({4}, N, options.dtype(at::kInt));
+  Workspace<float> space{};
+  space.memory = memory_p.data_ptr<float>();
+  space.key = key_p.data_ptr<float>();
+  space.P = P.data_ptr<float>();
+  space.max_p = reinterpret_cast<unsigned*>(max_p.data_ptr<float>());
+  space.h = states.data_ptr<float>();
+  space.hidden = hidden.data_ptr<float>();
+  space.context = context.data_ptr<float>();
+  space.logits = logits.data_ptr<float>();
+  space.token = token_c.data_ptr<int>();
+  space.state_row = rows.data_ptr<int>();
+  space.parents = both.data_ptr<int>();
+  space.children = both.data_ptr<int>();
+  space.counts = counts.data_ptr<int>();
+  space.attention = weight.data_ptr<float>();
+  const DecodeSizes sizes = decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B),
+                                         static_cast<int>(T), 1, 1, 0, false);
+  const DecodeInput in{nullptr, length_c.const_data_ptr<int64_t>(), nullptr};
+  check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space, 1,
+                                c10::cuda::getCurrentCUDAStream(memory.device().index())),
+             "attn_gru_step");
+  const at::Tensor empty = length_c.eq(0).repeat_interleave(N / B).unsqueeze(1);
+  return {at::log_softmax(logits, 1), states[1].narrow(1, 0, dims.H).contiguous(),
+          weight.masked_fill(empty, std::numeric_limits<float>::quiet_NaN())};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(khmer_fast, CUDA, m) { m.impl("attn_gru_step", &attn_gru_step_torch); }
+
+TORCH_LIBRARY_FRAGMENT(khmer_fast, m) {
+  m.class_<CudaDecoder>("CudaDecoder")
+      .def(torch::init<std::vector<at::Tensor>, std::string>())
+      .def("sizes", &CudaDecoder::sizes)
+      .def("beam_search", &CudaDecoder::beam_search);
+}
+
+}  // namespace khmer_fast
