@@ -287,6 +287,7 @@ def test_the_log_of_our_own_trainer_says_what_the_history_holds():
         "val_substitutions": 0.05, "val_deletions": 0.01, "val_insertions": 0.0634,
         "val_cer_beam": 0.12, "val_ctc_cer": 0.2, "best_cer": 0.12, "val_without_eos": 0.03,
         "lock_on": 0.82, "learning_rate": 0.001, "gradient_norm": 1.2, "lines_per_second": 33.1,
+        "data_share": 0.014,
     }  # fmt: skip
     line = epoch_line({**record, "seconds_left": 12000.0}, 100)
     log = read_lines(["2024-05-01 12:00:00 " + line], "log")

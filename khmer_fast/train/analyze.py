@@ -248,8 +248,11 @@ def _gap(log: RunLog, train: list[float], val: list[float]) -> list[Finding]:
         return [Finding("loss", "loss.gap_small", "good", observation, meaning, figures=figures)]
     if gap < 0:
         meaning = (
-            "Validation loss is the lower one: dropout, augmentation or smoothing make training "
-            "harder, or validation lines are easier. That is no fault."
+            "Validation loss is the lower one. That is no fault: it is measured with the averaged "
+            "weights, and at the end of the epoch that training loss is the mean of."
+            if log.kind == "run"
+            else "Validation loss is the lower one: dropout, augmentation or smoothing make "
+            "training harder, or validation lines are easier. That is no fault."
         )
         return [Finding("loss", "loss.gap_negative", "note", observation, meaning, figures=figures)]
     return [
@@ -660,6 +663,10 @@ def _speed(log: RunLog, _target: float) -> list[Finding]:
     if rates:
         figures["lines_per_second"] = rates[-1]
         words.append(f"{rates[-1]:.1f} lines/s at the end")
+    waiting = log.series("data_share")[1]
+    if waiting:
+        figures["data_share"] = waiting[-1]
+        words.append(f"{1 - waiting[-1]:.1%} of the time is in the step")
     level, code, meaning, next_step = "good", "speed.steady", "The pace is steady.", ""
     line = trend.recent([float(e) for e in epochs], times) if times else None
     if line is not None and line.rises and line.slope * line.points > 0.2 * line.mean_y:
@@ -678,7 +685,6 @@ def _speed(log: RunLog, _target: float) -> list[Finding]:
             figures,
         )
     )
-    waiting = log.series("data_share")[1]
     if waiting and waiting[-1] > 0.05:
         found.append(
             Finding(

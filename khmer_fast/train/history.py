@@ -23,7 +23,7 @@ best_cer                lowest val_cer so far
 attention_monotonicity, attention_sharpness, attention_coverage, lock_on   0 to 1
 learning_rate, gradient_norm       at the last step; largest norm since the record before
 lines_per_second, data_share       share of the wall time spent waiting for data
-seconds_left            of the whole run, at this pace
+seconds_left            of the whole run, its validations included, at this pace
 """
 
 from __future__ import annotations
@@ -212,6 +212,7 @@ def epoch_line(record: Record, epochs: int | None = None) -> str:
     add("learning_rate", "lr", ".3g")
     add("gradient_norm", "grad norm", ".3g")
     add("lines_per_second", "lines/s", ".1f")
+    add("data_share", "data wait", ".1%")
     if record.get("seconds_left") is not None:
         parts.append(f"left {duration(record['seconds_left'])}")
     return " | ".join([head, *parts])

@@ -67,6 +67,7 @@ _NAMES = {
     "learning_rate": "lr|learning rate",
     "gradient_norm": "grad norm|gradient norm",
     "lines_per_second": "lines/s|lines per second|samples/s|samples per second|images/s",
+    "data_share": "data wait",
     "lock_on": "lock-on|lock on",
     "val_without_eos": "no eos|val without eos",
     "val_cer_beam": "beam cer|val cer beam",

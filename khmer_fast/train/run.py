@@ -336,6 +336,7 @@ class Session:
         """Validates, says the epoch's line, writes history and checkpoint; all ranks call it."""
         trainer, options, progress = self.trainer, self.options, self.trainer.progress
         self._tick()
+        start = time.monotonic()
         by_decoder = epoch > options.ctc_only_epochs
         found = None
         cer = 0.0
@@ -346,17 +347,29 @@ class Session:
         best = trainer.judge(cer, by_decoder, step is None)
         since, progress.since = progress.since, Since()
         if found is not None:
-            self._write_record(epoch, step, since, found, by_decoder)
+            validation = time.monotonic() - start
+            self._write_record(epoch, step, since, found, by_decoder, validation)
             self._save(epoch, step, best)
             if step is None:
                 self._draw(epoch, found)
         self.clock = time.monotonic()
 
     def _write_record(
-        self, epoch: int, step: int | None, since: Since, found: Validation, by_decoder: bool
+        self,
+        epoch: int,
+        step: int | None,
+        since: Since,
+        found: Validation,
+        by_decoder: bool,
+        validation: float,  # seconds that this look at the validation lines took
     ) -> None:
         options, progress = self.options, self.trainer.progress
-        steps_left = options.epochs * self.steps_per_epoch - progress.step
+        total = options.epochs * self.steps_per_epoch
+        steps_left = total - progress.step
+        validations_left = options.epochs - progress.epoch
+        if options.validate_every_steps:
+            every = options.validate_every_steps
+            validations_left += total // every - progress.step // every
         nll, ctc = since.nll / since.steps, since.ctc / since.steps
         attention = [w.float().numpy() for w in found.attention]
         seconds = max(since.seconds, 1e-9)
@@ -377,7 +390,7 @@ class Session:
             "data_share": since.waited / seconds,
             "ctc_left_out": progress.ctc_left_out,
             "seconds": progress.seconds,
-            "seconds_left": seconds / since.steps * steps_left,
+            "seconds_left": seconds / since.steps * steps_left + validation * validations_left,
         }
         self.history.append(record)
         self.say(epoch_line(record, options.epochs))
