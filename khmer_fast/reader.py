@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
-from torch import Tensor
+from torch import Tensor, nn
 
 from khmer_fast.batch import collate, plan_batches
 from khmer_fast.decoder import BACKENDS
@@ -25,6 +25,7 @@ from khmer_fast.image import load_grey, prepare_line
 from khmer_fast.text import Vocabulary, canonical, clusters
 from khmer_fast.weights import Weights, load_weights
 from python_ref.beam_search import BeamResult, beam_search
+from python_ref.encoder import Encoder, StandardizedConv2d
 
 DTYPES = ("auto", "float32", "bfloat16")
 FIRST_WINDOW = 8  # lines that are read together at first, so that the first text comes soon
@@ -111,8 +112,10 @@ class Reader:
         self._model = self.weights.model
         if self.choice.device == "cuda":
             self._model = copy.deepcopy(self._model).to("cuda")
+        self._encoder = self._model.encoder
         self._packed = None
         if backend == "fast":
+            self._encoder = fold(self._model.encoder)
             from khmer_fast.ops import make_decoder
 
             storage = self.choice.dtype if self.choice.device == "cuda" else "float32"
@@ -237,7 +240,7 @@ class Reader:
         return _on_cpu(self._packed.beam_search(memory, length, **options))
 
     def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        encoder = self._model.encoder
+        encoder = self._encoder
         narrow = self.choice.dtype == "bfloat16"
         # float32 means float32: cuDNN would round the factors to TF32
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):
@@ -296,6 +299,20 @@ def _on_cpu(result: BeamResult) -> BeamResult:
     """The answers' tensors on the CPU, where their elements are looked at one by one."""
     names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps")
     return BeamResult(*(getattr(result, name).cpu() for name in names))
+
+
+def fold(encoder: Encoder) -> Encoder:
+    """A copy whose convolutions keep their standardised weights, computed once."""
+    encoder = copy.deepcopy(encoder)
+    for parent in list(encoder.modules()):
+        for name, conv in list(parent.named_children()):
+            if isinstance(conv, StandardizedConv2d):
+                outputs, inputs = conv.weight.shape[:2]
+                plain = nn.Conv2d(inputs, outputs, 3, conv.stride, padding=1)
+                weight = conv.standardized_weight().contiguous(memory_format=torch.channels_last)
+                plain.weight, plain.bias = nn.Parameter(weight), conv.bias
+                setattr(parent, name, plain)
+    return encoder.requires_grad_(False)
 
 
 def carry_over(raw: str, text: str, log_probs: Sequence[float]) -> list[float]:
