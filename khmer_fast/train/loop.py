@@ -95,8 +95,10 @@ class Trainer:
         self.average.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, options)
         self.progress = Progress()
-        self.sequence = find_sequence(options.backend)
-        self.recurrent = find_recurrent(options.backend)
+        # the fused ops have no kernel for a GPU: there the plain loops train
+        backend = "reference" if self.device.type == "cuda" else options.backend
+        self.sequence = find_sequence(backend)
+        self.recurrent = find_recurrent(backend)
         self.amp = find_amp(options.amp, self.device)
 
     def state(self) -> dict[str, Any]:

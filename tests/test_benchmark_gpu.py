@@ -1,0 +1,57 @@
+"""`benchmarks.gpu` without a GPU: every part runs, a part that fails is told and run again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from khmer_fast.reader import Reader
+
+DRY = ["--device", "cpu", "--quick"]
+
+
+def test_parts(tmp_path):
+    for part in ("environment", "build", "parity", "table", "probe", "sanitizers"):
+        out = ["--out", str(tmp_path), "--part", part, *DRY]
+        assert gpu.main(out) == 0, (tmp_path / f"{part}.json").read_text()
+    options = gpu.Options(tmp_path, "cpu", True, 0)
+    whole = gpu.report(options, list(gpu.PARTS))
+    assert whole["parts"]["parity"]["found"]["lines"] > 10
+    assert whole["parts"]["training"] is None
+    text = (tmp_path / "gpu.md").read_text()
+    assert "no number here is a measurement" in text and "| ours float32 |" in text
+
+
+def test_failed_part_is_told_and_run_again(tmp_path, monkeypatch, capsys):
+    (tmp_path / "build.json").write_text(json.dumps({"ok": True, "found": {}, "seconds": 1}))
+    broken = {"ok": False, "error": "it broke", "found": {}, "seconds": 1}
+
+    def write(*args, **options):
+        (tmp_path / "tests.json").write_text(json.dumps(broken))
+        raise gpu.subprocess.TimeoutExpired("x", 1)
+
+    monkeypatch.setattr(gpu.subprocess, "run", write)
+    assert gpu.main(["--out", str(tmp_path), "--only", "build", "tests", *DRY]) == 1
+    said = capsys.readouterr().out
+    assert "build: stands" in said and "tests: FAILED: it broke" in said
+    assert "FAILED" in (tmp_path / "gpu.md").read_text()
+
+
+def test_batch_is_split_when_memory_is_short(tiny_weights, line_image, monkeypatch):
+    """The reader's part of it, with an error that only a GPU gives."""
+    reader = Reader(tiny_weights, device="cpu", batch_size=8)
+    expected = [line.text for line in reader.read_batch([line_image] * 6)]
+    decode = reader._decode
+
+    def short(lines):
+        if len(lines) > 2:
+            raise torch.OutOfMemoryError("planted")
+        return decode(lines)
+
+    monkeypatch.setattr(reader, "_decode", short)
+    with pytest.warns(UserWarning, match="too little free memory") as said:
+        assert [line.text for line in reader.read_batch([line_image] * 6)] == expected
+    assert len(said) == 1
