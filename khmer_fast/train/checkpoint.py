@@ -198,8 +198,8 @@ class RunFolder:
 
         `state` holds tensors, str, int, float, bool, None, and dicts, lists and tuples of them.
         `epoch` is complete when `step` is None, else under way at `step`; calls come in that order.
-        `write_weights(path)` writes best_model.safetensors. Raises CheckpointError; what was there
-        before is then untouched.
+        `write_weights(path)` writes best_model.safetensors, perhaps in another thread: it owns what
+        it writes. Raises CheckpointError; what was there before is then untouched.
         """
         self.wait()
         start = time.monotonic()
@@ -264,24 +264,22 @@ class RunFolder:
                 f"{name} is older than this run's last checkpoint "
                 f"{checkpoint_name(*_plain_position(self._reached))}; checkpoints must ascend"
             )
-        weights = None
-        if best and write_weights is not None:
-            weights = _temporary(self.best_weights_path)
-            with _explain(self, f"save {self.best_weights_path.name}"):
-                try:
-                    write_weights(weights)
-                except BaseException:
-                    _remove(weights)
-                    raise
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
         self._reached = position
-        return functools.partial(self._write, epoch, step, buffer, best, weights)
+        if not best:
+            write_weights = None
+        return functools.partial(self._write, epoch, step, _copied(state), best, write_weights)
 
     def _write(
-        self, epoch: int, step: int | None, buffer: io.BytesIO, best: bool, weights: Path | None
+        self,
+        epoch: int,
+        step: int | None,
+        state: dict[str, Any],
+        best: bool,
+        write_weights: Callable[[Path], None] | None,
     ) -> Saved:
         name = checkpoint_name(epoch, step)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
         content = buffer.getbuffer()
         entry = {
             "size": len(content),
@@ -290,10 +288,13 @@ class RunFolder:
             "step": step,
         }
         temporary: dict[Path, Path] = {}
-        if weights is not None:
-            temporary[self.best_weights_path] = weights
+        weights = None
         with _explain(self, f"save {name}"):
             try:
+                if write_weights is not None:
+                    weights = _temporary(self.best_weights_path)
+                    temporary[self.best_weights_path] = weights
+                    write_weights(weights)
                 manifest = self._manifest_or_new()
                 files = manifest["files"]
                 for path in self.newer_than(_position(entry)):  # what resume could not verify
@@ -523,6 +524,17 @@ def _position(entry: dict[str, Any]) -> tuple[int, float]:
 def _plain_position(position: tuple[int, float]) -> tuple[int, int | None]:
     epoch, step = position
     return epoch, None if step == math.inf else int(step)
+
+
+def _copied(value: Any) -> Any:
+    """The same with tensors of its own, so that training can go on."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if type(value) in (dict, OrderedDict):
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return value
 
 
 def _check_plain(value: Any, where: str) -> None:

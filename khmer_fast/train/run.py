@@ -429,10 +429,10 @@ class Session:
             "data": self.data_digest,
         }
 
+        average = {k: v.detach().clone() for k, v in self.trainer.average.state_dict().items()}
+
         def write_weights(path: Path) -> None:
-            save_weights(
-                path, self.trainer.average.state_dict(), self.config, self.vocabulary.charset
-            )
+            save_weights(path, average, self.config, self.vocabulary.charset)
 
         def then(saved: Any) -> None:
             self.say(f"Saved checkpoint: {saved.path}")
