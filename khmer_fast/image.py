@@ -30,6 +30,8 @@ MAX_ENLARGEMENT = 4.0  # a dotted rule is no line of giant dots
 MAX_INK_WIDTH = 24_000  # pixels of a line that has to be shrunk to fit MAX_WIDTH,
 MIN_INK_HEIGHT = 10  # and how low it may get
 MIN_CONTRAST = 16  # grey levels between paper and ink; less is an empty line
+CLEAR = 5.0  # contrast, in deviations of the paper's grain, that levels are measured well at
+LEGIBLE = 3.0  # and that ink is told from grain at: noise without ink has 2.7 at most
 INK = 0.35  # how far from paper to ink a pixel counts as ink when blank rows are sought
 
 
@@ -173,7 +175,7 @@ def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
     grey = even_light(turn_dark_background(grey))
-    levels = find_levels(grey)
+    levels = find_levels(grey, LEGIBLE)
     box = None if levels is None else ink_box(grey < levels.threshold(INK))
     if box is None:
         return np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
@@ -276,8 +278,9 @@ class Levels:
         return np.rint(values).clip(0, 255).astype(np.uint8)[grey]
 
 
-def find_levels(grey: np.ndarray) -> Levels | None:
-    """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written."""
+def find_levels(grey: np.ndarray, least: float = CLEAR) -> Levels | None:
+    """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written that
+    stands out by `least` deviations of the paper's grain."""
     histogram = np.bincount(grey.ravel(), minlength=256)
     total = np.cumsum(histogram)
     # 1. first guess between the extremes, but for a few specks
@@ -291,7 +294,7 @@ def find_levels(grey: np.ndarray) -> Levels | None:
     grain = (_rank(total, dark + 0.84 * light) - paper) if light else 0  # one sigma
     # 3. ink: the darker strokes, thin ones are grey
     ink = _rank(total, 0.2 * dark)
-    if paper - ink < max(MIN_CONTRAST, 5 * grain):
+    if paper - ink < max(MIN_CONTRAST, least * grain):
         return None
     return Levels(float(paper), float(ink))
 

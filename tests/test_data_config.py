@@ -18,7 +18,7 @@ DEFAULT = DEFAULT_CONFIG.read_text(encoding="utf-8")
         ("pitch = [1.25, 1.9]", "pitch = [1.9, 1.25]", r"pitch: expected \[low, high\]"),
         ("pitch = [1.25, 1.9]", "pitch = [1.9]", r"pitch: expected 2 values"),
         ('do = "jpeg"', 'do = "jpg"', r"unknown step 'jpg'"),
-        ("\nrunning = 0.36", "\nwalking = 0.36", r"unknown kind of text 'walking'"),
+        ("\nrunning = 0.32", "\nwalking = 0.32", r"unknown kind of text 'walking'"),
         ('use = "words"', 'use = "wrods"', r"use must be"),
         ("[style]", "[[style]]", r"style: expected a table"),
         ("[style]", "[style", r"not valid TOML"),

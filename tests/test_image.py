@@ -385,3 +385,17 @@ def test_what_cannot_fit_is_an_error(width, height):
 def test_wrong_arrays(grey):
     with pytest.raises(ImageError, match="uint8"):
         prepare_line(grey)
+
+
+@pytest.mark.parametrize("grain", [4, 12, 24])
+def test_grain_alone_is_no_ink_and_faint_strokes_on_it_are(grain):
+    rng = np.random.default_rng(grain)
+    paper = rng.normal(170, grain, (40, 300))
+    faint = paper.copy()
+    for x in range(20, 280, 12):
+        faint[10:30, x : x + 4] -= 4.5 * grain + 10
+    blank, written = (
+        prepare_line(np.clip(image, 0, 255).astype(np.uint8)) for image in (paper, faint)
+    )
+    assert (blank == 255).all()
+    assert (written < 128).any()

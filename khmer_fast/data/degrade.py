@@ -80,8 +80,9 @@ def invert(page, strength, rng, tones):
 @_step
 def blur(page, strength, rng, tones):
     """Gaussian blur, made of three-pixel kernels of the same variance; strength is sigma in
-    pixels."""
+    pixels, at most 3 % of the height: beyond that nobody can read a line."""
     del rng, tones
+    strength = min(strength, 0.03 * page.shape[0])
     passes = max(1, math.ceil(strength * strength / 0.6))
     side = round(128 * strength * strength / passes)
     for _ in range(passes):

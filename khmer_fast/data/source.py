@@ -21,7 +21,7 @@ from khmer_fast.data.fonts import FontLibrary, Span, file_hash, load_fonts
 from khmer_fast.data.texts import Line, TextSource
 from khmer_fast.text import NORMALIZER_VERSION
 
-_HEADING_KINDS = ("heading", "single_word")
+_HEADING_KINDS = ("heading", "letterhead", "single_word")
 _HEADING_LENGTH = 28
 _LARGEST_HEIGHT = 110  # pixels; prepare_line makes 48 of them
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)

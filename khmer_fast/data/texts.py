@@ -54,24 +54,34 @@ FIELDS = (
     "ឈ្មោះ ភេទ អាយុ សញ្ជាតិ មុខរបរ អាសយដ្ឋាន ទូរស័ព្ទ ទូរសារ អ៊ីម៉ែល គេហទំព័រ លេខ "
     "ថ្ងៃខែឆ្នាំកំណើត ទីកន្លែង កាលបរិច្ឆេទ ប្រធានបទ កម្មវត្ថុ យោង ចំណាំ សរុប តម្លៃ"
 ).split()
-STATE = (
-    "ព្រះរាជាណាចក្រកម្ពុជា",
-    "ជាតិ សាសនា ព្រះមហាក្សត្រ",
-    "រាជរដ្ឋាភិបាលកម្ពុជា",
-    "សេចក្តីជូនដំណឹង",
-    "សេចក្តីប្រកាសព័ត៌មាន",
-    "សេចក្តីសម្រេច",
-    "ប្រកាស",
-    "អនុក្រឹត្យ",
-    "ព្រះរាជក្រឹត្យ",
-    "លិខិតបង្គាប់ការ",
-    "សារាចរណែនាំ",
-    "ស្តីពី",
-    "មាតិកា",
-    "សូមគោរពជូន",
-    "ទីស្តីការគណៈរដ្ឋមន្ត្រី",
+MINISTRIES = (
+    (
+        "ព្រះបរមរាជវាំង ផែនការ បរិស្ថាន សុខាភិបាល ព័ត៌មាន ទេសចរណ៍ យុត្តិធម៌ មុខងារសាធារណៈ ការពារជាតិ "
+        "កិច្ចការនារី អភិវឌ្ឍន៍ជនបទ រៀបចំដែនដី|នគរូបនីយកម្ម|និងសំណង់ អប់រំ|យុវជន|និងកីឡា សាធារណការ|និងដឹកជញ្ជូន "
+        "កសិកម្ម|រុក្ខាប្រមាញ់|និងនេសាទ វប្បធម៌|និងវិចិត្រសិល្បៈ សេដ្ឋកិច្ច|និងហិរញ្ញវត្ថុ ធនធានទឹក|និងឧតុនិយម "
+        "រ៉ែ|និងថាមពល ធម្មការ|និងសាសនា ការងារ|និងបណ្តុះបណ្តាលវិជ្ជាជីវៈ ពាណិជ្ជកម្ម អធិការកិច្ច "
+        "សង្គមកិច្ច|អតីតយុទ្ធជន|និងយុវនីតិសម្បទា"
+    )
+    .replace("|", "\xa0")
+    .split(" ")
 )
-OPENERS = ("ក្រសួង", "មន្ទីរ", "នាយកដ្ឋាន", "រដ្ឋបាល", "សាលា", "អគ្គនាយកដ្ឋាន", "វិទ្យាស្ថាន", "ក្រុមហ៊ុន")
+STATE = (
+    "ព្រះរាជាណាចក្រកម្ពុជា", "ព្រះរាជាណាចក្រកម្ពុជា", "ព្រះរាជាណាចក្រកម្ពុជា", "ព្រះរាជាណាចក្រ",
+    "ជាតិ សាសនា ព្រះមហាក្សត្រ", "ជាតិ សាសនា ព្រះមហាក្សត្រ", "ជាតិ  សាសនា  ព្រះមហាក្សត្រ",
+    "រាជរដ្ឋាភិបាលកម្ពុជា", "រាជរដ្ឋាភិបាល", "រដ្ឋសភា", "ព្រឹទ្ធសភា", "ក្រុមប្រឹក្សាធម្មនុញ្ញ",
+    "ទីស្តីការគណៈរដ្ឋមន្ត្រី", "ទីស្តីការ", "ធនាគារជាតិនៃកម្ពុជា", "សេចក្តីជូនដំណឹង", "សេចក្តីណែនាំ",
+    "សេចក្តីប្រកាសព័ត៌មាន", "សេចក្តីសម្រេច", "ប្រកាស", "អនុក្រឹត្យ", "ព្រះរាជក្រឹត្យ", "ព្រះរាជក្រម", "ច្បាប់",
+    "លិខិតបង្គាប់ការ", "លិខិតបញ្ជាក់", "លិខិតអញ្ជើញ", "សារាចរណែនាំ", "សារាចរ", "កំណត់ហេតុ", "របាយការណ៍",
+    "កិច្ចសន្យា", "ពាក្យស្នើសុំ", "បង្កាន់ដៃ", "ស្តីពី", "មាតិកា", "អារម្ភកថា", "សូមគោរពជូន", "សូមជម្រាបជូន",
+    "បានឃើញរដ្ឋធម្មនុញ្ញនៃព្រះរាជាណាចក្រកម្ពុជា", "យើងខ្ញុំសូមគោរពជូន", "នាយករដ្ឋមន្ត្រី", "រដ្ឋលេខាធិការ",
+    "ព្រះករុណា ព្រះបាទសម្តេច ព្រះបរមនាថ", "អភិបាលនៃគណៈអភិបាល", "សូមលោកអភិបាលមេត្តាទទួលនូវការគោរព",
+    "ចម្លងជូន៖", "កន្លែងទទួល៖", "ដើម្បីជ្រាប", "ឯកសារ-កាលប្បវត្តិ", "ហត្ថលេខា និងត្រា",
+)  # fmt: skip
+OPENERS = (
+    "ក្រសួង", "មន្ទីរ", "នាយកដ្ឋាន", "រដ្ឋបាល", "សាលា", "អគ្គនាយកដ្ឋាន", "វិទ្យាស្ថាន", "ក្រុមហ៊ុន",
+    "អគ្គលេខាធិការដ្ឋាន", "ការិយាល័យ", "សាលារាជធានី", "សាលាខេត្ត", "សាលាដំបូង", "វិទ្យាល័យ", "សាកលវិទ្យាល័យ",
+    "មន្ទីរពេទ្យ", "វត្ត", "សមាគម",
+)  # fmt: skip
 DOMAINS = "gov.kh com.kh edu.kh org.kh com org net info io".split()
 MAILS = "gmail.com yahoo.com hotmail.com outlook.com".split()
 ROLES = "info contact admin office hr sales support moi press".split()
@@ -435,10 +445,27 @@ def _list_item(source: TextSource, rng: random.Random, length: int) -> str:
     return mark + rng.choice(("", " ", " ")) + source.running(rng, max(1, length - len(mark) - 1))
 
 
+def _letterhead(source: TextSource, rng: random.Random, length: int) -> str:
+    """What stands at the head of letters: mottos, offices, places."""
+    del source, length
+    roll = rng.random()
+    if roll < 0.55:
+        return rng.choice(STATE)
+    ministry = rng.choice(MINISTRIES)
+    if roll < 0.75:
+        return rng.choice(("ក្រសួង", "ក្រសួង", "រដ្ឋមន្ត្រីក្រសួង", "មន្ទីរ", "ទីស្តីការក្រសួង")) + ministry
+    place = rng.choice(("ខេត្ត", "រាជធានី", "ស្រុក", "ក្រុង")) + rng.choice(PLACES)
+    if roll < 0.9:
+        return (
+            rng.choice(("រដ្ឋបាល", "សាលា", f"មន្ទីរ{ministry}", "សាលាដំបូង", "ស្នងការដ្ឋាននគរបាល")) + place
+        )
+    return f"{rng.choice(STATE)} {place}"
+
+
 def _heading(source: TextSource, rng: random.Random, length: int) -> str:
     roll = rng.random()
     if roll < 0.2:
-        return rng.choice(STATE)
+        return _letterhead(source, rng, length)
     if roll < 0.4:
         return rng.choice(OPENERS) + source.word(rng)
     if roll < 0.55:
@@ -520,10 +547,27 @@ def _field(source: TextSource, rng: random.Random, length: int) -> str:
     return rng.choice(FIELDS) + mark + source.running(rng, max(1, min(length, 60) - 10))
 
 
+def _enumeration(source: TextSource, rng: random.Random, length: int) -> str:
+    """Points counted inside a sentence, as decrees and reports do: `(១).` or `២)`."""
+    form = rng.choice(("({})", "({}).", "({}). ", "{}) ", "{})", "{}- ", "{}. ", "({}) "))
+    script = rng.random()
+    at = rng.randint(1, 9)
+    parts, total = [source.running(rng, rng.randint(4, 30))], 0
+    while total < length:
+        point = form.format(at)
+        parts.append(
+            (point.translate(_TO_KHMER) if script < 0.85 else point)
+            + source.running(rng, rng.randint(6, 40))
+        )
+        total = sum(map(len, parts))
+        at += 1
+    return " ".join(parts)
+
+
 def _abbreviation(source: TextSource, rng: random.Random, length: int) -> str:
     def insert() -> str:
-        mark = rng.choice((".", ".", ". "))
-        text = mark.join(rng.choices(CONSONANTS, k=rng.randint(2, 4))) + rng.choice((".", ""))
+        mark = rng.choice((".", ".", ".", ". "))
+        text = mark.join(rng.choices(CONSONANTS, k=rng.randint(2, 5))) + rng.choice((".", ".", ""))
         return rng.choice((text, f"({text})", f"( {text} )"))
 
     return _mix(source, rng, length, insert)
@@ -575,6 +619,7 @@ KINDS = {
     "table_cell": _table_cell,
     "list_item": _list_item,
     "heading": _heading,
+    "letterhead": _letterhead,
     "latin_in_text": _latin_in_text,
     "latin": _latin,
     "address": _address,
@@ -583,6 +628,7 @@ KINDS = {
     "repetition": _repetition,
     "field": _field,
     "abbreviation": _abbreviation,
+    "enumeration": _enumeration,
     "religious": _religious,
     "symbols": _symbols,
     "spacing": _spaced_letters,
