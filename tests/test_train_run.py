@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,37 @@ def test_a_signal_saves_first_and_the_backup_alone_goes_on(whole, lines, tmp_pat
     shutil.rmtree(out)
     train(resume=backup, out=new, say=quiet)
     assert_same_run(whole, new)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children stand in Linux's /proc")
+def test_workers_end_with_a_killed_trainer(lines, tmp_path):
+    values = options(lines, out=tmp_path / "run", workers=2, epochs=1000, lines_per_epoch=2000)
+    process = start(command_line(values))
+    workers = []
+    try:
+        wait_for(process, "Training tiny")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        end = time.monotonic() + 60
+        while len(workers) < 2 and time.monotonic() < end:
+            workers = [int(pid) for pid in children.read_text().split()]
+            time.sleep(0.1)
+        time.sleep(1)  # now they have lines that nobody fetches
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert len(workers) >= 2
+    while any(map(lives, workers)) and time.monotonic() < end + 30:
+        time.sleep(0.1)
+    assert not any(map(lives, workers))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_interrupted_before_the_first_checkpoint(whole, lines, tmp_path):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -113,6 +115,14 @@ def _start_worker(worker: int) -> None:
     os.nice(5)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(trainer: int) -> None:
+    """Ends this worker when its trainer was killed: it would wait for a reader for ever."""
+    while os.getppid() == trainer:
+        time.sleep(1)
+    os._exit(1)
 
 
 def batch_count(lines_per_epoch: int, batch_lines: int) -> int:
