@@ -1,0 +1,81 @@
+"""csrc/cuda/decoder_torch.cpp over the emulator, on CPU tensors, against the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu import search
+from benchmarks.parity import compare
+from khmer_fast import ops
+from python_ref.attn_gru_step import attn_gru_init, attn_gru_step
+from python_ref.beam_search import beam_search
+from tests.cuda_emulator import COMPILER, HERE, ROOT, compile_sources
+from tests.random_models import random_case
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+TORCH = Path(torch.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("emulated")
+    include = [TORCH / "include", TORCH / "include/torch/csrc/api/include"]
+    flags = ["-Dkhmer_fast=khmer_fast_emulated", "-fPIC", "-c", f"-I{HERE / 'torch'}"]
+    flags += [f"-isystem{path}" for path in include]
+    sources = [*(ROOT / "csrc/cuda").glob("*.cu"), HERE / "torch_harness.cpp"]
+    objects = [compile_sources(folder / f"{x.name}.o", [x], "-O0", *flags) for x in sources]
+    libraries = [f"-L{TORCH / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu", "-lc10"]
+    out = compile_sources(folder / "emulated.so", objects, "-shared", *libraries)
+    torch.ops.load_library(str(out))
+    return torch.classes.khmer_fast_emulated.CudaDecoder
+
+
+def decoder(native, weights, dtype="float32") -> ops.CudaDecoder:
+    made = ops.CudaDecoder.__new__(ops.CudaDecoder)
+    made._bind(native, weights, dtype)
+    return made
+
+
+def test_search_and_step(native):
+    for seed in range(12):
+        case = random_case(seed)
+        if case.beam > 18:
+            continue
+        options = dict(beam=case.beam, n_best=case.n_best, alpha=case.alpha)
+        expected = beam_search(
+            case.weights, case.memory, case.length, **options, step_limit=case.step_limit,
+            return_trace=True,
+        )  # fmt: skip
+        got = search(decoder(native, case.weights), case, "cpu", options)
+        parity = compare(case.weights, case.memory, case.length, expected, got)
+        assert not parity.failures, (seed, parity.failures)
+        assert got.tokens.shape == expected.tokens.shape
+        w, memory = case.weights, case.memory.nan_to_num()
+        key, h = attn_gru_init(memory, case.length, w)
+        token = torch.randint(0, w.embedding.shape[0], case.length.shape)
+        rest = (w.embedding, w.W_q, w.v, w.W_ih, w.W_hh, w.b_ih, w.b_hh, w.W_o, w.b_o)
+        step = (memory, key, case.length, token, h, *rest)
+        emulated = torch.ops.khmer_fast_emulated.attn_gru_step(*step)
+        for a, b in zip(attn_gru_step(*step), emulated, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_empty_batches_and_wrong_input(native):
+    case = random_case(1)
+    made = decoder(native, case.weights, "bfloat16")
+    E = case.memory.shape[2]
+    none = made.beam_search(torch.zeros(0, 4, E), torch.zeros(0, dtype=torch.int64))
+    assert none.tokens.shape == (0, 1, 0)
+    two = torch.zeros(2, dtype=torch.int64)
+    still = made.beam_search(torch.zeros(2, 4, E), two + 4, step_limit=two)
+    assert still.failed.tolist() == [True, True] and still.tokens.shape == (2, 1, 0)
+    with pytest.raises(ValueError, match="beam must be at most 64"):
+        made.beam_search(torch.zeros(2, 4, E), two + 4, beam=65)
+    with pytest.raises(ValueError, match="length must be at most T"):
+        made.beam_search(torch.zeros(2, 4, E), two + 5)
+    with pytest.raises(ValueError, match="dtype must be"):
+        decoder(native, case.weights, "int8")
