@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -189,8 +190,8 @@ def own_peak_mb(case: str, engine: str) -> float:
     forward_backward(run, make(CASES["quick"]))  # loads the code
     arguments = make(CASES[case])
 
-    def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def peak() -> float:  # of this process; ru_maxrss would begin with its parent's
+        return float(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
     before = peak()
     forward_backward(run, arguments)
@@ -202,7 +203,7 @@ def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, floa
     from khmer_fast.data import LineSource
     from khmer_fast.text import Vocabulary
     from khmer_fast.train.loop import Trainer
-    from khmer_fast.train.options import TrainOptions
+    from khmer_fast.train.options import DataPart, TrainOptions
     from khmer_fast.train.samples import LineDataset
     from python_ref.config import make_config
 
@@ -218,7 +219,11 @@ def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, floa
     steps = {}
     for backend in ("reference", "fast"):
         options = TrainOptions(
-            data=("rendered",), config="small", backend=backend, warmup_steps=1, ctc_only_epochs=0
+            data=(DataPart("rendered"),),
+            config="small",
+            backend=backend,
+            warmup_steps=1,
+            ctc_only_epochs=0,
         )
         trainer = Trainer(make_config("small", vocabulary.size), options, torch.device("cpu"))
         steps[backend] = lambda t=trainer: [t.train_step([batch], 1000) for batch in cut]
