@@ -24,6 +24,7 @@ CUDA_ARCHITECTURES = "8.0;9.0+PTX"
 TORCH_VERSION = torch.__version__.split("+")[0]
 # -ffp-contract=off: a sum is fused only where the kernels say so, hence equal for any row count.
 CXX_FLAGS = [
+    "-std=c++20",
     "-O3",
     "-g0",
     "-fvisibility=hidden",
