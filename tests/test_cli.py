@@ -235,7 +235,7 @@ def test_interrupting_is_quiet_and_quick(lines, options):
     process.stdout.read()
     said = process.stderr.read()
     assert process.wait(60) == 130 and said == ""
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
 
 
 # ---- info ----
