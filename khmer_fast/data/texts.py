@@ -608,6 +608,16 @@ def _spaced_letters(source: TextSource, rng: random.Random, length: int) -> str:
     return re.sub(" ?([។៖ៗ?!]) ?", r"\1", text)
 
 
+def _repeated_words(source: TextSource, rng: random.Random, length: int) -> str:
+    """A few words over and over: attention must keep its place where a line resembles itself."""
+    words = [source.word(rng) for _ in range(rng.randint(1, 5))]
+    gap = rng.choice(["", "", "\u200b", " ", " ", ", ", " និង", "-", " ៖ "])
+    text = rng.choice(words)
+    while len(text) < length:
+        text += (gap if rng.random() < 0.9 else " ") + rng.choice(words)
+    return text
+
+
 KINDS = {
     "running": _running,
     "sentence_end": _sentence_end,
@@ -626,6 +636,7 @@ KINDS = {
     "url_in_text": _url_in_text,
     "enclosed": _enclosed,
     "repetition": _repetition,
+    "repeated_words": _repeated_words,
     "field": _field,
     "abbreviation": _abbreviation,
     "enumeration": _enumeration,
