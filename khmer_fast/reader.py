@@ -54,7 +54,7 @@ class Line:
     """What stands in one line image."""
 
     text: str  # canonical
-    confidence: float  # calibrated; of an empty text: that nothing stands there
+    confidence: float  # calibrated: that the whole text is right (empty: that nothing stands there)
     characters: tuple[Character, ...]
     alternatives: tuple[Alternative, ...]  # of n_best > 1, best first, without the text itself
     truncated: bool  # ended by the step limit
@@ -270,7 +270,7 @@ class Reader:
                 alternatives.setdefault(other, float(result.score[b, i]))
         return Line(
             text,
-            self._calibrated("line", math.exp(sum(log_probs) / len(log_probs))),
+            self._calibrated("line", math.exp(sum(log_probs))),
             self._characters(raw, text, log_probs[: len(raw)]),
             tuple(Alternative(other, score) for other, score in alternatives.items()),
             bool(result.truncated[b, 0]),

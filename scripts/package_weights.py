@@ -75,7 +75,7 @@ def main() -> None:
 def platt(pairs: list[tuple[float, bool]]) -> tuple[float, float]:
     """Slope and offset on the logit of a confidence: a damped Newton's method with a prior at the
     identity as strong as one line or character."""
-    confidence = np.clip([pair[0] for pair in pairs], 1e-6, 1 - 1e-6)  # [pairs]
+    confidence = np.clip([pair[0] for pair in pairs], 1e-12, 1 - 1e-6)  # [pairs]
     right = np.array([pair[1] for pair in pairs], float)
     x = np.stack([np.log(confidence / (1 - confidence)), np.ones(len(pairs))], 1)
     identity = np.array([1.0, 0.0])
