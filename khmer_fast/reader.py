@@ -23,6 +23,7 @@ from khmer_fast.decoder import BACKENDS
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError
 from khmer_fast.image import load_grey, prepare_line
 from khmer_fast.text import Vocabulary, canonical, clusters
+from khmer_fast.threads import Share, default_threads, usable_processors
 from khmer_fast.weights import Weights, load_weights
 from python_ref.beam_search import BeamResult, beam_search
 from python_ref.encoder import Encoder, StandardizedConv2d
@@ -30,7 +31,19 @@ from python_ref.encoder import Encoder, StandardizedConv2d
 DTYPES = ("auto", "float32", "bfloat16")
 FIRST_WINDOW = 8  # lines that are read together at first, so that the first text comes soon
 MINIMUM_CAPABILITY = (8, 0)  # of a GPU: sm_80
+_PROCESSORS = Share(usable_processors())  # of all readers of this process
 WINDOW_BATCHES = 4  # batches whose lines are sorted by width together
+
+
+def _after_fork() -> None:
+    """OpenMP's threads do not live on in a forked process: it would wait for them for ever."""
+    global _PROCESSORS
+    _PROCESSORS = Share(usable_processors())
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,8 @@ class Reader:
         if threads is not None:
             _check_count("threads", threads, 1, 1024)
             torch.set_num_threads(threads)
+        elif default_threads() < torch.get_num_threads():
+            torch.set_num_threads(default_threads())
         self.choice = choose(device, backend, dtype)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
         self.beam, self.n_best, self.batch_size = beam, n_best, batch_size
@@ -154,7 +169,7 @@ class Reader:
     def _stream(self, images: Iterator[Any], on_error: str) -> Iterator[Line | KhmerFastError]:
         largest = WINDOW_BATCHES * self.batch_size
         size = min(FIRST_WINDOW, largest)
-        pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+        pool = ThreadPoolExecutor(max_workers=min(4, usable_processors()))
         waiting: deque[Future] = deque()
         try:
             while True:
@@ -225,8 +240,14 @@ class Reader:
         middle = len(chosen) // 2
         return [chosen[middle:], chosen[:middle]]
 
-    @torch.inference_mode()
     def _decode(self, lines: Sequence[np.ndarray]) -> BeamResult:  # each [Y, X_b]
+        if self.choice.device == "cuda":
+            return self._compute(lines)
+        with _PROCESSORS.of(torch.get_num_threads()):
+            return self._compute(lines)
+
+    @torch.inference_mode()
+    def _compute(self, lines: Sequence[np.ndarray]) -> BeamResult:  # each [Y, X_b]
         batch = collate(lines)
         image, width = batch.image, batch.width
         if self.choice.device == "cuda":

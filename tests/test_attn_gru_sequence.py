@@ -101,8 +101,7 @@ def op_arguments(arguments: dict[str, Tensor]) -> dict[str, Tensor]:
     names += ("W_ic", "W_hh", "b_hh")
     found = arguments | dict(gate_input=gate_input, W_ic=W_ih[:, D:].contiguous())
     return {
-        name: found[name].detach().requires_grad_(found[name].is_floating_point())
-        for name in names
+        name: found[name].detach().requires_grad_(found[name].is_floating_point()) for name in names
     }
 
 
@@ -212,8 +211,7 @@ def test_padding_is_never_read(dtype: torch.dtype):
     # what comes from above at steps that do not exist has no influence either
     generator = torch.Generator().manual_seed(2)
     upstream = [
-        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(dtype)
-        for x in output[:3]
+        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(dtype) for x in output[:3]
     ]
     ended = torch.arange(steps) >= arguments["target_length"][:, None]
     upstream = [x.masked_fill(ended[:, :, None], torch.nan) for x in upstream]

@@ -17,6 +17,7 @@ import torch
 
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
+from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, restore
 from khmer_fast.train.checkpoint import RunFolder
@@ -74,8 +75,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         path = Path(options.out)
     folder = RunFolder(path, options.keep)
     with _ranks(options) as place, contextlib.ExitStack() as stack:
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        torch.set_num_threads(options.threads or default_threads())
         if place.rank > 0:
             say = _silent
         elif not resume:
