@@ -133,8 +133,11 @@ class Reader:
             self._encoder = fold(self._model.encoder)
             from khmer_fast.ops import make_decoder
 
-            storage = self.choice.dtype if self.choice.device == "cuda" else "float32"
-            self._packed = make_decoder(self._model.decoder.weights(), storage)
+            storage = "bfloat16" if dtype == "bfloat16" else "float32"
+            try:
+                self._packed = make_decoder(self._model.decoder.weights(), storage)
+            except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
+                raise OptionError(str(error)) from None
 
     def read(self, image: Any) -> Line:
         """Reads one image: a path, bytes, a PIL image or an array (see `load_grey`).
@@ -374,10 +377,11 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
     if dtype == "bfloat16" and not has_fast_bfloat16():
         return Choice(
             "cpu", "fast", "float32",
-            f"{reason}; bfloat16 was asked for, but this processor computes faster in float32",
+            f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
+            "processor computes faster in float32",
         )  # fmt: skip
     if dtype == "bfloat16":
-        reason += "; convolutions in bfloat16, decoder in float32"
+        reason += "; convolutions and decoder in bfloat16, the encoder's GRU in float32"
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
 
@@ -401,8 +405,9 @@ def cuda_obstacle() -> str | None:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512-BF16)."""
-    return torch.cpu._is_avx512_bf16_supported()
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16) and may (KHMER_FAST_ISA)."""
+    allowed = os.environ.get("KHMER_FAST_ISA", "avx512_bf16") == "avx512_bf16"
+    return allowed and torch.cpu._is_avx512_bf16_supported()
 
 
 def _check_count(name: str, value: Any, low: int, high: int) -> None:

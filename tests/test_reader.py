@@ -283,6 +283,25 @@ def test_bfloat16_reads(tiny_weights, images):
     assert all(0 <= line.confidence <= 1 for line in lines)
 
 
+def test_bfloat16_of_a_processor_without_it(tiny_weights, images, monkeypatch):
+    """Weights are stored in bfloat16, everything is computed in float32, and it is said."""
+    pytest.importorskip("_khmer_fast", reason="the compiled module is not built")
+    monkeypatch.setenv("KHMER_FAST_ISA", "baseline")
+    reader = Reader(tiny_weights, dtype="bfloat16")
+    assert reader.choice.dtype == "float32" and "bfloat16 was asked for" in reader.choice.reason
+    assert reader._packed.computes_in == "float32"
+    # stored in bfloat16: not float32's confidences
+    confidence = [line.confidence for line in reader.read_batch(images[:3])]
+    assert confidence != [line.confidence for line in Reader(tiny_weights).read_batch(images[:3])]
+
+
+def test_an_unknown_instruction_set_is_an_error(tiny_weights, monkeypatch):
+    pytest.importorskip("_khmer_fast", reason="the compiled module is not built")
+    monkeypatch.setenv("KHMER_FAST_ISA", "sse9")
+    with pytest.raises(KhmerFastError, match="KHMER_FAST_ISA must be baseline, avx2.* got sse9"):
+        Reader(tiny_weights)
+
+
 # ---- batches ----
 
 
