@@ -130,12 +130,13 @@ class Reader:
         self._encoder = self._model.encoder
         self._packed = None
         if backend == "fast":
-            self._encoder = fold(self._model.encoder)
-            from khmer_fast.ops import make_decoder
+            from khmer_fast import ops
 
             storage = "bfloat16" if dtype == "bfloat16" else "float32"
+            on_gpu = self.choice.device == "cuda"
             try:
-                self._packed = make_decoder(self._model.decoder.weights(), storage)
+                self._encoder = fold(self._encoder) if on_gpu else ops.Encoder(self._encoder)
+                self._packed = ops.make_decoder(self._model.decoder.weights(), storage)
             except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
                 raise OptionError(str(error)) from None
 
@@ -265,16 +266,14 @@ class Reader:
 
     def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self._encoder
+        if not image.is_cuda:
+            return encoder(image, width)
         narrow = self.choice.dtype == "bfloat16"
         # float32 means float32: cuDNN would round the factors to TF32
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=narrow):
+            with torch.autocast("cuda", torch.bfloat16, enabled=narrow):
                 feature, length = encoder.features(image, width)
-            if self._packed is None or image.is_cuda:  # the fused GRU has no kernel for a GPU
-                return encoder.recurrent(feature.float(), length), length
-        from khmer_fast.sequence import encoder_recurrent
-
-        return encoder_recurrent(encoder, feature.float(), length), length
+            return encoder.recurrent(feature.float(), length), length
 
     def _line(self, result: BeamResult, b: int, box: tuple[int, int, int, int]) -> Line:
         if bool(result.failed[b]):
@@ -381,7 +380,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
             "processor computes faster in float32",
         )  # fmt: skip
     if dtype == "bfloat16":
-        reason += "; convolutions and decoder in bfloat16, the encoder's GRU in float32"
+        reason += "; the decoder in bfloat16, the encoder in float32"
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
 

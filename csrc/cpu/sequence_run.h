@@ -38,14 +38,6 @@ inline const SequenceKernels<float>& sequence_kernels<float>() {
   return sequence_kernels_generic;
 }
 
-inline void check_range(const char* name, const Tensor& x, int64_t low, int64_t high) {  // x [B]
-  const int64_t* values = x.const_data_ptr<int64_t>();
-  for (int64_t b = 0; b < x.size(0); ++b) {
-    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
-                      high, "], got ", values[b], " for line ", b);
-  }
-}
-
 // Where the rows of each line begin when they lie one after another, and how many there are.
 inline std::pair<std::vector<int64_t>, int64_t> offsets(const Tensor& steps) {  // [B]
   std::vector<int64_t> offset(steps.size(0));
