@@ -92,7 +92,10 @@ def _decode(open_image: Any, name: str) -> np.ndarray:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: claims more pixels than the {MAX_PIXELS:,} allowed") from error
+        raise ImageError(
+            f"{name}: claims more pixels than the {MAX_PIXELS:,} that are read; "
+            "scale it down or cut the line out"
+        ) from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name}: is not an image of a known format ({known})") from error
