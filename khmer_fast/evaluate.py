@@ -17,6 +17,7 @@ from khmer_fast.diagnosis import (
     Calibration,
     Hallucination,
     LineResult,
+    Reliability,
     Table,
     calibrate,
     calibration_as_json,
@@ -340,6 +341,14 @@ def percent(rate: float | None, interval: tuple[float, float] | None = None) -> 
     return f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else shown
 
 
+def describe_reliability(found: Reliability, unit: str) -> str:
+    """The expected calibration error over lines or clusters in words."""
+    return (
+        f"expected error {percent(found.expected_calibration_error)} over {found.count:,} {unit} "
+        f"(perfect confidences would show {percent(found.error_by_chance)})"
+    )
+
+
 def describe_comparison(found: Comparison) -> str:
     """A comparison in words."""
     low, high = (f"{100 * end:+.2f}" for end in found.interval)
@@ -370,8 +379,9 @@ def describe(evaluation: Evaluation, confusion_count: int = 0, worst_count: int 
     if evaluation.lines_per_second:
         rows.append(("speed", f"{evaluation.lines_per_second:.1f} lines/s"))
     if calibration := evaluation.calibration:
-        error = calibration.lines.expected_calibration_error
-        rows.append(("calibration", f"expected error {percent(error)} over lines"))
+        rows.append(("calibration", describe_reliability(calibration.lines, "lines")))
+        if calibration.clusters:
+            rows.append(("", describe_reliability(calibration.clusters, "clusters")))
         rows.append(
             ("least sure 10 %", f"hold {percent(calibration.share_of_errors_set_aside)} of the "
                                 f"errors; CER of the rest {percent(calibration.cer_of_the_rest)}")
