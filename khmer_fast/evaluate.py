@@ -273,16 +273,22 @@ def run(args: argparse.Namespace) -> int:
     if args.html and not Path(args.html).absolute().parent.is_dir():
         raise KhmerFastError(f"{args.html}: its folder does not exist")
     evaluation = _evaluate_data(args)
-    if args.html:
-        from khmer_fast.report import write_report
-
-        write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
-        print(f"report: {args.html}", file=sys.stderr)
-    if args.json:
-        _print(evaluation.as_json(args.confusions, args.worst))
-    else:
-        _print(describe(evaluation, args.confusions, args.worst))
+    try:
+        if args.html:
+            _write_report(args, evaluation)
+    finally:  # a report that cannot be written takes no scores with it
+        if args.json:
+            _print(evaluation.as_json(args.confusions, args.worst))
+        else:
+            _print(describe(evaluation, args.confusions, args.worst))
     return 0
+
+
+def _write_report(args: argparse.Namespace, evaluation: Evaluation) -> None:
+    from khmer_fast.report import write_report
+
+    write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
+    print(f"report: {args.html}", file=sys.stderr)
 
 
 def _evaluate_data(args: argparse.Namespace) -> Evaluation:

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +209,12 @@ def test_report_escapes_what_the_data_says(folder, capsys):
 
 def test_report_into_a_missing_folder_is_an_error(folder, fake_reader, capsys):
     assert run(capsys, folder, "--html", folder / "none" / "r.html")[0] == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_report_that_cannot_be_written_takes_no_scores_with_it(folder, fake_reader, capsys):
+    code, out, err = run(capsys, folder, "--html", "/dev/full")
+    assert code == 1 and "CER" in out and "/dev/full: cannot be written" in err
 
 
 PREDICTIONS = {name: prediction for name, _, _, prediction in LINES}
