@@ -17,6 +17,7 @@ from typing import Any
 
 from khmer_fast.train import health, history, trend
 from khmer_fast.train.health import BIGRAM_ENTROPY, UNIGRAM_ENTROPY, Finding
+from khmer_fast.train.history import counted
 from khmer_fast.train.logs import RunLog, read_run_or_log
 from khmer_fast.train.trend import Trend
 
@@ -83,10 +84,10 @@ def _log(log: RunLog, _target: float) -> list[Finding]:
     observation = f"{log.lines} {what}: {span}."
     if log.unread:
         examples = "; ".join(repr(example) for example in log.unread_examples)
-        observation += f" {_count(log.unread, 'line')} not understood, such as {examples}."
+        observation += f" {counted(log.unread, 'line')} not understood, such as {examples}."
     if log.warnings:
         figures["warnings"] = len(log.warnings)
-        observation += f" {_count(len(log.warnings), 'warning')}, last: {log.warnings[-1]}"
+        observation += f" {counted(len(log.warnings), 'warning')}, last: {log.warnings[-1]}"
     meaning = (
         "What was not understood is left out; nothing is guessed."
         if log.unread
@@ -523,7 +524,7 @@ def _checkpoints(log: RunLog, _target: float) -> list[Finding]:
         )
     else:
         kept = "kept" if log.kind == "run" else "saved"
-        observation = f"{_count(len(log.saved), 'checkpoint')} {kept}"
+        observation = f"{counted(len(log.saved), 'checkpoint')} {kept}"
         observation += f", the newest of epoch {max(saved)}." if saved else "."
         behind = last - max(saved) if saved and last is not None else 0
         meaning = "A run that is cut off now loses nothing but the epoch under way."
@@ -555,7 +556,7 @@ def _checkpoints(log: RunLog, _target: float) -> list[Finding]:
                 "checkpoints",
                 "run.restarted",
                 "note",
-                f"{_count(log.restarts, 'time')} the epochs went back without a word about "
+                f"{counted(log.restarts, 'time')} the epochs went back without a word about "
                 f"resuming; {log.retrained} epochs were trained again.",
                 "Either the run began anew, or the log does not say that it resumed. Later values "
                 "stand for earlier ones.",
@@ -599,7 +600,7 @@ def _backups(log: RunLog) -> list[Finding]:
                 "checkpoints",
                 "backup.same_file",
                 "note",
-                f"{_count(log.same_file, 'line')} said that backup and original are the same file.",
+                f"{counted(log.same_file, 'line')} said that copy and original are the same file.",
                 "Harmless: the checkpoint is already in the folder that it was to be copied to. "
                 "But there is only this one copy.",
                 next_step="Give the backup another folder, or leave it out; khmer-fast train says "
@@ -613,7 +614,7 @@ def _backups(log: RunLog) -> list[Finding]:
                 "checkpoints",
                 "backup.failed",
                 "warning",
-                f"{_count(len(log.backup_failures), 'backup')} failed, last: "
+                f"{counted(len(log.backup_failures), 'backup')} failed, last: "
                 f"{log.backup_failures[-1]}",
                 "The second copy is not up to date.",
                 "Nothing is lost while the first copy stands.",
@@ -841,10 +842,6 @@ def _finding_of_course(code: str, observation: str, figures: dict[str, Any]) -> 
     return Finding(
         "loss", code, "note", observation, "What it means is said above.", figures=figures
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _sentence(words: str) -> str:

@@ -614,6 +614,8 @@ def _explain(folder: RunFolder, action: str) -> Iterator[None]:
             errno.EROFS: "give a folder that can be written with --out",
             errno.EACCES: "give a folder that can be written with --out",
             errno.EPERM: "give a folder that can be written with --out",
+            errno.ENOTDIR: "a file stands where a folder should: give another one with --out",
+            errno.EEXIST: "a file stands where a folder should: give another one with --out",
         }.get(error.errno, "see whether the disk is well")
         kept = folder.checkpoints()
         state = f"; {kept[0].name} and older files are untouched" if kept else ""
