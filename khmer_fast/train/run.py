@@ -119,7 +119,8 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
             if left_out:
                 lines = "".join(f"{problem}\n" for problem in left_out)
                 folder.write("logs/left_out.txt", lines.encode())
-                say(f"Left out {counted(len(left_out), 'line')}, listed in logs/left_out.txt:\n{data.bad}")
+                what = counted(len(left_out), "line")
+                say(f"Left out {what}, listed in logs/left_out.txt:\n{data.bad}")
         if resume:
             _load(folder, trainer, data, say)
         place.wait("the start")
