@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from khmer_fast.cli import main
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET
+from khmer_fast.train import checkpoint
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import open_history
 from khmer_fast.train.run import train
@@ -266,6 +268,21 @@ def test_the_run_folder(whole):
     assert all(0 <= r["data_share"] <= 1 for r in records)
     state = RunFolder(whole).load_newest().state
     assert state["progress"]["best"] == min(r["val_cer"] for r in records)
+
+
+def test_a_disk_that_fills_up_ends_the_run_at_once(lines, tmp_path, monkeypatch):
+    real = checkpoint._write_beside
+
+    def full(target: Path, content):
+        if target.name.startswith("checkpoint"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(target, content)
+
+    monkeypatch.setattr(checkpoint, "_write_beside", full)
+    out = tmp_path / "run"
+    with pytest.raises(KhmerFastError, match="cannot save checkpoint_epoch_001.pth: No space left"):
+        train(out=out, say=quiet, **options(lines, epochs=2, lines_per_epoch=400))
+    assert len(open_history(RunFolder(out)).records) == 1  # epoch 2 was not trained in vain
 
 
 def test_plateau_and_best_are_those_of_the_record(lines, tmp_path):

@@ -293,6 +293,7 @@ class Session:
             for micro_batches in self._steps():
                 stop = self.signal is not None
                 report = self.trainer.train_step(micro_batches, total_steps, stop)
+                self.folder.raise_failure()  # not an epoch later, at the next save
                 self._after_step(report)
             progress.epoch += 1
             progress.batch = 0
