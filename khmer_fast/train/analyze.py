@@ -11,7 +11,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,13 @@ def run(args: argparse.Namespace) -> int:
 
 def analyze(log: RunLog, target: float = TARGET) -> list[Finding]:
     """The findings about a run, by topic, and at the end what to do."""
-    found: list[Finding] = []
-    for about in (_log, _loss, _cer, _attention, _checkpoints, _speed):
+    judged = replace(log, records=list(health.one_measure(log.records)))
+    found = _log(log, target)
+    for about in (_loss, _cer):
+        found += about(judged, target)
+    for about in (_attention, _checkpoints, _speed):
         found += about(log, target)
-    return [*found, _advice(log, found)]
+    return [*found, _advice(judged, found)]
 
 
 # ---- the log itself ----
@@ -94,6 +97,20 @@ def _log(log: RunLog, _target: float) -> list[Finding]:
         else "Everything in it was understood."
     )
     found = [Finding("log", "log.read", "note", observation, meaning, figures=figures)]
+    alone = len(log.records) - len(health.one_measure(log.records))
+    if alone:
+        found.append(
+            Finding(
+                "log",
+                "log.ctc_first",
+                "note",
+                f"The first {counted(alone, 'record')}, up to epoch "
+                f"{log.records[alone - 1]['epoch']}, are of CTC alone.",
+                "Loss and CER of the CTC head are other measures than the decoder's: what follows "
+                "is about the records after them.",
+                figures={"records": alone},
+            )
+        )
     if log.percent_assumed is not None:
         unit = "percent" if log.percent_assumed else "fractions"
         found.append(
@@ -368,7 +385,7 @@ def _cer(log: RunLog, target: float) -> list[Finding]:
         code, level = "cer.flat", "note"
         meaning = "Of late CER moves no more than its noise."
     if best < len(y) - 1 and y[-1] > 1.2 * y[best] and y[-1] - y[best] > 0.01:
-        meaning += f" The best was {len(y) - 1 - best} measurements ago; that model is kept."
+        meaning += f" The best was {counted(len(y) - 1 - best, 'measurement')} ago."
     expectation, next_step, projection = _project(x, y, target, log.planned_epochs)
     figures.update(projection)
     if projection["target_state"] in ("late", "never") and health.is_early(log.records):
@@ -511,13 +528,14 @@ def _checkpoints(log: RunLog, _target: float) -> list[Finding]:
         "retrained": log.retrained,
     }
     if not log.saved:
+        said = "The log names no checkpoint." if log.kind == "log" else "There is no checkpoint."
         found.append(
             Finding(
                 "checkpoints",
                 "checkpoint.none",
                 "warning",
-                "No checkpoint was seen.",
-                "If the machine goes, all goes.",
+                said,
+                "If none was saved, all goes when the machine goes.",
                 next_step="Save a checkpoint each epoch; khmer-fast train does.",
                 figures=figures,
             )
@@ -747,12 +765,14 @@ def _advice(log: RunLog, found: list[Finding]) -> Finding:
             "The model now learns its training lines by heart.",
         )
     if "cer.falling" in codes or ("loss.falling" in codes and state != "reached"):
-        more = max(math.ceil(epoch - last), 1) if epoch and state == "reachable" else None
-        if more is None and log.planned_epochs and last < log.planned_epochs:
-            more = int(log.planned_epochs - last)
-        figures["more_epochs"] = more
-        extra = f" for about {more} more epochs" if more else ""
-        return advise("advise.continue", "good", f"Go on{extra}.", "The model is still improving.")
+        words = "Go on."
+        if state == "reachable":
+            figures["more_epochs"] = more = max(math.ceil(epoch - last), 1)
+            words = f"Go on for about {counted(more, 'more epoch')}."
+        elif log.planned_epochs and last < log.planned_epochs:
+            figures["more_epochs"] = more = int(log.planned_epochs - last)
+            words = f"Go on; {counted(more, 'planned epoch')} left. Stop where CER stands still."
+        return advise("advise.continue", "good", words, "The model is still improving.")
     if state == "reached" or "loss.flat" in codes:
         return advise(
             "advise.done",
@@ -820,8 +840,8 @@ def _slope(late: Trend | None, unit: str, percent: bool = False) -> str:
     if late is None:
         return ""
     scale = 100 if percent else 1
-    half = (late.high - late.low) / 2
-    words = f"{late.slope * scale:+.3g} ± {half * scale:.2g}"
+    slope, half = (round(scale * x, 9) for x in (late.slope, (late.high - late.low) / 2))
+    words = f"{slope:+.3g} ± {half:.2g}"
     unit = f"points {unit}" if percent else unit
     return f"; of late {words} {unit} (last {late.points} values)"
 
@@ -840,7 +860,7 @@ def _ahead(x: list[float], y: list[float], epochs: float) -> float | None:
 
 def _finding_of_course(code: str, observation: str, figures: dict[str, Any]) -> Finding:
     return Finding(
-        "loss", code, "note", observation, "What it means is said above.", figures=figures
+        "loss", code, "note", observation, "No trend of it means anything.", figures=figures
     )
 
 

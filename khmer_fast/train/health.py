@@ -111,7 +111,7 @@ class Monitor:
         """Findings about a new record of the history, given those before it."""
         self.records.append(dict(record))
         found = [
-            rule(self.records)
+            rule(one_measure(self.records))
             for rule in (cer_above_one, attention_state, collapse, overfitting, stopped)
         ]
         present = [finding for finding in found if finding is not None]
@@ -210,6 +210,13 @@ def impossible_loss(name: str, value: float, where: str) -> Finding | None:
     return None
 
 
+def one_measure(records: Sequence[Record]) -> Sequence[Record]:
+    """The records since the decoder came in: loss and CER of CTC alone are other measures."""
+    alone = [i for i, r in enumerate(records) if "train_nll" in r and r["train_nll"] is None]
+    after = records[alone[-1] + 1 :] if alone else records
+    return after or records
+
+
 def cer_above_one(records: Sequence[Record]) -> Finding | None:
     last = records[-1]
     cer = last.get("val_cer")
@@ -268,7 +275,7 @@ def attention_state(records: Sequence[Record]) -> Finding | None:
             {"lock_on": score, "best": best},
         )
     lines = records[-1].get("lines")
-    late = lines >= 50_000 if lines is not None else len(scores) >= 8
+    late = lines >= 50_000 and len(scores) >= 3 if lines is not None else len(scores) >= 8
     if best < NOT_LOCKED and late:
         seen = f" after {lines:,} lines" if lines is not None else ""
         return Finding(
