@@ -704,19 +704,8 @@ def _speed(log: RunLog, _target: float) -> list[Finding]:
             figures,
         )
     )
-    if waiting and waiting[-1] > 0.05:
-        found.append(
-            Finding(
-                "speed",
-                "speed.starved",
-                "warning",
-                f"{waiting[-1]:.0%} of the time goes into waiting for data.",
-                "Rendering or reading does not keep up with the model.",
-                next_step="More --workers, or images on a local disk.",
-                figures={"data_share": waiting[-1]},
-            )
-        )
-    return found
+    starved = health.starved(log.records) if waiting else None
+    return [*found, starved] if starved is not None else found
 
 
 # ---- what to do ----
