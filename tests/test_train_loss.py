@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from khmer_fast.train import loop
-from khmer_fast.train.loop import Progress, Trainer
+from khmer_fast.train.loop import Progress, Trainer, is_loop
 from khmer_fast.train.loss import LossError, check, losses
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches, collate
@@ -130,6 +130,19 @@ def test_fast_and_reference_backends_train_alike():
         one, other = (trainer.train_step([lines[step % 8]], 200) for trainer in trainers)
         assert other.nll == pytest.approx(one.nll, rel=1e-6), step
         assert other.ctc == pytest.approx(one.ctc, rel=1e-6), step
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "loop"),
+    [
+        ("\u17b6" * 12, "\u1780", True),
+        ("\u1780\u17b6" * 6, "\u1780\u17b6", True),
+        ("." * 12, "." * 11, False),
+        ("\u1780\u1781\u1782", "", False),
+    ],
+)
+def test_a_loop_repeats_what_the_reference_does_not(text, reference, loop):
+    assert is_loop(text, reference) == loop
 
 
 def test_the_schedule():

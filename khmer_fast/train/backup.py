@@ -32,6 +32,7 @@ from khmer_fast.train.checkpoint import (
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # seconds between two tries
 LAST_DELAY, LAST_TRIES = 5.0, 4  # at the end of a run
+_FOREIGN = "{} already holds another run; give another folder with --backup"
 PLAIN_FILES = ("config.toml", "charset.txt", history.RECORDS, history.TABLE, history.COLUMNS)
 
 
@@ -290,6 +291,14 @@ def restore(backup: str | Path, out: str | Path) -> RunFolder:
     return target
 
 
+def refuse_foreign(source: RunFolder, folder: str | Path) -> None:
+    """Raises RunFolderError where another run stands in the backup folder of a new run."""
+    target = RunFolder(folder)
+    with contextlib.suppress(OSError):  # a folder that is not there yet is tried later
+        if target.exists() and not _same(source, target):
+            raise RunFolderError(_FOREIGN.format(target.path))
+
+
 def _check_ours(source: RunFolder, target: RunFolder) -> None:
     """Raises RunFolderError if `target` holds checkpoints that are no copies of `source`."""
     manifest = target.read_manifest()
@@ -298,9 +307,7 @@ def _check_ours(source: RunFolder, target: RunFolder) -> None:
     else:
         foreign = source.run_id() not in (None, manifest["run"])
     if foreign:
-        raise RunFolderError(
-            f"{target.path} already holds another run; give another folder with --backup"
-        )
+        raise RunFolderError(_FOREIGN.format(target.path))
 
 
 def _same(source: RunFolder, target: RunFolder) -> bool:

@@ -393,7 +393,7 @@ def validate(
             "val_cer_beam": score(references, by_beam).cer if by_decoder else None,
             "val_ctc_cer": ctc_cer,
             "val_without_eos": without_eos / len(lines) if by_decoder else None,
-            "val_loops": sum(map(has_loop, texts)) / len(lines),
+            "val_loops": sum(map(is_loop, texts, references)) / len(lines),
             "val_distinct": len(set(texts)) / max(len(set(references)), 1),
             "val_length": sum(map(len, texts)) / len(lines),
             "val_true_length": sum(map(len, references)) / len(lines),
@@ -423,15 +423,11 @@ def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     return rows
 
 
-def has_loop(text: str, times: int = 4) -> bool:
-    """Whether some stretch of 2 to 20 characters stands `times` times in a row."""
-    for size in range(2, 21):
-        run = 0
-        for i in range(size, len(text)):
-            run = run + 1 if text[i] == text[i - size] else 0
-            if run >= size * (times - 1) and len(set(text[i - size : i])) > 1:
-                return True
-    return False
+def is_loop(text: str, reference: str) -> bool:
+    """Whether a reading repeats what its reference does not, as `evaluate` counts it."""
+    from khmer_fast.diagnosis import LOOP, repetition
+
+    return repetition(text) - repetition(reference) >= LOOP
 
 
 def ctc_greedy(logits: Tensor, length: Tensor) -> list[list[int]]:
