@@ -25,7 +25,8 @@ from khmer_fast.image import load_grey, prepare_line
 from khmer_fast.text import Vocabulary, canonical, clusters
 from khmer_fast.threads import Share, default_threads, usable_processors
 from khmer_fast.weights import Weights, load_weights
-from python_ref.beam_search import BeamResult, beam_search
+from python_ref.beam_search import PAD, BeamResult, beam_search
+from python_ref.ctc import ctc_greedy
 from python_ref.encoder import Encoder, StandardizedConv2d
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -70,7 +71,7 @@ class Line:
     confidence: float  # calibrated: that the whole text is right (empty: that nothing stands there)
     characters: tuple[Character, ...]
     alternatives: tuple[Alternative, ...]  # of n_best > 1, best first, without the text itself
-    truncated: bool  # ended by the step limit
+    truncated: bool  # the decoder ran into its step limit: the text is the CTC head's
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image
     failed: bool = False  # the model gave numbers that are not finite: no text
 
@@ -261,8 +262,15 @@ class Reader:
         limit = torch.tensor([self.weights.config.step_limit(n) for n in length.tolist()])
         options = dict(beam=self.beam, n_best=self.n_best, step_limit=limit.to(memory.device))
         if self._packed is None:
-            return beam_search(self._model.decoder.weights(), memory, length, **options)
-        return _on_cpu(self._packed.beam_search(memory, length, **options))
+            result = beam_search(self._model.decoder.weights(), memory, length, **options)
+        else:
+            result = _on_cpu(self._packed.beam_search(memory, length, **options))
+        looped = result.truncated[:, 0].nonzero()[:, 0]
+        if len(looped):
+            at = looped.to(memory.device)
+            opinion = ctc_greedy(self._model.ctc(memory[at]).cpu(), length[at].cpu())
+            replace_loops(result, looped, opinion)
+        return result
 
     def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self._encoder
@@ -322,6 +330,20 @@ def _on_cpu(result: BeamResult) -> BeamResult:
     """The answers' tensors on the CPU, where their elements are looked at one by one."""
     names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps")
     return BeamResult(*(getattr(result, name).cpu() for name in names))
+
+
+def replace_loops(result: BeamResult, looped: Tensor, opinion: BeamResult) -> None:
+    """The best answers of lines that ran into their step limit become the CTC head's, in place.
+
+    looped [L]: the lines; opinion: their CTC paths, which are shorter than their step limits.
+    """
+    for i, b in enumerate(looped.tolist()):
+        count = int(opinion.length[i, 0])
+        result.tokens[b, 0] = PAD
+        result.tokens[b, 0, :count] = opinion.tokens[i, 0, :count]
+        result.log_prob[b, 0] = 0
+        result.log_prob[b, 0, :count] = opinion.log_prob[i, 0, :count]
+        result.length[b, 0], result.score[b, 0] = count, opinion.score[i, 0]
 
 
 def fold(encoder: Encoder) -> Encoder:

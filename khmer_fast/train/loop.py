@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.text import BOS, EOS, PAD, Vocabulary
+from khmer_fast.text import BOS, Vocabulary
 from khmer_fast.train.loss import LossError, Losses, check, losses, losses_of_memory
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import TrainBatch, TrainLine, collate
 from python_ref.attn_gru_step import DecoderWeights, attn_gru_init
 from python_ref.config import ModelConfig
+from python_ref.ctc import ctc_greedy
 from python_ref.encoder import Encoder
 from python_ref.model import Model
 
@@ -364,8 +365,9 @@ def validate(
         sequence = trainer.sequence if by_decoder else None
         part = losses_of_memory(model, memory, length, batch, sequence)
         sums += torch.tensor([float(part.nll), part.tokens, float(part.ctc), part.ctc_tokens])
-        for i, ids in zip(chosen, ctc_greedy(model.ctc(memory), length), strict=True):
-            by_ctc[i] = vocabulary.decode(ids)
+        path = ctc_greedy(model.ctc(memory).cpu(), length.cpu())
+        for b, i in enumerate(chosen):
+            by_ctc[i] = vocabulary.decode(path.tokens[b, 0, : path.length[b, 0]].tolist())
         if not by_decoder:
             continue
         memory, length = memory.float().cpu(), length.cpu()
@@ -428,19 +430,3 @@ def is_loop(text: str, reference: str) -> bool:
     from khmer_fast.diagnosis import LOOP, repetition
 
     return repetition(text) - repetition(reference) >= LOOP
-
-
-def ctc_greedy(logits: Tensor, length: Tensor) -> list[list[int]]:
-    """Best path: logits [B, T, V], length [B] -> ids, repeats joined and blanks left out."""
-    best = logits.argmax(2)
-    paths = []
-    for row, count in zip(best.tolist(), length.tolist(), strict=True):
-        row = row[:count]
-        paths.append(
-            [
-                x
-                for i, x in enumerate(row)
-                if x not in (PAD, BOS, EOS) and (i == 0 or x != row[i - 1])
-            ]
-        )
-    return paths
