@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from khmer_fast.train import analyze, plots
+from khmer_fast.train import analyze, plots, report
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import History, epoch_line, open_history
 from khmer_fast.train.logs import LogError, read_lines, read_run_or_log
@@ -101,7 +101,7 @@ def test_the_founding_log(style):
     assert found["checkpoint.saved"].figures["newest"] == 41
     assert found["run.resumed"].figures["resumed_from"] == [8]
     assert found["advise.change"].figures["last_epoch"] == 41
-    assert {finding.topic for finding in found.values()} == set(analyze.TOPICS)
+    assert {finding.topic for finding in found.values()} == set(report.TOPICS)
 
 
 def test_a_log_that_names_no_checkpoint_may_have_some():
@@ -442,7 +442,7 @@ def test_the_command_writes_text_json_and_html(tmp_path, capsys):
     path.write_text("\n".join(founding_log("block")), "utf-8")
     assert command(str(path)) == 0
     text = capsys.readouterr().out
-    for word in ("3.6855", "3.5106", "117.39%", "107.35%", "log_softmax", *analyze.TOPICS.values()):
+    for word in ("3.6855", "3.5106", "117.39%", "107.35%", "log_softmax", *report.TOPICS.values()):
         assert word in text
     assert max(map(len, text.splitlines())) <= 100
     page = tmp_path / "report.html"

@@ -271,14 +271,16 @@ class Backup:
 def restore(backup: str | Path, out: str | Path) -> RunFolder:
     """Copies a backup to the new run folder `out`, so that the run goes on there.
 
-    What does not verify is found by RunFolder.load_newest, as in any run folder.
+    The manifest comes last, so that a copy that was cut short can be made again. What does not
+    verify is found by RunFolder.load_newest, as in any run folder.
     """
     source, target = RunFolder(backup), RunFolder(out)
     if _same(source, target):
         raise RunFolderError(f"{out} is the backup itself: give --resume {backup} alone")
     if not source.exists():
         raise RunFolderError(f"{backup} holds no run and no backup of one")
-    if target.exists():
+    copies = all(_equal(path, source.models / path.name) for path in target.checkpoints())
+    if target.manifest_path.is_file() or not copies:
         raise RunFolderError(f"{out} already holds a run: resume that, or give another folder")
     for folder in (target.models, target.logs, target.plots):
         folder.mkdir(parents=True, exist_ok=True)
@@ -332,6 +334,10 @@ def _holds(path: Path, content: bytes) -> bool:
     if _size(path) != len(content):
         return False
     return file_digest(path)[1] == hashlib.sha256(content).hexdigest()
+
+
+def _equal(left: Path, right: Path) -> bool:
+    return right.is_file() and file_digest(left) == file_digest(right)
 
 
 def _size(path: Path) -> int:

@@ -169,7 +169,7 @@ class RunFolder:
                 f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode(),
                 0,
             )
-            for folder in (self.path, self.models):
+            for folder in (self.path, self.models, self.logs):
                 for left_over in folder.glob(".*.tmp"):
                     _remove(left_over)
             yield
