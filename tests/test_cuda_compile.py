@@ -16,6 +16,11 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # the small kernels are far below.
 BUDGET = {"attend_kernel": 96, "cell_kernel": 128, "select_kernel": 64, "finish_kernel": 96}
 USUAL_BUDGET = 80
+# The products of attn_gru_sequence: blocks of 256 threads, of which two or, in the two deep ones,
+# one fit; float64 is for gradient checks.
+BUDGET |= {"hidden_kernel": 104, "gate_kernel": 128}
+BUDGET |= {"state_gradient_kernel": 136, "context_gradient_kernel": 136}
+DOUBLE_BUDGET = 168
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
@@ -39,8 +44,8 @@ def test_compiles_within_its_budget(source, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         for name, arch, _, stores, loads, registers in ENTRY.findall(done.stderr):
             short = re.search(r"\d+([a-z_]+_kernel)(I\S+?EE)?", name)
-            storage = {"f": "float", "_": "half", "1": "bfloat16"}
-            kind = re.search(r"_kernelI(f|6__half|13__nv_bfloat16)", name)
+            storage = {"f": "float", "d": "double", "_": "half", "1": "bfloat16"}
+            kind = re.search(r"_kernelI(f|d|6__half|13__nv_bfloat16)", name)
             kind = "" if kind is None else storage[{"6": "_"}.get(kind[1][0], kind[1][0])]
             rows.append((short[1], kind, arch, int(registers), int(stores) + int(loads)))
     print(f"\n{'kernel':24}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
@@ -48,5 +53,9 @@ def test_compiles_within_its_budget(source, tmp_path):
         print(f"{kernel:24}{kind:10}{arch:7}{registers:10}{spilled:9}")
     assert {row[2] for row in rows} == set(ARCHITECTURES)
     assert all(spilled == 0 for *_, spilled in rows)
-    over = [row for row in rows if row[3] > BUDGET.get(row[0], USUAL_BUDGET)]
+    over = [
+        row
+        for row in rows
+        if row[3] > (DOUBLE_BUDGET if row[1] == "double" else BUDGET.get(row[0], USUAL_BUDGET))
+    ]
     assert not over, f"above the budget: {over}"
