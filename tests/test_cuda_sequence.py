@@ -337,3 +337,54 @@ def test_planted_mistakes_are_caught(host_objects, tmp_path):
     print(dict(zip(MISTAKES, caught, strict=True)))
     assert unchanged == ""
     assert all(caught)
+
+
+def test_sanitizers(tmp_path):
+    """Address and undefined: both loops in a program of its own, arrays of just their size."""
+    main = tmp_path / "main.cpp"
+    main.write_text(MAIN)
+    program = compile_sources(
+        tmp_path / "sanitized", [KERNELS, main],
+        "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+    )  # fmt: skip
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+MAIN = """
+#include <deque>
+#include <vector>
+#include "cuda/attn_gru_sequence_cuda.h"
+using namespace khmer_fast;
+const int B = 3, S = 3, T = 37, A = 67, E = 19, H = 21;
+template <class X>
+struct Arrays {
+  std::deque<std::vector<X>> all;
+  X* operator()(int rows, int columns) {
+    auto& x = all.emplace_back(std::size_t(rows) * columns);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = X(int(i * 7 % 13) - 6) / 16;
+    return x.data();
+  }
+};
+template <class X>
+int run() {
+  Arrays<X> a;
+  const std::int64_t length[] = {5, 1, 37}, steps[] = {2, 0, 3}, line[] = {2, 0, 1};
+  const CudaSequence<X> in{B, S, T, A, E, H, a(B * T, E), a(B * T, A), a(B * T, A), a(B, 1),
+                           length, steps, line, a(B, H), a(1, A)};
+  const CudaSequenceForward<X> forward{
+      in, a(B * S, 3 * H), a(H, A + 3 * H), a(E, 3 * H), a(3, H), a(B * S, H), a(B * S, E),
+      a(B * S, T), a(B * S, 4 * H), a(B * S, A), a(B, 3 * H), a(B, T)};
+  int bad = attn_gru_sequence_cuda(forward, nullptr);
+  for (int given = 0; given < 2; ++given)
+    bad |= attn_gru_sequence_backward_cuda(
+        CudaSequenceBackward<X>{
+            in, a(A + 3 * H, H), a(3 * H, E), forward.state, forward.weight, forward.gates,
+            forward.q, a(B, 1), given ? a(B * S, H) : nullptr, given ? a(B * S, E) : nullptr,
+            given ? a(B * S, T) : nullptr, a(B, H), a(B * S, A + 4 * H), a(B * S, E), a(B, T),
+            a(B * S, T), a(B * T, A), a(B * ((T + kKeyPositions - 1) / kKeyPositions), A)},
+        nullptr);
+  return bad;
+}
+int main() { return run<float>() | run<double>(); }
+"""
