@@ -222,6 +222,17 @@ def test_a_part_of_the_results_is_enough(emulator):
         torch.testing.assert_close(sum(each), x)
 
 
+def test_results_have_the_shapes_that_were_registered(emulator):
+    arguments = op_arguments(make(**SHAPES["ragged"]))
+    output = OP(**arguments)
+    saved = [x.detach() for name, x in arguments.items() if name not in ("gate_input", "b_hh")]
+    upstream = [torch.ones_like(x) for x in output[:3]]
+    backward = torch.ops.khmer_fast.attn_gru_sequence_backward
+    for op, given in ((OP, arguments.values()), (backward, (*upstream, *saved, *output))):
+        given = tuple(x.detach() for x in given)
+        torch.library.opcheck(op, given, test_utils=("test_schema", "test_faketensor"))
+
+
 def test_empty_batches(emulator):
     for changed in (dict(B=0), dict(S=0)):
         arguments = op_arguments(make(**SHAPES["square"]))
