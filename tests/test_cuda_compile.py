@@ -16,13 +16,13 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # the small kernels are far below.
 BUDGET = {"attend_kernel": 96, "cell_kernel": 128, "select_kernel": 64, "finish_kernel": 96}
 USUAL_BUDGET = 80
-# The products of attn_gru_sequence: blocks of 256 threads, of which two or, in the two deep ones,
-# one fit; float64 is for gradient checks.
-BUDGET |= {"hidden_kernel": 104, "gate_kernel": 128}
-BUDGET |= {"state_gradient_kernel": 136, "context_gradient_kernel": 136}
-DOUBLE_BUDGET = 168
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+
+# The products of attn_gru_sequence: blocks of 256 threads, whose launch bounds leave room for two in
+# float32, or one in the two deep ones; the most takes float64, which is for gradient checks.
+BUDGET |= {"hidden_kernel": 136, "gate_kernel": 160}
+BUDGET |= {"state_gradient_kernel": 136, "context_gradient_kernel": 136}
 
 ENTRY = re.compile(
     r"Compiling entry function '(\S+)' for '(sm_\d+)'.*?"
@@ -53,9 +53,5 @@ def test_compiles_within_its_budget(source, tmp_path):
         print(f"{kernel:24}{kind:10}{arch:7}{registers:10}{spilled:9}")
     assert {row[2] for row in rows} == set(ARCHITECTURES)
     assert all(spilled == 0 for *_, spilled in rows)
-    over = [
-        row
-        for row in rows
-        if row[3] > (DOUBLE_BUDGET if row[1] == "double" else BUDGET.get(row[0], USUAL_BUDGET))
-    ]
+    over = [row for row in rows if row[3] > BUDGET.get(row[0], USUAL_BUDGET)]
     assert not over, f"above the budget: {over}"
