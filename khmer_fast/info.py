@@ -169,10 +169,15 @@ def _training() -> dict[str, Any]:
     build, error = _compiled()
     if build is None:
         return {"error": error}
+    from khmer_fast.sequence import has_kernels
+
+    fused = "khmer_fast::attn_gru_sequence"
     return {
         "backend": "fast",
-        "decoder": "khmer_fast::attn_gru_sequence",
+        "decoder": fused,
         "encoder": "khmer_fast::gru_sequence",
+        "gpu_decoder": fused if has_kernels("cuda") else "the plain loop: built without CUDA",
+        "gpu_encoder": "torch.nn.GRU",
     }
 
 

@@ -111,17 +111,5 @@ Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
   return packed;
 }
 
-// Rows of gates n, r, z -> r, z, n
-inline Tensor n_last(const Tensor& x) {  // [3H, ...]
-  const int64_t H = x.size(0) / 3;
-  return at::cat({x.narrow(0, H, 2 * H), x.narrow(0, 0, H)});
-}
-
-// Rows of gates r, z, n -> n, r, z
-inline Tensor n_first(const Tensor& x) {  // [3H, ...]
-  const int64_t H = x.size(0) / 3;
-  return at::cat({x.narrow(0, 2 * H, H), x.narrow(0, 0, 2 * H)});
-}
-
 }  // namespace
 }  // namespace khmer_fast

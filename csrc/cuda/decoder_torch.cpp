@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <c10/util/Type.h>
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
@@ -11,6 +10,7 @@
 #include <limits>
 
 #include "attn_gru_step.h"
+#include "cuda/check_cuda.h"
 #include "cuda/decoder_cuda.h"
 
 namespace khmer_fast {
@@ -19,16 +19,6 @@ namespace {
 constexpr size_t kAlignment = 256;
 constexpr int64_t kLargest = std::numeric_limits<int>::max();
 constexpr int64_t kChosenWords = sizeof(Chosen) / sizeof(int32_t);
-
-void check_cuda(cudaError_t error, const char* work) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // what is not sticky shall not fail the next call
-  const char*& name = failed_kernel();
-  const std::string kernel = name ? " in the launch of " + c10::demangle(name) : "";
-  name = nullptr;
-  TORCH_CHECK(false, "khmer_fast: ", work, " failed on the GPU", kernel, ": ",
-              cudaGetErrorString(error));
-}
 
 // Hands out arrays of one block of memory; without memory it only counts.
 class Arrays {

@@ -96,10 +96,8 @@ class Trainer:
         self.average.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, options)
         self.progress = Progress()
-        # the fused ops have no kernel for a GPU: there the plain loops train
-        backend = "reference" if self.device.type == "cuda" else options.backend
-        self.sequence = find_sequence(backend)
-        self.recurrent = find_recurrent(backend)
+        self.sequence = find_sequence(options.backend, self.device)
+        self.recurrent = find_recurrent(options.backend, self.device)
         self.amp = find_amp(options.amp, self.device)
 
     def state(self) -> dict[str, Any]:
@@ -293,18 +291,21 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-def find_sequence(backend: str) -> Callable:
+def find_sequence(backend: str, device: torch.device) -> Callable:
     """`attn_gru_sequence`: the fused op, or the plain loop of the reference."""
-    if backend == "reference":
-        from python_ref.attn_gru_sequence import attn_gru_sequence
-    else:
-        from khmer_fast.sequence import attn_gru_sequence
+    if backend == "fast":
+        from khmer_fast.sequence import attn_gru_sequence, has_kernels
+
+        if has_kernels(device.type):
+            return attn_gru_sequence
+    from python_ref.attn_gru_sequence import attn_gru_sequence
+
     return attn_gru_sequence
 
 
-def find_recurrent(backend: str) -> Callable:
-    """The encoder's GRU: the fused op, or torch's."""
-    if backend == "reference":
+def find_recurrent(backend: str, device: torch.device) -> Callable:
+    """The encoder's GRU: the fused op, or torch's, which on a GPU is cuDNN's."""
+    if backend == "reference" or device.type == "cuda":
         return Encoder.recurrent
     from khmer_fast.sequence import encoder_recurrent
 
