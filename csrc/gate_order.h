@@ -1,5 +1,5 @@
-// The order of the gates: torch's is r, z, n. In a backward's rows the recurrent n stands before r and
-// z, and the input's n behind them, so that r and z serve both parts.
+// The order of the gates: torch's is r, z, n. In a backward's rows the recurrent n stands before r
+// and z, and the input's n behind them, so that r and z serve both parts.
 #pragma once
 
 #include <ATen/ATen.h>

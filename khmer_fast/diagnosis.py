@@ -15,7 +15,7 @@ from khmer_fast.metrics import LineEdits, Scores, align, summarise
 from khmer_fast.text import clusters
 
 BINS = 10  # of the reliability curve
-CHANCE_DRAWS = 200
+CHANCE_DRAWS = 100
 SET_ASIDE = 0.1  # share of the lines that a reader of the confidences would check by hand
 MAX_GROUPS = 40  # a column with more values names lines, not groups of them
 TABLE_RESAMPLES = 400

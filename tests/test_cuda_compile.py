@@ -19,8 +19,8 @@ USUAL_BUDGET = 80
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
-# The products of attn_gru_sequence: blocks of 256 threads, whose launch bounds leave room for two in
-# float32, or one in the two deep ones; the most takes float64, which is for gradient checks.
+# The products of attn_gru_sequence: blocks of 256 threads, whose launch bounds leave room for two
+# in float32, or one in the two deep ones; float64, for gradient checks, takes the most.
 BUDGET |= {"hidden_kernel": 136, "gate_kernel": 160}
 BUDGET |= {"state_gradient_kernel": 136, "context_gradient_kernel": 136}
 

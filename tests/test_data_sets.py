@@ -211,6 +211,8 @@ def test_render_is_the_same_with_any_number_of_workers(tmp_path, capsys):
         assert main([*common, "--out", str(out), "--workers", workers]) == 0
         assert json.loads(capsys.readouterr().out)["lines"] == 70
     assert _content(tmp_path / "1") == _content(tmp_path / "2")
+    columns = [line.columns for line in read_lines(tmp_path / "1")]
+    assert all(row.keys() == {"kind", "paper"} and all(row.values()) for row in columns)
     described = json.loads((tmp_path / "1" / "render.json").read_text(encoding="utf-8"))
     assert described["seed"] == 5 and described["versions"]["raqm"]
     out = tmp_path / "later"

@@ -249,6 +249,11 @@ def test_predictions_of_any_program(folder, capsys, document):
         '[{"text": "a"}]',
         '[{"image": "a"}]',
         '[{"image": "a", "text": "b", "confidence": 2}]',
+        '{"results": 5}',
+        '[{"image": "a", "lines": 5}]',
+        '[{"image": "a", "lines": [5]}]',
+        '[{"image": "a", "text": "b", "characters": [5]}]',
+        '[{"image": "a", "text": "b", "characters": [{"text": "b", "confidence": null}]}]',
         "image\tlabel\n",
     ],
 )

@@ -367,7 +367,7 @@ def test_a_run_of_our_own(tmp_path):
     assert document["history"] == open_history(folder).records
     found = by_code(log)
     assert log.planned_epochs == 60 and document["kind"] == "run"
-    assert found["attention.locked"].figures["locked_since"] == 3
+    assert found["attention.locked"].figures["locked_since"] == 4
     assert found["checkpoint.verified"].figures["files"] == 3
     assert found["checkpoint.saved"].figures["newest"] == 12
     assert found["run.resumed"].figures["resumed_from"] == [8]

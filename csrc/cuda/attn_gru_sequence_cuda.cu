@@ -1,10 +1,9 @@
-// The loops over the steps of a given target sequence, in the order of python_ref/attn_gru_step.py, and
-// back from the last step to the first.
+// The loops over the steps of a given target sequence, in the order of python_ref/attn_gru_step.py,
+// and back from the last step to the first.
 //
 // The times are derived, not measured: H200, float32, H = A = E = 512, T = 128, S = 80, B = 32, and
-// full lines. L2 gives about 5.5 TB/s to all multiprocessors and 64 bytes a clock to one; a load from
-// it takes about 0.35 us. Each launch of a stream adds about 1.5 us, 1 us in a CUDA graph, which is
-// not counted.
+// full lines. L2 gives about 5.5 TB/s to all multiprocessors and 64 bytes a clock to one; a load
+// from it takes about 0.35 us. Each launch adds about 1 us, which is not counted.
 #include "cuda/attn_gru_sequence_cuda.h"
 
 #include <type_traits>
@@ -43,9 +42,9 @@ __device__ __forceinline__ const Scalar* state_before(const CudaSequence<Scalar>
   return s == 0 ? p.h_0 + b * p.H : state + row_of(p, b, s - 1) * p.H;
 }
 
-// ---- products: sum over k of x[m, k] W[k, n] for few rows m. The warps of a block share out the k's,
-// each adds up its own in ascending order, then the warps follow one another: equal for any number of
-// rows and any place in the grid.
+// ---- products: sum over k of x[m, k] W[k, n] for few rows m. The warps of a block share out the
+// k's, each adds up its own in ascending order, then the warps follow one another: equal for any
+// number of rows and any place in the grid.
 
 constexpr int kRows = 16, kColumns = 16;
 static_assert(kRows * kColumns == kThreads);
@@ -55,7 +54,8 @@ struct alignas(16) Quad {
   Scalar value[4];
 };
 
-// Bytes of each row at once: more hide more of the loads' time, fewer leave registers for a second block.
+// Bytes of each row at once: more hide more of the loads' time, fewer leave registers for a second
+// block.
 template <int G, int Bytes, class Scalar>
 struct alignas(16) Tile {
   static constexpr int kDepth = Bytes / sizeof(Scalar);
@@ -65,8 +65,9 @@ struct alignas(16) Tile {
   const Scalar* row[kRows];
 };
 
-// out[g]: row threadIdx.x / kColumns and column threadIdx.x % kColumns of the tile. x_at(m) points to
-// [depth] or is null; matrix g begins at W + g * stride; its rows are ld apart, `columns` of them exist.
+// out[g]: row threadIdx.x / kColumns and column threadIdx.x % kColumns of the tile. x_at(m) points
+// to [depth] or is null; matrix g begins at W + g * stride, its rows are ld apart, and `columns`
+// elements of each are left.
 template <int G, int Bytes, class Scalar, class XAt>
 __device__ __forceinline__ void tile_product(Tile<G, Bytes, Scalar>& tile, XAt x_at,
                                              const Scalar* W, int depth, int ld, int stride,
@@ -155,7 +156,8 @@ dim3 tiles(int rows, int columns) {
 }
 
 // ---- additive attention: tanh(key + q) = 2 (1/2 - s) with s = 1 / (1 + e^{2 key} e^{2q}); its
-// derivative is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its rounding.
+// derivative is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its
+// rounding.
 
 // s of two; k and q are e^{2 key} and e^{2q}, or key and q in the tanh form.
 template <EnergyForm form, class F>
@@ -208,7 +210,8 @@ __device__ __forceinline__ Number<Scalar> query_as(Scalar q) {
 // 256 blocks of 4 chunks of 128 k's: 0.35 us for each chunk's loads, 0.25 us of multiply-adds, and
 // 16 MB from L2 beside them: 3 us.
 template <class Scalar>
-__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>) hidden_kernel(CudaSequenceForward<Scalar> p, int s) {
+__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>)
+    hidden_kernel(CudaSequenceForward<Scalar> p, int s) {
   const int first = blockIdx.x * kRows, n0 = blockIdx.y * kColumns, width = p.A + 3 * p.H;
   if (steps_of(p, first) <= s) return;
   __shared__ Tile<1, 512, Scalar> tile;
@@ -234,7 +237,8 @@ constexpr int kBlockPositions = kWarps * kPositions;
 // 128 blocks, 64 KiB of keys each: 0.5 us at 64 bytes a clock, 0.3 us for half a special-function
 // operation an element, after two loads that depend on each other: 1.5 us.
 template <class Scalar>
-__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>) energy_kernel(CudaSequenceForward<Scalar> p, int s) {
+__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>)
+    energy_kernel(CudaSequenceForward<Scalar> p, int s) {
   using F = Number<Scalar>;
   if (steps_of(p, blockIdx.x) <= s) return;
   const size_t b = p.line[blockIdx.x];
@@ -336,7 +340,8 @@ __global__ void __launch_bounds__(kThreads) context_kernel(CudaSequenceForward<S
 // 4. GRU cell; tiles of [live, H], three columns of W_ic each.
 // 64 blocks of 4 chunks of 128 k's, 128 KiB each from L2, 1.1 us at 64 bytes a clock: 3 us.
 template <class Scalar>
-__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>) gate_kernel(CudaSequenceForward<Scalar> p, int s) {
+__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>)
+    gate_kernel(CudaSequenceForward<Scalar> p, int s) {
   using F = Number<Scalar>;
   const int first = blockIdx.x * kRows, n0 = blockIdx.y * kColumns, H = p.H;
   if (steps_of(p, first) <= s) return;
@@ -368,7 +373,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Scalar>) gate_kernel(CudaSeq
 
 // ---- backward, from the last step to the first
 
-// 1. the gradient of the state after step s, which is what its step s + 1 gives back, then 4. GRU cell
+// 1. the gradient of the state after step s, which is what step s + 1 gives back, then 4. GRU cell
 // of step s; s = -1: of h_0. Tiles of [live, H].
 // 64 blocks of 8 chunks of 256 k's, 256 KiB each from L2, 2.1 us at 64 bytes a clock: 5 us.
 template <class Scalar>
@@ -485,7 +490,8 @@ __global__ void __launch_bounds__(kThreads)
       for (int t = threadIdx.x / kWide; t < length; t += 2 * kGroups) {
         const int u = t + kGroups;
         const bool two = u < length;
-        const F k0 = key[static_cast<size_t>(t) * A], k1 = two ? key[static_cast<size_t>(u) * A] : 0;
+        const F k0 = key[static_cast<size_t>(t) * A];
+        const F k1 = two ? key[static_cast<size_t>(u) * A] : 0;
         F s0, s1;
         sigma<form>(k0, q, k1, q, s0, s1);
         d_q = fma(F(d_energy[t]), fma(-s0, s0, s0), d_q);
@@ -578,13 +584,14 @@ cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>& 
     KHMER_FAST_TRY(launch(weight_gradient_kernel<Scalar>, positions, kThreads, 0, stream, p, s));
     KHMER_FAST_TRY(launch(query_gradient_kernel<Scalar>, wide, kThreads, shared, stream, p, s));
   }
-  KHMER_FAST_TRY(launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p, -1));
+  KHMER_FAST_TRY(launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p,
+                        -1));
   return launch(key_gradient_kernel<Scalar>, keys, kKeyColumns, 0, stream, p);
 }
 
-#define KHMER_FAST_INSTANTIATE(Scalar)                                                         \
+#define KHMER_FAST_INSTANTIATE(Scalar)                                                           \
   template cudaError_t attn_gru_sequence_cuda(const CudaSequenceForward<Scalar>&, cudaStream_t); \
-  template cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>&,     \
+  template cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>&,      \
                                                        cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(double)

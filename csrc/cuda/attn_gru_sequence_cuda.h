@@ -1,9 +1,9 @@
 // attn_gru_sequence on a GPU: raw pointers and a stream, no torch. The loops over the steps of
 // python_ref/attn_gru_sequence.py, forward and backward, float32 or float64.
 //
-// What needs no order of steps stands in attn_gru_sequence_torch.cpp, as one product each. Lines are
-// worked on in the order of `line`, longest first, so that those that have ended are whole blocks,
-// which return at once. All sums have a fixed order, whatever the batch.
+// What needs no order of steps stands in attn_gru_sequence_torch.cpp, as one product each. Lines
+// are worked on in the order of `line`, longest first, so that those that have ended are whole
+// blocks, which return at once. All sums have a fixed order, whatever the batch.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -71,6 +71,7 @@ struct CudaSequenceBackward : CudaSequence<Scalar> {
 template <class Scalar>
 cudaError_t attn_gru_sequence_cuda(const CudaSequenceForward<Scalar>& p, cudaStream_t stream);
 template <class Scalar>
-cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>& p, cudaStream_t stream);
+cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>& p,
+                                            cudaStream_t stream);
 
 }  // namespace khmer_fast

@@ -1,11 +1,12 @@
-// attn_gru_sequence on a GPU for torch: checks, memory from torch's allocator, the caller's stream, and
-// what needs no order of steps, one product each. A call can be captured in a CUDA graph.
+// attn_gru_sequence on a GPU for torch: checks, memory from torch's allocator, the caller's stream,
+// and what needs no order of steps, one product each. A call can be captured in a CUDA graph.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -29,8 +30,8 @@ void check_sizes(const SequenceDims& d, at::ScalarType type) {
                     "a batch of B = ", d.B, " lines is too large for a GPU: split it");
 }
 
-// The host looks once, before the loop; where a CUDA graph is captured it cannot, and wrong lengths are
-// taken for the nearest right ones.
+// The host looks once, before the loop; where a CUDA graph is captured it cannot, and wrong lengths
+// are taken for the nearest right ones.
 Tensor checked_length(const char* name, const Tensor& x, int64_t low, int64_t high) {  // [B]
   if (c10::cuda::currentStreamCaptureStatusMayInitCtx() == c10::cuda::CaptureStatus::None)
     check_range(name, x.cpu().contiguous(), low, high);
@@ -200,7 +201,8 @@ attn_gru_sequence_backward_torch(
   const Tensor h_row = at::cat({lines.h_0.unsqueeze(1), state_.narrow(1, 0, d.S - 1)}, 1)
                            .masked_fill_(ended, 0)
                            .view({rows, H});
-  const Tensor context_row = context.reshape({rows, d.E}), d_row = d_product.view({rows, A + 4 * H});
+  const Tensor context_row = context.reshape({rows, d.E});
+  const Tensor d_row = d_product.view({rows, A + 4 * H});
   const Tensor d_W_state = at::mm(d_row.narrow(1, 0, A + 3 * H).t(), h_row);
   const Tensor d_W_ic = at::mm(d_row.narrow(1, A + H, 3 * H).t(), context_row);
   Tensor d_memory = at::bmm(weight_.transpose(1, 2), d_context_row);

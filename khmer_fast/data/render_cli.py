@@ -184,7 +184,8 @@ def _stored(source: LineSource, seed: int, first: int, last: int) -> Iterator:
         sample = source.sample(seed, index)
         file = io.BytesIO()
         Image.fromarray(sample.image).save(file, "PNG", compress_level=3)
-        yield StoredLine(f"{index:08}", file.getvalue(), ".png", sample.text, {"kind": sample.kind})
+        columns = dict(zip(("kind", "paper"), sample.kind.split("/"), strict=True))
+        yield StoredLine(f"{index:08}", file.getvalue(), ".png", sample.text, columns)
 
 
 def _progress(lines: Iterator, count: int) -> Iterator:
