@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rendered`: the packaged model on rendered lines that nothing was trained on.
+"""`python -m benchmarks.rendered`: the packaged model on rendered lines that it never saw.
 
 Character error rates by kind of text and by kind of paper, in fonts that training draws and in
 fonts that it never sees (`held_out` in the mixture), and what bfloat16 changes, paired line by
