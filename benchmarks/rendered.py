@@ -1,8 +1,9 @@
 """`python -m benchmarks.rendered`: the packaged model on rendered lines that it never saw.
 
 Character error rates by kind of text and by kind of paper, in fonts that training draws and in
-fonts that it never sees (`held_out` in the mixture), and what bfloat16 changes, paired line by
-line. `--sheet` draws the worst lines of the commonest kinds with what was read below them.
+fonts that it never sees (`held_out` in the mixture: text faces, headings and scripts in about the
+shares that training has), and what bfloat16 changes, paired line by line. `--sheet` draws the worst
+line of each kind of text, with what was read below it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from benchmarks import machine
 from khmer_fast import Reader
 from khmer_fast.data import LineSource
+from khmer_fast.data.fonts import Face
 from khmer_fast.data.sheet import draw_sheet, save_sheet
 from khmer_fast.data.source import Sample
 from khmer_fast.metrics import LineEdits, Scores, compare, line_edits, summarise
@@ -45,6 +47,11 @@ def read(reader: Reader, samples: Sequence[Sample]) -> Readings:
     return Readings(samples, texts, edits)
 
 
+def samples_in(face: Face, count: int) -> list[Sample]:
+    source = LineSource(fonts=(face.path,))
+    return [source.sample(SEED, i) for i in range(count)]
+
+
 def by_part(readings: Readings, part: int) -> dict[str, Scores]:
     """Scores by kind of text (part 0) or of paper (part 1), worst first."""
     lines = defaultdict(list)
@@ -57,7 +64,7 @@ def by_part(readings: Readings, part: int) -> dict[str, Scores]:
 def row(name: str, scores: Scores) -> str:
     cer = "" if scores.cer is None else f"{scores.cer:8.2%}"
     interval = "" if scores.interval is None else "[{:.2%}, {:.2%}]".format(*scores.interval)
-    return f"{name:<26}{scores.lines:>7}{cer:>10}  {interval:<18}{scores.exact_lines:>8.1%}"
+    return f"{name:<44}{scores.lines:>7}{cer:>10}  {interval:<18}{scores.exact_lines:>8.1%}"
 
 
 def failures(readings: Readings) -> list[int]:
@@ -90,16 +97,27 @@ def main(argv: list[str] | None = None) -> int:
     source, unseen = LineSource(), LineSource(held_out=True)
     trained = read(Reader(options.weights), [source.sample(SEED, i) for i in range(options.lines)])
     held_out = read(Reader(options.weights), [unseen.sample(SEED, i) for i in range(options.lines)])
+    by_font = {
+        Path(face.path).name: read(
+            Reader(options.weights),
+            samples_in(face, options.lines // 10),
+        ).scores()
+        for face in unseen.fonts.faces()
+        if face.khmer
+    }
     narrow = read(Reader(options.weights, dtype="bfloat16"), trained.samples)
     bfloat16 = compare(trained.edits, narrow.edits)
 
     print(json.dumps(machine.describe()))
-    print(f"{'':<26}{'lines':>7}{'CER':>10}  {'95 %':<18}{'exact':>8}")
+    print(f"{'':<44}{'lines':>7}{'CER':>10}  {'95 %':<18}{'exact':>8}")
     print(row("all", trained.scores()))
     print(row("fonts never trained on", held_out.scores()))
     print(f"their errors: {held_out.scores().cer / trained.scores().cer:.2f} times as many")
     low, high = bfloat16.interval
     print(f"bfloat16: {bfloat16.difference:+.3%} [{low:+.3%}, {high:+.3%}]")
+    print("\nby font never trained on")
+    for font, scores in by_font.items():
+        print(row(font, scores))
     parts = {name: by_part(trained, part) for part, name in enumerate(("text", "paper"))}
     for name, scores in parts.items():
         print(f"\nby {name}")
@@ -114,7 +132,10 @@ def main(argv: list[str] | None = None) -> int:
                 "trained_fonts": trained.scores().as_json(),
                 "held_out_fonts": held_out.scores().as_json(),
                 "bfloat16": bfloat16.as_json(),
-                "by": {n: {k: s.cer for k, s in scores.items()} for n, scores in parts.items()},
+                "by": {
+                    name: {kind: scores.cer for kind, scores in of_part.items()}
+                    for name, of_part in (parts | {"font": by_font}).items()
+                },
             }
         )
     )

@@ -24,6 +24,6 @@ def test_quick_run(tiny_weights, tmp_path, capsys):
     told = json.loads(out.splitlines()[-1])
     assert told["trained_fonts"]["lines"] == told["held_out_fonts"]["lines"] == 40
     assert told["bfloat16"]["interval"][0] <= told["bfloat16"]["difference"]
-    assert set(told["by"]) == {"text", "paper"} and "never trained on" in out
+    assert set(told["by"]) == {"text", "paper", "font"} and "never trained on" in out
     drawn = Image.open(sheet)
     assert drawn.width == 1016 and drawn.height > 200
