@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "beam_search.h"
 #include "cpu/beam_search_cpu.h"
@@ -186,6 +187,26 @@ at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Ten
   return memory;
 }
 
+// Float32 operations a second of one thread in the packed product, all operands in the first cache.
+double peak_flops(double seconds) {
+  const Kernels& kernels = select_kernels();
+  const int64_t M = 24, N = kernels.panel, K = 96;
+  const std::vector<float> A(M * K, 1.0f), B(K * N, 1.0f);
+  std::vector<float> C(M * N);
+  using Clock = std::chrono::steady_clock;
+  const auto elapsed = [](Clock::time_point since) {
+    return std::chrono::duration<double>(Clock::now() - since).count();
+  };
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto begin = Clock::now(); elapsed(begin) < seconds;) {
+    const auto start = Clock::now();
+    for (int i = 0; i < 100; ++i)
+      kernels.gemm(M, N, K, A.data(), K, B.data(), nullptr, C.data(), N);
+    best = std::min(best, elapsed(start) / 100);
+  }
+  return 2.0 * M * N * K / best;
+}
+
 }  // namespace
 }  // namespace khmer_fast
 
@@ -193,6 +214,8 @@ PYBIND11_MODULE(_khmer_fast, m) {
   using namespace khmer_fast;
   m.def("instruction_set", [] { return select_kernels().name; },
         "Name of the kernels that this process uses now.");
+  m.def("peak_flops", &peak_flops, py::arg("seconds"),
+        "Float32 operations a second of one thread, measured for so many seconds.");
   py::class_<Encoder>(m, "Encoder")
       .def(py::init(&pack_encoder), py::arg("height"), py::arg("stages"), py::arg("convs"),
            py::arg("features"), py::arg("gru"))

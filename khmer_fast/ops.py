@@ -256,3 +256,8 @@ def make_decoder(weights: DecoderWeights, dtype: str = "float32") -> Decoder | C
 def instruction_set() -> str:
     """The kernels used now: baseline, avx2, avx512 or avx512_bf16, capped by KHMER_FAST_ISA."""
     return _native.instruction_set()
+
+
+def peak_flops(seconds: float = 0.5) -> float:
+    """Float32 operations a second of one thread, in the decoder's product with operands at hand."""
+    return _native.peak_flops(seconds)
