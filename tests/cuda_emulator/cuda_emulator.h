@@ -14,6 +14,9 @@
 //                          the launch returns cudaErrorLaunchFailure, and report() tells who waits where
 //   a wrong index          dynamic shared memory and cudaMalloc end at a page without access
 //   an unwritten output    cudaMalloc gives NaN
+//   a missing cp.async     what a copy writes to is NaN from its issue to its thread's wait, so that
+//   wait, or one copy      both who reads too early and who still reads what was there see NaN
+//   into what is read
 //
 // It cannot see memory order between blocks, occupancy, or the rounding of the real approximations.
 #pragma once
@@ -117,7 +120,14 @@ inline std::uint64_t& launches() { static std::uint64_t count = 0; return count;
 
 // What a fiber asks for before it lets others run.
 enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kDone, kError };
-enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd };
+enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd, kLoadMatrix, kMma };
+
+// cp.async: a copy of 16 bytes that happens when its thread waits for its group.
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+  unsigned group;
+};
 
 struct Fiber {
   void* stack_pointer = nullptr;
@@ -133,6 +143,11 @@ struct Fiber {
   unsigned mask = 0;
   int source = 0;                      // lane, -1: own
   std::uint64_t value = 0;             // in and out
+  std::uint32_t* words = nullptr;      // of the matrix functions, in and out
+  float (*widen)(std::uint16_t) = nullptr;
+  // Asynchronous copies
+  std::vector<Copy> copies;
+  unsigned groups = 0;                 // committed
 #if defined(CUDA_EMULATOR_UCONTEXT)
   ucontext_t context{};
 #endif
@@ -509,6 +524,14 @@ class BlockRun {
       if (fiber.op != last.op || fiber.where.line() != last.where.line())
         throw std::runtime_error(dump("lanes of a warp meet in different functions"));
     }
+    if (last.words) {
+      std::uint32_t* words[32];
+      for (std::size_t lane = 0; lane < 32; ++lane) {
+        words[lane] = fibers_[first + lane].words;
+        wake(first + lane);
+      }
+      return last.op == WarpOp::kMma ? multiply_matrices(words, last.widen) : spread_rows(words);
+    }
     std::uint64_t value[32], ballot = 0, result = last.value;
     for (int lane = 0; lane < 32; ++lane) {
       value[lane] = ~std::uint64_t{0};  // what an absent lane gives is NaN
@@ -532,6 +555,42 @@ class BlockRun {
         fiber.value = fiber.op == WarpOp::kBallot ? ballot : result;
       wake(first + static_cast<std::size_t>(lane));
     }
+  }
+
+  // ldmatrix.x4: lane l gave row l % 8 of matrix l / 8, and gets elements 2 (l % 4) and the next of
+  // row l / 4 of each matrix.
+  CUDA_EMULATOR_UNSEEN static void spread_rows(std::uint32_t* (&words)[32]) {
+    std::uint32_t row[32][4];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 4; ++i) row[lane][i] = words[lane][i];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int matrix = 0; matrix < 4; ++matrix)
+        words[lane][matrix] = row[matrix * 8 + lane / 4][lane % 4];
+  }
+
+  // mma.m16n8k16: D += A B; words of a lane: 4 of A [16, 16], 2 of B [16, 8], 4 of D [16, 8]. The
+  // fragments are those of the PTX manual: a word of A or B holds k and k + 1, a word of D a float.
+  CUDA_EMULATOR_UNSEEN static void multiply_matrices(std::uint32_t* (&words)[32],
+                                                     float (*widen)(std::uint16_t)) {
+    float A[16][16], B[16][8];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 12; ++i) {
+        const int word = i / 2, half = i % 2, group = lane / 4, k = lane % 4 * 2 + half;
+        const float x = widen(static_cast<std::uint16_t>(words[lane][word] >> 16 * half));
+        if (word < 4)
+          A[group + word % 2 * 8][k + word / 2 * 8] = x;
+        else
+          B[k + (word - 4) * 8][group] = x;
+      }
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 4; ++i) {
+        const std::uint32_t word = words[lane][6 + i];
+        double sum = std::bit_cast<float>(word);
+        for (int k = 0; k < 16; ++k)
+          sum += static_cast<double>(A[lane / 4 + i / 2 * 8][k]) * B[k][lane % 4 * 2 + i % 2];
+        const float rounded = static_cast<float>(sum);
+        words[lane][6 + i] = std::bit_cast<std::uint32_t>(rounded);
+      }
   }
 
   void wake(std::size_t i) {
@@ -653,8 +712,25 @@ CUDA_EMULATOR_UNSEEN inline std::uint64_t warp(WarpOp op, unsigned mask, std::ui
   fiber->mask = mask;
   fiber->value = value;
   fiber->source = source;
+  fiber->words = nullptr;
   state.run->pause(Wait::kWarp, what, where);
   return fiber->value;
+}
+
+// Of a whole warp, as the matrix functions are.
+CUDA_EMULATOR_UNSEEN inline void warp_matrix(WarpOp op, std::uint32_t* words,
+                                             float (*widen)(std::uint16_t), const char* what,
+                                             const Location& where) {
+  Fiber* fiber = state.fiber;
+  fiber->op = op;
+  fiber->mask = 0xffffffffu;
+  fiber->words = words;
+  fiber->widen = widen;
+  state.run->pause(Wait::kWarp, what, where);
+}
+
+inline void check_aligned(const void* pointer, const char* what, const Location& where) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0) fail(what, where);
 }
 
 template <class T>
@@ -785,6 +861,49 @@ inline unsigned __reduce_add_sync(unsigned mask, unsigned value, CUDA_EMULATOR_W
   return static_cast<unsigned>(
       cuda_emulator::warp(cuda_emulator::WarpOp::kAdd, mask, value, -1, "__reduce_add_sync", where));
 }
+
+namespace cuda_emulator {
+
+// ldmatrix.sync.aligned.m8n8.x4.shared.b16 of the row of 8 elements that this lane points to.
+inline void ldmatrix_x4(std::uint32_t (&out)[4], const void* row, CUDA_EMULATOR_WHERE) {
+  check_aligned(row, "ldmatrix: the row is not aligned to 16 bytes", where);
+  std::memcpy(out, row, sizeof out);
+  warp_matrix(WarpOp::kLoadMatrix, out, nullptr, "ldmatrix", where);
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.T.T.f32; `widen` makes a float of T's bits.
+inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                         float (*widen)(std::uint16_t), CUDA_EMULATOR_WHERE) {
+  std::uint32_t words[10];
+  std::copy_n(a, 4, words);
+  std::copy_n(b, 2, words + 4);
+  std::memcpy(words + 6, d, sizeof d);
+  warp_matrix(WarpOp::kMma, words, widen, "mma", where);
+  std::memcpy(d, words + 6, sizeof d);
+}
+
+// cp.async.cg.shared.global of 16 bytes, or of zeros.
+inline void copy_async(void* to, const void* from, bool zeros, CUDA_EMULATOR_WHERE) {
+  check_aligned(to, "cp.async: the destination is not aligned to 16 bytes", where);
+  check_aligned(from, "cp.async: the source is not aligned to 16 bytes", where);
+  std::memset(to, 0xff, 16);
+  state.fiber->copies.push_back({to, zeros ? nullptr : from, state.fiber->groups});
+}
+inline void commit_copies() { ++state.fiber->groups; }
+// Until at most the `pending` newest groups are under way.
+inline void wait_copies(unsigned pending) {
+  Fiber& fiber = *state.fiber;
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group + pending >= fiber.groups) return false;
+    if (copy.from)
+      std::memcpy(copy.to, copy.from, 16);
+    else
+      std::memset(copy.to, 0, 16);
+    return true;
+  });
+}
+
+}  // namespace cuda_emulator
 
 inline void __nanosleep(unsigned, CUDA_EMULATOR_WHERE) {
   cuda_emulator::state.run->pause(cuda_emulator::Wait::kNothing, "__nanosleep", where);
