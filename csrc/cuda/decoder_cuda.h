@@ -72,10 +72,11 @@ struct Workspace {
   Storage* key;         // [B, T, Ap]
   Factor<Storage>* P;   // [B, T, Ap]  exp(2 key)
   unsigned* max_p;      // [B]  bits of the largest |key| of the valid positions
-  float* mean;          // [B, Ep]
+  Storage* mean;        // [B, Ep]
   float* h;             // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
+  Storage* h_narrow;    // [2, N, Hp]  rounded, as products read them; float32: null, they read h
   float* hidden;        // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
-  float* context;       // [N, Ep]
+  Storage* context;     // [N, Ep]
   float* logits;        // [N, V]  then log_probs
   float* score;         // [N]  -infinity: empty
   int* token;           // [N]
@@ -136,6 +137,8 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
   take(w.max_p, B);
   take(w.mean, B * Ep);
   take(w.h, 2 * N * s.Hp);
+  w.h_narrow = nullptr;
+  if constexpr (!std::is_same_v<Storage, float>) take(w.h_narrow, 2 * N * s.Hp);
   take(w.hidden, N * (s.A + 3 * size_t(s.H)));
   take(w.context, N * Ep);
   take(w.logits, N * s.V);

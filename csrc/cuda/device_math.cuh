@@ -46,6 +46,30 @@ __device__ __forceinline__ float4 load_quad(const Storage* p) {
   return make_float4(to_float(quad.x), to_float(quad.y), to_float(quad.z), to_float(quad.w));
 }
 
+// Eight neighbours; the address is a multiple of 16 bytes.
+__device__ __forceinline__ void load_eight(const float* p, float (&x)[8]) {
+  const float4 low = load_quad(p), high = load_quad(p + 4);
+  x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+  x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+}
+template <class Storage>
+struct alignas(16) Eight {
+  Storage x[8];
+};
+template <class Storage>
+__device__ __forceinline__ void load_eight(const Storage* p, float (&x)[8]) {
+  const auto eight = *reinterpret_cast<const Eight<Storage>*>(p);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) x[i] = to_float(eight.x[i]);
+}
+template <class Storage>
+__device__ __forceinline__ void store_eight(Storage* p, const float (&x)[8]) {
+  Eight<Storage> eight;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) eight.x[i] = from_float<Storage>(x[i]);
+  *reinterpret_cast<Eight<Storage>*>(p) = eight;
+}
+
 // A float whose division is the hardware's (2 ulp, 0 for a divisor above 2^126): what step_math.h
 // calls F. Plain float division would cost eight instructions for each pair of energies.
 struct Real {

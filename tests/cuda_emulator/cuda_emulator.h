@@ -120,7 +120,7 @@ inline std::uint64_t& launches() { static std::uint64_t count = 0; return count;
 
 // What a fiber asks for before it lets others run.
 enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kDone, kError };
-enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd, kLoadMatrix, kMma };
+enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd, kOr, kLoadMatrix, kMma };
 
 // cp.async: a copy of 16 bytes that happens when its thread waits for its group.
 struct Copy {
@@ -539,12 +539,13 @@ class BlockRun {
       value[lane] = fibers_[first + static_cast<std::size_t>(lane)].value;
       if (value[lane]) ballot |= std::uint64_t{1} << lane;
     }
-    if (last.op == WarpOp::kAdd) result = 0;
+    if (last.op == WarpOp::kAdd || last.op == WarpOp::kOr) result = 0;
     for (int lane = 0; lane < 32; ++lane) {
       if (!(last.mask >> lane & 1)) continue;
       if (last.op == WarpOp::kMax) result = std::max(result, value[lane]);
       if (last.op == WarpOp::kMin) result = std::min(result, value[lane]);
       if (last.op == WarpOp::kAdd) result += value[lane];
+      if (last.op == WarpOp::kOr) result |= value[lane];
     }
     for (int lane = 0; lane < 32; ++lane) {
       if (!(last.mask >> lane & 1)) continue;
@@ -860,6 +861,10 @@ inline unsigned __reduce_min_sync(unsigned mask, unsigned value, CUDA_EMULATOR_W
 inline unsigned __reduce_add_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
   return static_cast<unsigned>(
       cuda_emulator::warp(cuda_emulator::WarpOp::kAdd, mask, value, -1, "__reduce_add_sync", where));
+}
+inline unsigned __reduce_or_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
+  return static_cast<unsigned>(
+      cuda_emulator::warp(cuda_emulator::WarpOp::kOr, mask, value, -1, "__reduce_or_sync", where));
 }
 
 namespace cuda_emulator {
