@@ -149,9 +149,9 @@ def test_forced_length_and_attention(emulator):
                     )
 
 
-def batch(B: int, seed: int = 0, beam: int = 3, T: int = 21) -> Case:
+def batch(B: int, seed: int = 0, beam: int = 3, T: int = 21, V: int = 37) -> Case:
     rng = torch.Generator().manual_seed(seed)
-    w = random_weights(rng, V=37, D=8, E=40, A=23, H=36)
+    w = random_weights(rng, V=V, D=8, E=40, A=23, H=36)
     w.b_o[2] += 1.5
     length = torch.randint(1, T + 1, (B,), generator=rng)
     memory = torch.randn(B, T, 40, generator=rng)
@@ -171,6 +171,31 @@ def test_line_does_not_depend_on_its_batch(emulator):
         result = emulated(emulator, alone)
         for name in ("tokens", "log_prob", "score", "steps"):
             assert torch.equal(getattr(result, name)[0], getattr(together, name)[b]), (b, name)
+
+
+@pytest.mark.parametrize("dtype", STORAGES, ids=str)
+def test_large_batches_have_the_bits_of_small_ones(emulator, dtype):
+    """Wide tiles and parents that attend together, against narrow tiles and each parent alone."""
+    case = batch(130, beam=4, T=9, V=530)
+    limit = torch.full((130,), 3)
+    case = Case(case.weights, case.memory, case.length, 4, 1, 0.0, limit)
+    together = emulated(emulator, case, dtype)
+    assert int(together.steps.max()) == 3
+    for b in (0, 77, 129):
+        part = slice(b, b + 1)
+        alone = Case(
+            case.weights, case.memory[part], case.length[part], 4, 1, 0.0, limit[part]
+        )  # fmt: skip
+        emulator.seed(b)
+        result = emulated(emulator, alone, dtype)
+        assert torch.equal(result.score[0], together.score[b]), b
+        n = int(result.length[0, 0])
+        for name in ("tokens", "log_prob"):
+            a, z = getattr(result, name)[0, :, :n], getattr(together, name)[b, :, :n]
+            assert torch.equal(a, z), (b, name)
+        for name in ("parent", "token", "score"):
+            a, z = getattr(result.trace, name)[0], getattr(together.trace, name)[b]
+            assert torch.equal(a, z[: len(a)]), (b, name)
 
 
 def test_not_finite_line_fails_alone(emulator):

@@ -179,7 +179,7 @@ constexpr int kAttendThreads = Parents == 1 ? 512 : 256;
 template <EnergyForm form, int n, class P_t>
 __device__ __forceinline__ void energies(const P_t* P, const float* Q, const float* u, int Ap,
                                          int length, int T, float* energy) {
-  constexpr int kAhead = n == 1 && sizeof(P_t) == 2 ? 4 : 2;
+  constexpr int kAhead = n <= 2 && sizeof(P_t) == 2 ? 4 : 2;
   const int lane = threadIdx.x % kSpread, groups = blockDim.x / kSpread;
   // Both halves of a warp go round equally often.
   for (int t0 = 0; t0 < length; t0 += kAhead * groups) {
@@ -230,6 +230,14 @@ __device__ __forceinline__ void energies(const P_t* P, const float* Q, const flo
   }
 }
 
+// Calls work(n) with n = count as a constant, 1 to Most.
+template <int Most, class Work>
+__device__ __forceinline__ void with_count(int count, Work work) {
+  if constexpr (Most > 1)
+    if (count < Most) return with_count<Most - 1>(count, work);
+  work(std::integral_constant<int, Most>{});
+}
+
 // softmax of x [length] in place, by one warp
 __device__ __forceinline__ void softmax(float* x, int length) {
   const int lane = threadIdx.x % 32;
@@ -240,15 +248,15 @@ __device__ __forceinline__ void softmax(float* x, int length) {
     x[t] = expf(x[t] - top);
     sum += x[t];
   }
-  sum = warp_sum(sum);
-  for (int t = lane; t < length; t += 32) x[t] /= sum;
+  const float scale = 1.0f / warp_sum(sum);
+  for (int t = lane; t < length; t += 32) x[t] *= scale;
 }
 
 // context[row[r]] [Ep] of n parents from weight [n, T]: part i of 8 sums t = i, i + 8, ...; the parts
 // lie in neighbouring lanes and are added in pairs.
 template <int n, class Storage>
 __device__ __forceinline__ void contexts(const Storage* memory, const float* weight, int length,
-                                         int T, int Ep, const int (&row)[n], Storage* context) {
+                                         int T, int Ep, const int* row, Storage* context) {
   const int part = threadIdx.x % kParts, items = Ep / 8 * kParts;
   for (int i0 = 0; i0 < items; i0 += blockDim.x) {
     const int i = i0 + static_cast<int>(threadIdx.x), e = min(i / kParts * 8, Ep - 8);
@@ -276,100 +284,37 @@ __device__ __forceinline__ void contexts(const Storage* memory, const float* wei
   }
 }
 
-// 2. and 3. of n parents that a block attends for; row [n], largest |q| [n] as bits, shared: Q [n, Ap],
-// energy [n, T].
-template <int n, class Storage>
-__device__ __forceinline__ void attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
-                                       const Workspace<Storage>& space, int step, int length,
-                                       const int (&row)[n], unsigned (*scratch)[16], float* Q,
-                                       float* energy) {
-  const int b = row[0] / s.K, width = s.A + 3 * s.H, warps = blockDim.x / 32;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-
-  // The largest |q| chooses the form; as bits, NaN is the largest of all and fails the guards.
-#pragma unroll
-  for (int r = 0; r < n; ++r) {
-    const float* q = space.hidden + static_cast<size_t>(row[r]) * width;
-    unsigned largest = 0;
-    for (int a = threadIdx.x; a < s.A; a += blockDim.x) largest = max(largest, absolute_bits(q[a]));
-    largest = __reduce_max_sync(kAllLanes, largest);
-    if (lane == 0) scratch[r][warp] = largest;
-  }
-  __syncthreads();
-  EnergyForm form[n];
-  bool paired = true;
-#pragma unroll
-  for (int r = 0; r < n; ++r) {
-    unsigned largest = 0;
-    for (int i = 0; i < warps; ++i) largest = max(largest, scratch[r][i]);
-    form[r] = energy_form(__uint_as_float(space.max_p[b]), __uint_as_float(largest));
-    paired = paired && form[r] == EnergyForm::kPaired;
-    const float* q = space.hidden + static_cast<size_t>(row[r]) * width;
-    for (int a = threadIdx.x; a < s.Ap; a += blockDim.x) {
-      const float x = a < s.A ? q[a] : 0.0f;
-      Q[r * s.Ap + a] = form[r] == EnergyForm::kTanh ? x : expf(2.0f * x);
-    }
-  }
-  __syncthreads();
-
-  const size_t line = static_cast<size_t>(b) * s.T;
-  const Factor<Storage>* P = space.P + line * s.Ap;
-  if (paired) {
-    energies<EnergyForm::kPaired, n>(P, Q, w.u, s.Ap, length, s.T, energy);
-  } else {
-#pragma unroll 1
-    for (int r = 0; r < n; ++r) {  // each in its own form
-      const float* Q_r = Q + r * s.Ap;
-      float* out = energy + r * s.T;
-      if (form[r] == EnergyForm::kPaired)
-        energies<EnergyForm::kPaired, 1>(P, Q_r, w.u, s.Ap, length, s.T, out);
-      else if (form[r] == EnergyForm::kFactored)
-        energies<EnergyForm::kFactored, 1>(P, Q_r, w.u, s.Ap, length, s.T, out);
-      else
-        energies<EnergyForm::kTanh, 1>(space.key + line * s.Ap, Q_r, w.u, s.Ap, length, s.T, out);
-    }
-  }
-  __syncthreads();
-
-  if (warp < n) softmax(energy + warp * s.T, length);
-  __syncthreads();
-
-  if (space.attention)
-    for (int r = 0; r < n; ++r)
-      for (int t = threadIdx.x; t < length; t += blockDim.x)
-        space.attention[(static_cast<size_t>(step - 1) * s.B * s.K + row[r]) * s.T + t] =
-            energy[r * s.T + t];
-  contexts<n>(space.memory + line * s.Ep, energy, length, s.T, s.Ep, row, space.context);
-}
-
 // 2. additive attention and 3. context; a block for up to `Parents` parents of a line; shared:
 // Q [Parents, Ap], energy [Parents, T].
 template <class Storage, int Parents>
 __global__ void __launch_bounds__(kAttendThreads<Parents>)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in, Workspace<Storage> space,
                   int step) {
-  const int N = s.B * s.K, now = step & 1;
+  constexpr int kWarps = kAttendThreads<Parents> / 32;
+  const int N = s.B * s.K, now = step & 1, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   if (static_cast<int>(blockIdx.x) >= space.counts[2 * now]) return;
   const int own = space.parents[now * N + blockIdx.x], b = own / s.K;
-  int row[Parents] = {own}, count = 1;
-  if constexpr (Parents > 1) {
+  __shared__ int row[Parents];
+  __shared__ unsigned scratch[Parents][kWarps];
+  int count = 1;
+  if constexpr (Parents == 1) {
+    if (threadIdx.x == 0) row[0] = own;
+  } else {
     // The parents among the 32 slots around this one; every Parents-th takes those up to the next.
     const int slot = own % s.K % 32, first = own - slot;
     unsigned mask = 0;
-    for (int k = threadIdx.x % 32; k < s.K; k += 32) {
+    for (int k = lane; k < s.K; k += 32) {
       const int parent = space.state_row[b * s.K + k] - first;
       if (parent >= 0 && parent < 32) mask |= 1u << parent;
     }
     mask = __reduce_or_sync(kAllLanes, mask);
-    if (__popc(mask & ((1u << slot) - 1)) % Parents != 0) return;
-    mask >>= slot;
-    count = min(__popc(mask), Parents);
-#pragma unroll
-    for (int r = 0; r < Parents; ++r) {
-      row[r] = own + __ffs(mask) - 1;
-      mask &= mask - 1;
-    }
+    const int rank = __popc(mask & ((1u << slot) - 1));
+    if (rank % Parents != 0) return;
+    count = min(__popc(mask) - rank, Parents);
+    const int place = __popc(mask & ((1u << lane) - 1)) - rank;
+    if (warp == 0 && (mask >> lane & 1) && place >= 0 && place < Parents) row[place] = first + lane;
   }
+  __syncthreads();
   const int length = static_cast<int>(in.length[b]);
   if (length == 0) {
     for (int r = 0; r < count; ++r)
@@ -377,18 +322,69 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
         space.context[static_cast<size_t>(row[r]) * s.Ep + e] = from_float<Storage>(NAN);
     return;
   }
-  __shared__ unsigned scratch[Parents][16];
   float* Q = dynamic_shared<float>();
   float* energy = Q + Parents * s.Ap;
-  if constexpr (Parents == 1) {
-    attend(s, w, space, step, length, row, scratch, Q, energy);
-  } else {
-    const int one[1] = {row[0]}, two[2] = {row[0], row[1]}, three[3] = {row[0], row[1], row[2]};
-    if (count == 1) attend(s, w, space, step, length, one, scratch, Q, energy);
-    if (count == 2) attend(s, w, space, step, length, two, scratch, Q, energy);
-    if (count == 3) attend(s, w, space, step, length, three, scratch, Q, energy);
-    if (count == 4) attend(s, w, space, step, length, row, scratch, Q, energy);
+
+  // The largest |q| chooses the form; as bits, NaN is the largest of all and fails the guards.
+  const auto query = [&](int r) {
+    return space.hidden + static_cast<size_t>(row[r]) * (s.A + 3 * s.H);
+  };
+  for (int r = 0; r < count; ++r) {
+    unsigned largest = 0;
+    for (int a = threadIdx.x; a < s.A; a += blockDim.x)
+      largest = max(largest, absolute_bits(query(r)[a]));
+    largest = __reduce_max_sync(kAllLanes, largest);
+    if (lane == 0) scratch[r][warp] = largest;
   }
+  __syncthreads();
+  const auto form = [&](int r) {
+    unsigned largest = scratch[r][0];
+#pragma unroll
+    for (int i = 1; i < kWarps; ++i) largest = max(largest, scratch[r][i]);
+    return energy_form(__uint_as_float(space.max_p[b]), __uint_as_float(largest));
+  };
+  bool paired = true;
+  for (int r = 0; r < count; ++r) {
+    const bool plain = form(r) == EnergyForm::kTanh;
+    paired = paired && form(r) == EnergyForm::kPaired;
+    for (int a = threadIdx.x; a < s.Ap; a += blockDim.x) {
+      const float q = a < s.A ? query(r)[a] : 0.0f;
+      Q[r * s.Ap + a] = plain ? q : expf(2.0f * q);
+    }
+  }
+  __syncthreads();
+
+  const size_t line = static_cast<size_t>(b) * s.T;
+  const Factor<Storage>* P = space.P + line * s.Ap;
+  if (paired) {
+    with_count<Parents>(count, [&](auto n) {
+      energies<EnergyForm::kPaired, n.value>(P, Q, w.u, s.Ap, length, s.T, energy);
+    });
+  } else {
+    for (int r = 0; r < count; ++r) {  // each in its own form
+      const float* Q_r = Q + r * s.Ap;
+      float* out = energy + r * s.T;
+      if (form(r) == EnergyForm::kPaired)
+        energies<EnergyForm::kPaired, 1>(P, Q_r, w.u, s.Ap, length, s.T, out);
+      else if (form(r) == EnergyForm::kFactored)
+        energies<EnergyForm::kFactored, 1>(P, Q_r, w.u, s.Ap, length, s.T, out);
+      else
+        energies<EnergyForm::kTanh, 1>(space.key + line * s.Ap, Q_r, w.u, s.Ap, length, s.T, out);
+    }
+  }
+  __syncthreads();
+
+  if (warp < count) softmax(energy + warp * s.T, length);
+  __syncthreads();
+
+  if (space.attention)
+    for (int r = 0; r < count; ++r)
+      for (int t = threadIdx.x; t < length; t += blockDim.x)
+        space.attention[(static_cast<size_t>(step - 1) * N + row[r]) * s.T + t] =
+            energy[r * s.T + t];
+  with_count<Parents>(count, [&](auto n) {
+    contexts<n.value>(space.memory + line * s.Ep, energy, length, s.T, s.Ep, row, space.context);
+  });
 }
 
 // 4. GRU cell: the context's product of the parents, and the gates of all their children; tiles of

@@ -56,9 +56,17 @@ template <class Storage>
 struct alignas(16) Eight {
   Storage x[8];
 };
-template <class Storage>
-__device__ __forceinline__ void load_eight(const Storage* p, float (&x)[8]) {
-  const auto eight = *reinterpret_cast<const Eight<Storage>*>(p);
+__device__ __forceinline__ void load_eight(const __nv_bfloat16* p, float (&x)[8]) {
+  const uint4 words = *reinterpret_cast<const uint4*>(p);
+  const unsigned pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {  // a bfloat16 is the upper half of a float
+    x[2 * i] = __uint_as_float(pairs[i] << 16);
+    x[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
+  }
+}
+__device__ __forceinline__ void load_eight(const __half* p, float (&x)[8]) {
+  const auto eight = *reinterpret_cast<const Eight<__half>*>(p);
 #pragma unroll
   for (int i = 0; i < 8; ++i) x[i] = to_float(eight.x[i]);
 }
@@ -70,8 +78,20 @@ __device__ __forceinline__ void store_eight(Storage* p, const float (&x)[8]) {
   *reinterpret_cast<Eight<Storage>*>(p) = eight;
 }
 
-// A float whose division is the hardware's (2 ulp, 0 for a divisor above 2^126): what step_math.h
-// calls F. Plain float division would cost eight instructions for each pair of energies.
+// 1 / x to 1 ulp in one special-function operation; 0 for x above 2^126, infinity below 2^-126.
+__device__ __forceinline__ float reciprocal(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return cuda_emulator::rcp_approx_ftz(x);
+#endif
+}
+
+// A float that divides by multiplying with the reciprocal: what step_math.h calls F, whose divisors
+// lie between 1 and 2^126 or may as well be infinite. Plain float division would cost eight
+// instructions for each pair of energies.
 struct Real {
   float value;
   Real() = default;
@@ -82,7 +102,7 @@ KHMER_FAST_MATH Real operator+(Real a, Real b) { return a.value + b.value; }
 KHMER_FAST_MATH Real operator-(Real a, Real b) { return a.value - b.value; }
 KHMER_FAST_MATH Real operator-(Real a) { return -a.value; }
 KHMER_FAST_MATH Real operator*(Real a, Real b) { return a.value * b.value; }
-KHMER_FAST_MATH Real operator/(Real a, Real b) { return __fdividef(a.value, b.value); }
+KHMER_FAST_MATH Real operator/(Real a, Real b) { return a.value * reciprocal(b.value); }
 KHMER_FAST_MATH Real fma(Real a, Real b, Real c) { return fmaf(a.value, b.value, c.value); }
 KHMER_FAST_MATH Real fast_exp(Real x) { return expf(x.value); }
 KHMER_FAST_MATH Real fast_tanh(Real x) { return tanhf(x.value); }

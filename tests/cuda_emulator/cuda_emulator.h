@@ -989,6 +989,13 @@ inline float __fdividef(float x, float y) {
   if (std::fabs(y) > 0x1p126f && std::fabs(y) < INFINITY) return std::isinf(x) ? NAN : 0.0f * x;
   return x * (1.0f / y);
 }
+namespace cuda_emulator {
+inline float rcp_approx_ftz(float x) {
+  if (std::fabs(x) < 0x1p-126f) return std::copysign(INFINITY, x);
+  const float y = 1.0f / x;
+  return std::fabs(y) < 0x1p-126f ? std::copysign(0.0f, x) : y;
+}
+}  // namespace cuda_emulator
 inline float __frcp_rn(float x) { return 1.0f / x; }
 
 // ---- host functions
