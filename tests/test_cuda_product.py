@@ -73,13 +73,13 @@ MISTAKES = {
     "barrier of the pipeline dropped": ("before\n      __syncthreads();", "before\n      ;"),
     "warp's barrier dropped": ("      __syncwarp();", "      ;"),
     "barrier before the sums dropped": ("  __syncthreads();\n  float* sums", "  float* sums"),
-    "barrier after the sums dropped": ("  __syncthreads();\n  const int teams", "  const int teams"),
+    "barrier after the sums dropped": ("  __syncthreads();\n  return {sums, Tile", "  return {sums, Tile"),
     "wrong row of a fragment": ("m0 + i * 16 + lane % 16", "m0 + i * 16 + lane % 8"),
     "halves of k swapped": ("lane % 8, k + lane / 8 % 2", "lane % 8, k + 1 - lane / 8 % 2"),
     "swizzle of the copy forgotten": ("place(m, piece)", "m * kDepth + piece * 8"),
     "stage filled while it is read": ("fill(chunk + Tile::kStages - 1)", "fill(chunk + Tile::kStages)"),
-    "quarter dropped": ("for (int t = 0; t < teams; ++t)", "for (int t = 0; t < min(teams, 3); ++t)"),
-    "other order of the quarters": ("sums[(t * Tile", "sums[((teams - 1 - t) * Tile"),
+    "quarter dropped": ("part < parts; ++part", "part < min(parts, 3); ++part"),
+    "other order of the quarters": ("sums[(part * Tile", "sums[((parts - 1 - part) * Tile"),
 }  # fmt: skip
 
 

@@ -91,10 +91,10 @@ __global__ void __launch_bounds__(kProductThreads)
   for (int m = threadIdx.x; m < Tile::kRows; m += kProductThreads) largest[m] = 0;
   __syncthreads();
   const auto memory = [&](int m) { return space.memory + static_cast<size_t>(first + m) * s.Ep; };
-  const auto store = [&](int m, int n, const float(&sum)[1]) {
+  const auto store = [&](int m, int n, float sum) {
     const int row = first + m, a = n0 + n;
     if (row % s.T >= in.length[row / s.T]) return;  // the same for all 16 lanes
-    const float key = a < s.A ? sum[0] + w.b_k[a] : 0.0f;
+    const float key = a < s.A ? sum + w.b_k[a] : 0.0f;
     const unsigned half = 0xffffu << threadIdx.x % 32 / 16 * 16;
     const unsigned top = __reduce_max_sync(half, absolute_bits(key));
     if (n % 16 == 0) atomicMax(largest + m, top);
@@ -104,7 +104,8 @@ __global__ void __launch_bounds__(kProductThreads)
     space.P[at] = from_float<Factor<Storage>>(expf(2.0f * key));
   };
   product(Tile{}, rows - first, memory, element<Storage>, w.W_k + static_cast<size_t>(n0) * s.Ep,
-          s.Ep, 0, s.A - n0, store);
+          s.Ep, 0, s.A - n0)
+      .each(rows - first, store);
   __syncthreads();
   for (int m = threadIdx.x; m < min(rows - first, Tile::kRows); m += kProductThreads)
     if (largest[m] != 0) atomicMax(space.max_p + (first + m) / s.T, largest[m]);
@@ -129,14 +130,15 @@ __global__ void __launch_bounds__(kProductThreads)
     first_state_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
   const int first = blockIdx.x * Tile::kRows, n0 = blockIdx.y * Tile::kColumns;
   const auto mean = [&](int m) { return space.mean + static_cast<size_t>(first + m) * s.Ep; };
-  const auto store = [&](int m, int n, const float(&sum)[1]) {
+  const auto store = [&](int m, int n, float sum) {
     const int j = n0 + n;
     if (j >= s.Hp) return;
     const size_t at = static_cast<size_t>(first + m) * s.K * s.Hp + j;
-    store_state(space, at, j < s.H ? tanhf(sum[0] + w.b_init[j]) : 0.0f);
+    store_state(space, at, j < s.H ? tanhf(sum + w.b_init[j]) : 0.0f);
   };
   product(Tile{}, s.B - first, mean, element<Storage>, w.W_init + static_cast<size_t>(n0) * s.Ep,
-          s.Ep, 0, s.H - n0, store);
+          s.Ep, 0, s.H - n0)
+      .each(s.B - first, store);
 }
 
 // ---- attn_gru_step
@@ -155,14 +157,15 @@ __global__ void __launch_bounds__(kProductThreads)
   const int* parents = space.parents + now * N + first;
   const Storage* h = state_operand(space) + static_cast<size_t>(now ^ 1) * N * s.Hp;
   const auto state = [&](int m) { return h + static_cast<size_t>(parents[m]) * s.Hp; };
-  const auto store = [&](int m, int i, const float(&sum)[1]) {
+  const auto store = [&](int m, int i, float sum) {
     const int n = n0 + i;
     if (n >= width) return;
     const float bias = n >= s.A + 2 * s.H ? w.b_hn[n - s.A - 2 * s.H] : 0.0f;
-    space.hidden[static_cast<size_t>(parents[m]) * width + n] = sum[0] + bias;
+    space.hidden[static_cast<size_t>(parents[m]) * width + n] = sum + bias;
   };
   product(Tile{}, rows - first, state, element<Storage>,
-          w.W_hidden + static_cast<size_t>(n0) * s.Hp, s.Hp, 0, width - n0, store);
+          w.W_hidden + static_cast<size_t>(n0) * s.Hp, s.Hp, 0, width - n0)
+      .each(rows - first, store);
 }
 
 constexpr int kSpread = 16;  // lanes over the elements of one position's energy
@@ -179,7 +182,7 @@ constexpr int kAttendThreads = Parents == 1 ? 512 : 256;
 template <EnergyForm form, int n, class P_t>
 __device__ __forceinline__ void energies(const P_t* P, const float* Q, const float* u, int Ap,
                                          int length, int T, float* energy) {
-  constexpr int kAhead = n <= 2 && sizeof(P_t) == 2 ? 4 : 2;
+  constexpr int kAhead = n == 1 && sizeof(P_t) == 2 ? 4 : 2;
   const int lane = threadIdx.x % kSpread, groups = blockDim.x / kSpread;
   // Both halves of a warp go round equally often.
   for (int t0 = 0; t0 < length; t0 += kAhead * groups) {
@@ -392,50 +395,72 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  constexpr int kChildren = 4;  // whose tokens and table rows are read at once
+  constexpr int kWindow = 512;  // slots that are looked through at once
+  constexpr int kAhead = 4;     // children of a thread whose numbers are under way
   const int N = s.B * s.K, now = step & 1, H = s.H;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns;
   if (first >= rows) return;
   const int* parents = space.parents + now * N + first;
+  const int slots = min(rows - first, Tile::kRows) * s.K;  // of the lines of the tile's parents
+  struct Child {
+    int m, parent, n, token;
+  };
+  __shared__ Child children[kWindow];
+  __shared__ int count;
+  const auto find_children = [&](int begin) {
+    if (threadIdx.x == 0) count = 0;
+    __syncthreads();
+    const int end = min(begin + kWindow, slots);
+    for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kProductThreads) {
+      const int m = i / s.K, parent = parents[m], n = parent / s.K * s.K + i % s.K;
+      if (space.state_row[n] == parent)
+        children[atomicAdd(&count, 1)] = {m, parent, n, space.token[n]};
+    }
+    __syncthreads();
+  };
   const auto context = [&](int m) {
     return space.context + static_cast<size_t>(parents[m]) * s.Ep;
   };
-  const auto store = [&](int m, int i, const float(&sum)[3]) {
-    const int j = n0 + i;
-    if (j >= s.Hp) return;
-    const int parent = parents[m], line = parent / s.K * s.K, hidden = min(j, H - 1);
-    const float* recurrent =
-        space.hidden + static_cast<size_t>(parent) * (s.A + 3 * H) + s.A + hidden;
-    const float r = sum[0] + recurrent[0], z = sum[1] + recurrent[H], n_hidden = recurrent[2 * H];
-    const float h = space.h[(static_cast<size_t>(now ^ 1) * N + parent) * s.Hp + j];
-    for (int k = 0; k < s.K; k += kChildren) {
-      const float* input[kChildren];  // of the children of this parent, else null
+  const auto sums = product(Tile{}, rows - first, context, element<Storage>,
+                            w.W_ic + static_cast<size_t>(n0) * s.Ep, s.Ep, H, H - n0,
+                            [&] { find_children(0); });
+  constexpr int kStep = kProductThreads / Tile::kColumns;  // children side by side
+  const int column = threadIdx.x % Tile::kColumns, j = n0 + column, hidden = min(j, H - 1);
+  for (int begin = 0; begin < slots; begin += kWindow) {
+    if (begin > 0) {
+      __syncthreads();
+      find_children(begin);
+    }
+    for (int c0 = threadIdx.x / Tile::kColumns; c0 < count; c0 += kStep * kAhead) {
+      float input[kAhead][3], recurrent[kAhead][3], h[kAhead];
 #pragma unroll
-      for (int c = 0; c < kChildren; ++c) {
-        const int n = line + min(k + c, s.K - 1);
-        const bool child = k + c < s.K && space.state_row[n] == parent;
-        input[c] = child ? w.table + static_cast<size_t>(space.token[n]) * 3 * H + hidden : nullptr;
+      for (int i = 0; i < kAhead; ++i) {
+        const Child child = children[min(c0 + i * kStep, count - 1)];
+        const float* from = w.table + static_cast<size_t>(child.token) * 3 * H + hidden;
+        const float* rest =
+            space.hidden + static_cast<size_t>(child.parent) * (s.A + 3 * H) + s.A + hidden;
+#pragma unroll
+        for (int g = 0; g < 3; ++g) {
+          input[i][g] = from[g * H];
+          recurrent[i][g] = rest[g * H];
+        }
+        h[i] = space.h[(static_cast<size_t>(now ^ 1) * N + child.parent) * s.Hp + hidden];
       }
-      float x[kChildren][3] = {};
 #pragma unroll
-      for (int c = 0; c < kChildren; ++c)
-#pragma unroll
-        for (int g = 0; g < 3; ++g)
-          if (input[c]) x[c][g] = input[c][g * H];
-#pragma unroll
-      for (int c = 0; c < kChildren; ++c) {
-        if (!input[c]) continue;
-        const float h_new = gru_cell(Real(x[c][0] + r), Real(x[c][1] + z), Real(x[c][2] + sum[2]),
-                                     Real(n_hidden), Real(h))
-                                .value;
-        store_state(space, (static_cast<size_t>(now) * N + line + k + c) * s.Hp + j,
-                    j < H ? h_new : 0.0f);
+      for (int i = 0; i < kAhead; ++i) {
+        if (c0 + i * kStep >= count || j >= s.Hp) continue;
+        const Child child = children[c0 + i * kStep];
+        float sum[3];
+        sums.get(child.m, column, sum);
+        const Real h_new = gru_cell(Real(input[i][0] + sum[0] + recurrent[i][0]),
+                                    Real(input[i][1] + sum[1] + recurrent[i][1]),
+                                    Real(input[i][2] + sum[2]), Real(recurrent[i][2]), Real(h[i]));
+        store_state(space, (static_cast<size_t>(now) * N + child.n) * s.Hp + j,
+                    j < H ? h_new.value : 0.0f);
       }
     }
-  };
-  product(Tile{}, rows - first, context, element<Storage>,
-          w.W_ic + static_cast<size_t>(n0) * s.Ep, s.Ep, H, H - n0, store);
+  }
 }
 
 // 5. projection of the children: logits = W_o [h_new; context] + b_o; tiles of [children, V]. The
@@ -458,12 +483,13 @@ __global__ void __launch_bounds__(kProductThreads)
                  space.context + static_cast<size_t>(space.state_row[n]) * s.Ep};
   };
   const auto at = [&](const Child& x, int k) { return k < s.Hp ? x.h + k : x.context + (k - s.Hp); };
-  const auto store = [&](int m, int n, const float(&sum)[1]) {
+  const auto store = [&](int m, int n, float sum) {
     const int v = n0 + n;
-    if (v < s.V) space.logits[static_cast<size_t>(children[m]) * s.V + v] = sum[0] + w.b_o[v];
+    if (v < s.V) space.logits[static_cast<size_t>(children[m]) * s.V + v] = sum + w.b_o[v];
   };
   product(Tile{}, rows - first, child, at, w.W_o + static_cast<size_t>(n0) * depth, depth, 0,
-          s.V - n0, store);
+          s.V - n0)
+      .each(rows - first, store);
 }
 
 }  // namespace

@@ -24,12 +24,14 @@ struct TileShape {
 // On the float32 units. A tile has G matrices, of the same columns each.
 template <int G>
 struct FmaTile : TileShape<16, 32> {
-  static constexpr int kDepth = 32, kThreadRows = kRows / kProductWarps;
+  static constexpr int kMatrices = G, kDepth = 32, kThreadRows = kRows / kProductWarps;
+  static constexpr int kPitch = G * kColumns;
   struct alignas(16) Shared {
     float x[kRows][kDepth + 4];  // + 4: quads of neighbouring rows lie in other banks
     float W[G][kColumns][kDepth + 4];
   };
   static constexpr size_t kShared = sizeof(Shared);
+  static_assert(kShared >= kRows * kPitch * sizeof(float));
 };
 
 // On tensor cores. A team of warps shares a pipeline of stages of 64 k; RowWarps x ColumnWarps warps,
@@ -53,17 +55,49 @@ using NarrowTile = MmaTile<G, kQuarters, 1, 1, 16, 16, G == 1 ? 5 : 3>;
 template <int G>
 using WideTile = MmaTile<G, 1, 2, 2, 32, G == 1 ? 32 : 16, G == 1 ? 4 : 3>;
 
+// Sums [parts, kRows, kPitch] in shared memory, those of one row and matrix side by side.
+template <class Tile>
+struct Sums {
+  const float* sums;
+  int parts;
+
+  __device__ __forceinline__ void get(int m, int n, float (&total)[Tile::kMatrices]) const {
+#pragma unroll
+    for (int g = 0; g < Tile::kMatrices; ++g) total[g] = 0;
+    for (int part = 0; part < parts; ++part)
+#pragma unroll
+      for (int g = 0; g < Tile::kMatrices; ++g)
+        total[g] += sums[(part * Tile::kRows + m) * Tile::kPitch + g * Tile::kColumns + n];
+  }
+  // Calls store(m, n, sum) for every m < rows, n < kColumns: by 16 lanes with the same m.
+  template <class Store>
+  __device__ __forceinline__ void each(int rows, Store store) const {
+    const int count = min(rows, Tile::kRows) * Tile::kColumns;
+    for (int i = threadIdx.x; i < count; i += kProductThreads) {
+      float total[Tile::kMatrices];
+      get(i / Tile::kColumns, i % Tile::kColumns, total);
+      store(i / Tile::kColumns, i % Tile::kColumns, total[0]);
+    }
+  }
+};
+
+struct Nothing {
+  __device__ __forceinline__ void operator()() const {}
+};
+
 // row(m) names row m < rows of x, at(name, k) points to its elements from k on, a multiple of 8
-// (float32: 4). Matrix g begins g * stride rows after W; `columns` of them exist. Then
-// store(m, n, sum [G]) is called for every m < rows, n < kColumns: by 16 lanes with the same m.
-template <int G, class Row, class At, class Store>
-__device__ __forceinline__ void product(FmaTile<G>, int rows, Row row, At at, const float* W,
-                                        int depth, int stride, int columns, Store store) {
+// (float32: 4). Matrix g begins g * stride rows after W; `columns` of them exist. All threads call
+// meanwhile() while the first copies are under way.
+template <int G, class Row, class At, class Meanwhile = Nothing>
+__device__ __forceinline__ Sums<FmaTile<G>> product(FmaTile<G>, int rows, Row row, At at,
+                                                    const float* W, int depth, int stride,
+                                                    int columns, Meanwhile meanwhile = {}) {
   using Tile = FmaTile<G>;
   typename Tile::Shared& tile = *dynamic_shared<typename Tile::Shared>();
   const int lane = threadIdx.x % 32, first = threadIdx.x / 32 * Tile::kThreadRows;
   const int m = threadIdx.x / 8, quad = threadIdx.x % 8 * 4;
   const auto x = row(min(m, rows - 1));
+  meanwhile();
   float sum[G][Tile::kThreadRows];
 #pragma unroll
   for (int g = 0; g < G; ++g)
@@ -102,19 +136,20 @@ __device__ __forceinline__ void product(FmaTile<G>, int rows, Row row, At at, co
     }
     __syncthreads();
   }
+  float* sums = dynamic_shared<float>();
 #pragma unroll
-  for (int r = 0; r < Tile::kThreadRows; ++r) {
-    if (first + r >= rows) continue;
-    float own[G];
+  for (int g = 0; g < G; ++g)
 #pragma unroll
-    for (int g = 0; g < G; ++g) own[g] = sum[g][r];
-    store(first + r, lane, own);
-  }
+    for (int r = 0; r < Tile::kThreadRows; ++r)
+      sums[(first + r) * Tile::kPitch + g * Tile::kColumns + lane] = sum[g][r];
+  __syncthreads();
+  return {sums, 1};
 }
 
-template <class Tile, class Storage, class Row, class At, class Store>
-__device__ __forceinline__ void product(Tile, int rows, Row row, At at, const Storage* W, int depth,
-                                        int stride, int columns, Store store) {
+template <class Tile, class Storage, class Row, class At, class Meanwhile = Nothing>
+__device__ __forceinline__ Sums<Tile> product(Tile, int rows, Row row, At at, const Storage* W,
+                                              int depth, int stride, int columns,
+                                              Meanwhile meanwhile = {}) {
   constexpr int G = Tile::kMatrices, kDepth = Tile::kDepth, kPieces = kDepth / 8;
   constexpr int kTeamThreads = kProductThreads / Tile::kTeams, kRowStep = kTeamThreads / kPieces;
   constexpr int kXCopies = Tile::kRows / kRowStep, kWCopies = G * Tile::kColumns / kRowStep;
@@ -160,6 +195,7 @@ __device__ __forceinline__ void product(Tile, int rows, Row row, At at, const St
   float part[kRowBlocks][2 * G * kColumnBlocks][4] = {}, sum[kRowBlocks][2 * G * kColumnBlocks][4] = {};
 #pragma unroll
   for (int i = 0; i < Tile::kStages - 1; ++i) fill(begin + i);
+  meanwhile();
   int left = quarter;
   for (int chunk = begin; chunk < end; ++chunk) {
     wait_copies<Tile::kStages - 2>();
@@ -202,7 +238,7 @@ __device__ __forceinline__ void product(Tile, int rows, Row row, At at, const St
   }
 
   __syncthreads();
-  float* sums = dynamic_shared<float>();  // [kTeams, kRows, kPitch]
+  float* sums = dynamic_shared<float>();
 #pragma unroll
   for (int i = 0; i < kRowBlocks; ++i)
 #pragma unroll
@@ -217,16 +253,7 @@ __device__ __forceinline__ void product(Tile, int rows, Row row, At at, const St
             make_float2(own[c], own[c + 1]);
       }
   __syncthreads();
-  const int teams = Tile::kTeams == 1 ? 1 : (chunks + quarter - 1) / quarter;
-  for (int i = threadIdx.x; i < min(rows, Tile::kRows) * Tile::kColumns; i += kProductThreads) {
-    const int m = i / Tile::kColumns, n = i % Tile::kColumns;
-    float total[G] = {};
-    for (int t = 0; t < teams; ++t)
-#pragma unroll
-      for (int g = 0; g < G; ++g)
-        total[g] += sums[(t * Tile::kRows + m) * Tile::kPitch + g * Tile::kColumns + n];
-    store(m, n, total);
-  }
+  return {sums, Tile::kTeams == 1 ? 1 : (chunks + quarter - 1) / quarter};
 }
 
 // Calls launch_as(Tile) with the shape for `rows` x `columns` of G matrices: wide where that gives

@@ -10,13 +10,15 @@ __global__ void product_kernel(const Storage* x, const Storage* W, float* out, i
   const int first = blockIdx.x * Tile::kRows, n0 = blockIdx.y * Tile::kColumns;
   const auto row = [&](int m) { return x + static_cast<size_t>(first + m) * depth; };
   const auto at = [](const Storage* x, int k) { return x + k; };
-  const auto store = [&](int m, int n, const float(&sum)[G]) {
-    if (n0 + n >= columns) return;
-    for (int g = 0; g < G; ++g)
+  const auto sums = product(Tile{}, rows - first, row, at, W + static_cast<size_t>(n0) * depth, depth,
+                            columns, columns - n0);
+  for (int i = threadIdx.x; i < min(rows - first, Tile::kRows) * Tile::kColumns; i += kProductThreads) {
+    const int m = i / Tile::kColumns, n = i % Tile::kColumns;
+    float sum[G];
+    sums.get(m, n, sum);
+    for (int g = 0; g < G && n0 + n < columns; ++g)
       out[(static_cast<size_t>(g) * rows + first + m) * columns + n0 + n] = sum[g];
-  };
-  product(Tile{}, rows - first, row, at, W + static_cast<size_t>(n0) * depth, depth, columns,
-          columns - n0, store);
+  }
 }
 
 template <class Storage, template <int> class Tile, int G>
