@@ -19,7 +19,8 @@ PRODUCT_BUDGET = 128
 USUAL_BUDGET = 80
 # Tiles of csrc/cuda/product.cuh, and the parents that a block attends for, in mangled names.
 SHAPES = {
-    "float32 tile": r"FmaTileILi", "narrow tile": r"MmaTileILi\dELi4E", "wide tile": r"MmaTileILi\dELi1E",
+    "float32 tile": r"FmaTileILi",
+    "narrow tile": r"MmaTileILi\dELi4E", "wide tile": r"MmaTileILi\dELi1E",
     "one parent": r"attend_kernelI\w+Li1E", "four parents": r"attend_kernelI\w+Li4E",
 }  # fmt: skip
 

@@ -130,6 +130,22 @@ def test_random_models(emulator):
     assert excused <= 0.02 * lines and lines > 100
 
 
+def wide_beam() -> Case:
+    """As many parents in a line as fill several tiles, and windows of their children."""
+    rng = torch.Generator().manual_seed(8)
+    w = random_weights(rng, V=33, D=3, E=16, A=7, H=17)
+    memory, length = torch.randn(2, 5, 16, generator=rng), torch.tensor([5, 3])
+    return Case(w, memory, length, 60, 2, 0.6, torch.tensor([5, 4]))
+
+
+def test_wide_beam(emulator):
+    case = wide_beam()
+    failures, excused = disagreements(emulator, case)
+    assert not failures and not excused
+    parents = reference(case).trace.parent
+    assert max(len(row.unique()) for row in parents.flatten(0, 1)) * case.beam > 512
+
+
 def test_forced_length_and_attention(emulator):
     for seed in range(12):
         case = random_case(seed)
@@ -182,7 +198,7 @@ def test_large_batches_have_the_bits_of_small_ones(emulator, dtype):
 def lines_that_differ(emulator, dtype) -> list[int]:
     rng = torch.Generator().manual_seed(4)
     B, T, K, limit = 128, 9, 4, torch.full((128,), 3)  # N = 512
-    w = random_weights(rng, V=240, D=8, E=40, A=70, H=100)
+    w = random_weights(rng, V=240, D=8, E=40, A=70, H=250)
     memory, length = torch.randn(B, T, 40, generator=rng), torch.arange(B) % T + 1
     together = emulated(emulator, Case(w, memory, length, K, 1, 0.0, limit), dtype)
     parents = together.trace.parent[:, 1:3].sort(-1).values
@@ -239,10 +255,15 @@ MISTAKES = {
                         "\n  if (space.attention)"),
     "mask off by one": ("attn_gru_step_cuda.cu", "for (int t = part; t < length; t += kParts)",
                         "for (int t = part; t < length - 1; t += kParts)"),
+    "part of a context left out": ("attn_gru_step_cuda.cu", "i0 < items; i0 += threads",
+                                   "i0 + 8 < items; i0 += threads"),
     "parent left out": ("attn_gru_step_cuda.cu", "min(__popc(mask) - rank, Parents)",
                         "min(__popc(mask) - rank, Parents - 1)"),
-    "children of the next window": ("attn_gru_step_cuda.cu", "{m, parent, n, space.token[n]}",
-                                    "{m, parent, line_first, space.token[n]}"),
+    "children of all parents": ("attn_gru_step_cuda.cu", "if (space.state_row[n] == parent)",
+                                "if (space.state_row[n] >= 0)"),
+    "children of one window": ("attn_gru_step_cuda.cu", "begin < slots; begin", "begin < 1; begin"),
+    "list before all have read it": ("attn_gru_step_cuda.cu", "      __syncthreads();\n      find",
+                                     "      find"),
     "query of another parent": ("attn_gru_step_cuda.cu", "load_eight(Q + r * Ap + a, q)",
                                 "load_eight(Q + a, q)"),
     "tie to the later": ("beam_search_cuda.cu", "| ~static_cast<unsigned>(flat);",
@@ -277,6 +298,8 @@ def noticed(emulator) -> bool:
         except (EmulatorError, IndexError, AssertionError):
             return True
     try:
+        if disagreements(emulator, wide_beam())[0]:
+            return True
         return bool(lines_that_differ(emulator, torch.bfloat16))
     except (EmulatorError, AssertionError):
         return True

@@ -69,15 +69,15 @@ def test_same_bits_for_every_tile_and_row_count(emulator, narrow, G):
 # Mistakes that the tests must see: (what stands in product.cuh, what is planted)
 MISTAKES = {
     "wait dropped": ("    wait_copies<Tile::kStages - 2>();\n", ""),
-    "one copy too few waited for": ("wait_copies<Tile::kStages - 2>", "wait_copies<Tile::kStages - 1>"),
+    "one copy not waited for": ("wait_copies<Tile::kStages - 2", "wait_copies<Tile::kStages - 1"),
     "barrier of the pipeline dropped": ("before\n      __syncthreads();", "before\n      ;"),
     "warp's barrier dropped": ("      __syncwarp();", "      ;"),
     "barrier before the sums dropped": ("  __syncthreads();\n  float* sums", "  float* sums"),
-    "barrier after the sums dropped": ("  __syncthreads();\n  return {sums, Tile", "  return {sums, Tile"),
+    "barrier after the sums dropped": ("__syncthreads();\n  return {sums, T", "return {sums, T"),
     "wrong row of a fragment": ("m0 + i * 16 + lane % 16", "m0 + i * 16 + lane % 8"),
     "halves of k swapped": ("lane % 8, k + lane / 8 % 2", "lane % 8, k + 1 - lane / 8 % 2"),
     "swizzle of the copy forgotten": ("place(m, piece)", "m * kDepth + piece * 8"),
-    "stage filled while it is read": ("fill(chunk + Tile::kStages - 1)", "fill(chunk + Tile::kStages)"),
+    "filled while it is read": ("Tile::kStages - 1);\n    const", "Tile::kStages);\n    const"),
     "quarter dropped": ("part < parts; ++part", "part < min(parts, 3); ++part"),
     "other order of the quarters": ("sums[(part * Tile", "sums[((parts - 1 - part) * Tile"),
 }  # fmt: skip

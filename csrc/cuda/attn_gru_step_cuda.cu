@@ -1,8 +1,11 @@
 // One decoder step on the device, in the order of python_ref/attn_gru_step.py.
 //
-// The times are derived, not measured: H200, bfloat16, H = A = E = 512, V = 208, T = 128, B = 256,
-// K = 5 with 2.5 parents a line (640 parents, 1280 children). Products run on the float32 units at
-// about 40 % of their 30 T multiply-adds/s; L2 gives about 5.5 TB/s.
+// The times are derived, not measured: H200, bfloat16, H = A = E = 512, V = 208, T = 128, K = 5
+// with 2.5 parents a line, for B = 1 / 32 / 256, which is 2.5 / 80 / 640 parents and 5 / 160 / 1280
+// children. Reading L2 takes 0.3 us, of which a kernel has a chain before its copies begin, and
+// gives 5.5 TB/s, to one multiprocessor 64 bytes a cycle (0.118 MB/us); tensor cores give 470
+// TFLOP/s through mma.sync (60 % of 790), special functions 3.9 T/s, HBM 4.3 TB/s. Starting a
+// kernel, about 1 us after the end of the one before, is not in them.
 #include "cuda/decoder_cuda.h"
 #include "cuda/device_math.cuh"
 #include "cuda/launch.cuh"
@@ -82,7 +85,8 @@ __global__ void pack_memory_kernel(DecodeSizes s, DecodeInput in, Workspace<Stor
   if (t == 0 && e == 0) space.max_p[b] = 0;
 }
 
-// key = memory W_k^T + b_k, P = exp(2 key) and the largest |key|; tiles of [B * T, Ap]
+// key = memory W_k^T + b_k, P = exp(2 key) and the largest |key|; tiles of [B * T, Ap]. B = 256:
+// 4096 tiles of 128 KB from L2, 98 us; 17 GFLOP, 37 us; key and P to HBM, 16 us.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     key_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in, Workspace<Storage> space) {
@@ -124,7 +128,8 @@ __global__ void mean_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> sp
   }
 }
 
-// h_0 = tanh(W_init mean + b_init), in the row of slot 0; tiles of [B, Hp]
+// h_0 = tanh(W_init mean + b_init), in the row of slot 0; tiles of [B, Hp]. B = 256: 32 blocks of
+// 128 KB, 2 us.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     first_state_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
@@ -143,7 +148,10 @@ __global__ void __launch_bounds__(kProductThreads)
 
 // ---- attn_gru_step
 
-// 1. query and recurrent product of the parents: hidden = [W_q; W_hh] h; tiles of [parents, A + 3H].
+// 1. query and recurrent product of the parents: hidden = [W_q; W_hh] h; tiles of [parents, A +
+// 3H]. 1.5 / 2 / 9 us: a chain of three reads (counts, parents, operands), 0.9; then B = 1: 128
+// blocks of at most 32 KB, 0.3, and 8 products of 16 k in a row, 0.2; B = 32: 64 blocks of 128 KB,
+// 1.1; B = 256: 320 of them, 42 MB of L2, 7.6 (tensor cores 2.9), and 5 MB to write.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
@@ -173,12 +181,14 @@ constexpr int kParts = 8;    // of a context's sum over t
 
 constexpr int kTogether = 4;     // parents of a line that share the reading of P and memory
 constexpr int kManyRows = 512;   // N from which on there are more of them than multiprocessors
+constexpr int kFewRows = 32;     // N up to which multiprocessors are idle: blocks share a context
+constexpr int kShares = 4;
 template <int Parents>
 constexpr int kAttendThreads = Parents == 1 ? 512 : 256;
 
-// energy [n, T] of n parents of one line: P and Q [n, Ap] hold exp(2 key), exp(2 q), or key, q in the
-// tanh form. 16 lanes a position, 8 elements a lane; each takes as many positions at once as keep
-// 32 to 64 bytes of P under way.
+// energy [n, T] of n parents of one line: P and Q [n, Ap] hold exp(2 key), exp(2 q), or key, q in
+// the tanh form. 16 lanes a position, 8 elements a lane; each takes as many positions at once as
+// keep 32 to 64 bytes of P under way.
 template <EnergyForm form, int n, class P_t>
 __device__ __forceinline__ void energies(const P_t* P, const float* Q, const float* u, int Ap,
                                          int length, int T, float* energy) {
@@ -255,13 +265,13 @@ __device__ __forceinline__ void softmax(float* x, int length) {
   for (int t = lane; t < length; t += 32) x[t] *= scale;
 }
 
-// context[row[r]] [Ep] of n parents from weight [n, T]: part i of 8 sums t = i, i + 8, ...; the parts
-// lie in neighbouring lanes and are added in pairs.
+// context[row[r]] [Ep] of n parents from weight [n, T]: part i of 8 sums t = i, i + 8, ...; the
+// parts lie in neighbouring lanes and are added in pairs. The grid's y shares the elements.
 template <int n, class Storage>
 __device__ __forceinline__ void contexts(const Storage* memory, const float* weight, int length,
                                          int T, int Ep, const int* row, Storage* context) {
-  const int part = threadIdx.x % kParts, items = Ep / 8 * kParts;
-  for (int i0 = 0; i0 < items; i0 += blockDim.x) {
+  const int part = threadIdx.x % kParts, items = Ep / 8 * kParts, threads = gridDim.y * blockDim.x;
+  for (int i0 = blockIdx.y * blockDim.x; i0 < items; i0 += threads) {
     const int i = i0 + static_cast<int>(threadIdx.x), e = min(i / kParts * 8, Ep - 8);
     float sum[n][8] = {};
 #pragma unroll 4
@@ -287,8 +297,13 @@ __device__ __forceinline__ void contexts(const Storage* memory, const float* wei
   }
 }
 
-// 2. additive attention and 3. context; a block for up to `Parents` parents of a line; shared:
-// Q [Parents, Ap], energy [Parents, T].
+// 2. additive attention and 3. context; a block for up to `Parents` parents of a line; shared: Q
+// [Parents, Ap], energy [Parents, T].
+// 3.5 / 6 / 19 us: counts, parents, query and exp, 1.0; softmax 0.3. One parent, B = 1: P is 128
+// KiB of one multiprocessor's L2, 1.1, while 32,768 pairs take 12 instructions each in four
+// schedulers, 1.7; a quarter of memory, 0.3. B = 32: P and memory of 80 parents from L2, 1.9 each.
+// B = 256: both once a line from HBM, 67 MB, 16; special functions 5.4 and 9 to 12 instructions a
+// pair, 7, lie under it.
 template <class Storage, int Parents>
 __global__ void __launch_bounds__(kAttendThreads<Parents>)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in, Workspace<Storage> space,
@@ -380,7 +395,7 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
   if (warp < count) softmax(energy + warp * s.T, length);
   __syncthreads();
 
-  if (space.attention)
+  if (space.attention && blockIdx.y == 0)
     for (int r = 0; r < count; ++r)
       for (int t = threadIdx.x; t < length; t += blockDim.x)
         space.attention[(static_cast<size_t>(step - 1) * N + row[r]) * s.T + t] =
@@ -392,6 +407,9 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
 
 // 4. GRU cell: the context's product of the parents, and the gates of all their children; tiles of
 // [parents, Hp], three columns of W_ic each.
+// 2 / 3 / 9 us: counts, parents, operands, 0.9; the gates' numbers, 0.3, and 200 cycles of gates,
+// 0.1. B = 1: 32 blocks of at most 64 KB, 0.5; B = 32: 160 of them, 10 MB of L2, 1.9; B = 256: 160
+// blocks of 160 KB, 4.8, then 8 rounds of four children a thread, 700 cycles each, 3.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
@@ -465,6 +483,8 @@ __global__ void __launch_bounds__(kProductThreads)
 
 // 5. projection of the children: logits = W_o [h_new; context] + b_o; tiles of [children, V]. The
 // log_softmax is the first thing that the selection does.
+// 2 / 3 / 5 us: counts, children, their parents, operands, 1.2; B = 1: 13 blocks of at most 64 KB,
+// 0.5, and 16 products in a row, 0.3; B = 32: 130 of them, 1.6; B = 256: 80 blocks of 256 KB, 3.8.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
@@ -482,7 +502,9 @@ __global__ void __launch_bounds__(kProductThreads)
     return Child{h_new + static_cast<size_t>(n) * s.Hp,
                  space.context + static_cast<size_t>(space.state_row[n]) * s.Ep};
   };
-  const auto at = [&](const Child& x, int k) { return k < s.Hp ? x.h + k : x.context + (k - s.Hp); };
+  const auto at = [&](const Child& x, int k) {
+    return k < s.Hp ? x.h + k : x.context + (k - s.Hp);
+  };
   const auto store = [&](int m, int n, float sum) {
     const int v = n0 + n;
     if (v < s.V) space.logits[static_cast<size_t>(children[m]) * s.V + v] = sum + w.b_o[v];
@@ -550,8 +572,8 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
     KHMER_FAST_TRY(launch(attend_kernel<Storage, kTogether>, N, kAttendThreads<kTogether>,
                           kTogether * shared, stream, s, w, in, space, step));
   else
-    KHMER_FAST_TRY(launch(attend_kernel<Storage, 1>, N, kAttendThreads<1>, shared, stream, s, w, in,
-                          space, step));
+    KHMER_FAST_TRY(launch(attend_kernel<Storage, 1>, dim3(N, N <= kFewRows ? kShares : 1),
+                          kAttendThreads<1>, shared, stream, s, w, in, space, step));
   KHMER_FAST_TRY((choose_tile<Storage, 3>(N, s.Hp, [&](auto tile) {
     return launch(cell_kernel<Storage, decltype(tile)>, tile.grid(N, s.Hp), kProductThreads,
                   tile.kShared, stream, s, w, space, step);

@@ -1,5 +1,5 @@
-// Products of 16-bit matrices on tensor cores (sm_80 and newer), and copies to shared memory that run
-// on while the thread computes. Thin names for PTX; the emulator has functions of its own.
+// Products of 16-bit matrices on tensor cores (sm_80 and newer), and copies to shared memory that
+// run on while the thread computes. Thin names for PTX; the emulator has functions of its own.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -48,12 +48,13 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[
     KHMER_FAST_MMA("bf16");
 #undef KHMER_FAST_MMA
 #else
-  cuda_emulator::mma_m16n8k16(d, a, b, [](uint16_t bits) { return to_float(std::bit_cast<Storage>(bits)); });
+  cuda_emulator::mma_m16n8k16(
+      d, a, b, [](uint16_t bits) { return to_float(std::bit_cast<Storage>(bits)); });
 #endif
 }
 
-// 16 bytes from global to shared memory, both aligned to 16; zeros where not `inside` (`from` is not
-// read then). Nobody sees them before the thread that copies has waited and met the reader in a
+// 16 bytes from global to shared memory, both aligned to 16; zeros where not `inside` (`from` is
+// not read then). Nobody sees them before the thread that copies has waited and met the reader in a
 // barrier.
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool inside = true) {
 #if defined(__CUDACC__)

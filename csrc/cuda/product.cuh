@@ -1,8 +1,8 @@
-// Products of one tile by a block of kProductThreads: sum over k of x[m, k] W[n, k], each element in
-// one order of k whatever the tile's shape, the number of rows and the place in the grid:
-//   float32            k ascending, by one thread
-//   16-bit, float32    the sums of the four quarters of k, in their order, each k ascending by 16;
-//   sums               a narrow tile has a warp for each quarter, a wide one takes them in turn
+// Products of one tile by a block of kProductThreads: sum over k of x[m, k] W[n, k], in float32,
+// each element in one order whatever the tile's shape, the number of rows and the place in the grid:
+//   float32   k ascending, by one thread
+//   16-bit    k ascending by 16 in each quarter of k, then the quarters in their order: a narrow
+//             tile has a warp for each, a wide one takes them in turn
 #pragma once
 
 #include "cuda/launch.cuh"
@@ -34,9 +34,10 @@ struct FmaTile : TileShape<16, 32> {
   static_assert(kShared >= kRows * kPitch * sizeof(float));
 };
 
-// On tensor cores. A team of warps shares a pipeline of stages of 64 k; RowWarps x ColumnWarps warps,
-// of WarpRows x WarpColumns each.
-template <int G, int Teams, int RowWarps, int ColumnWarps, int WarpRows, int WarpColumns, int Stages>
+// On tensor cores. A team of warps shares a pipeline of stages of 64 k; RowWarps x ColumnWarps
+// warps, of WarpRows x WarpColumns each.
+template <int G, int Teams, int RowWarps, int ColumnWarps, int WarpRows, int WarpColumns,
+          int Stages>
 struct MmaTile : TileShape<RowWarps * WarpRows, ColumnWarps * WarpColumns> {
   using Shape = TileShape<RowWarps * WarpRows, ColumnWarps * WarpColumns>;
   static constexpr int kMatrices = G, kTeams = Teams, kColumnWarps = ColumnWarps, kStages = Stages;
@@ -192,7 +193,8 @@ __device__ __forceinline__ Sums<Tile> product(Tile, int rows, Row row, At at, co
     commit_copies();
   };
 
-  float part[kRowBlocks][2 * G * kColumnBlocks][4] = {}, sum[kRowBlocks][2 * G * kColumnBlocks][4] = {};
+  float part[kRowBlocks][2 * G * kColumnBlocks][4] = {};
+  float sum[kRowBlocks][2 * G * kColumnBlocks][4] = {};
 #pragma unroll
   for (int i = 0; i < Tile::kStages - 1; ++i) fill(begin + i);
   meanwhile();
@@ -257,15 +259,15 @@ __device__ __forceinline__ Sums<Tile> product(Tile, int rows, Row row, At at, co
 }
 
 // Calls launch_as(Tile) with the shape for `rows` x `columns` of G matrices: wide where that gives
-// work to a quarter of the multiprocessors or more.
+// a quarter of the multiprocessors work; half of them for three matrices, since gates follow those.
 template <class Storage, int G, class Launch>
 cudaError_t choose_tile(int rows, int columns, Launch launch_as) {
   if constexpr (std::is_same_v<Storage, float>) {
     return launch_as(FmaTile<G>{});
   } else {
-    using Wide = WideTile<G>;
-    const dim3 grid = Wide::grid(rows, columns);
-    return grid.x > 1 && grid.x * grid.y >= 32 ? launch_as(Wide{}) : launch_as(NarrowTile<G>{});
+    const dim3 grid = WideTile<G>::grid(rows, columns);
+    const bool wide = grid.x > 1 && grid.x * grid.y >= (G == 1 ? 32 : 64);
+    return wide ? launch_as(WideTile<G>{}) : launch_as(NarrowTile<G>{});
   }
 }
 

@@ -5,14 +5,15 @@ using namespace khmer_fast;
 
 // out [G, rows, columns] = x [rows, depth] W [G, columns, depth]^T
 template <class Storage, class Tile, int G>
-__global__ void product_kernel(const Storage* x, const Storage* W, float* out, int rows, int columns,
-                               int depth) {
+__global__ void product_kernel(const Storage* x, const Storage* W, float* out, int rows,
+                               int columns, int depth) {
   const int first = blockIdx.x * Tile::kRows, n0 = blockIdx.y * Tile::kColumns;
   const auto row = [&](int m) { return x + static_cast<size_t>(first + m) * depth; };
   const auto at = [](const Storage* x, int k) { return x + k; };
-  const auto sums = product(Tile{}, rows - first, row, at, W + static_cast<size_t>(n0) * depth, depth,
-                            columns, columns - n0);
-  for (int i = threadIdx.x; i < min(rows - first, Tile::kRows) * Tile::kColumns; i += kProductThreads) {
+  const auto sums = product(Tile{}, rows - first, row, at, W + static_cast<size_t>(n0) * depth,
+                            depth, columns, columns - n0);
+  const int count = min(rows - first, Tile::kRows) * Tile::kColumns;
+  for (int i = threadIdx.x; i < count; i += kProductThreads) {
     const int m = i / Tile::kColumns, n = i % Tile::kColumns;
     float sum[G];
     sums.get(m, n, sum);
@@ -31,7 +32,8 @@ int run(const void* x, const void* W, float* out, int rows, int columns, int dep
 
 // shape: 0 float32, 1 bfloat16 narrow, 2 bfloat16 wide, 3 float16 narrow, 4 float16 wide
 template <int G>
-int run_shape(int shape, const void* x, const void* W, float* out, int rows, int columns, int depth) {
+int run_shape(int shape, const void* x, const void* W, float* out, int rows, int columns,
+              int depth) {
   switch (shape) {
     case 0: return run<float, FmaTile, G>(x, W, out, rows, columns, depth);
     case 1: return run<__nv_bfloat16, NarrowTile, G>(x, W, out, rows, columns, depth);
@@ -41,8 +43,8 @@ int run_shape(int shape, const void* x, const void* W, float* out, int rows, int
   }
 }
 
-extern "C" int emulated_product(int shape, int G, const void* x, const void* W, float* out, int rows,
-                                int columns, int depth) {
+extern "C" int emulated_product(int shape, int G, const void* x, const void* W, float* out,
+                                int rows, int columns, int depth) {
   return G == 1 ? run_shape<1>(shape, x, W, out, rows, columns, depth)
                 : run_shape<3>(shape, x, W, out, rows, columns, depth);
 }

@@ -153,8 +153,8 @@ int selftest_matrix(const void* A, const void* B, float* D, bool half, bool word
     return launch(matrix_kernel<__half>, 1, 32, 0, nullptr, static_cast<const __half*>(A),
                   static_cast<const __half*>(B), D, words, bug);
   return launch(matrix_kernel<__nv_bfloat16>, 1, 32, 0, nullptr,
-                static_cast<const __nv_bfloat16*>(A), static_cast<const __nv_bfloat16*>(B), D, words,
-                bug);
+                static_cast<const __nv_bfloat16*>(A), static_cast<const __nv_bfloat16*>(B), D,
+                words, bug);
 }
 int selftest_block_sum(const float* x, float* out, int blocks, int n, int bug) {
   return launch(block_sum_kernel, blocks, 64, 0, nullptr, x, out, n, bug);
