@@ -168,7 +168,7 @@ __global__ void mean_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> sp
   }
 }
 
-// h_0 = tanh(W_init mean + b_init), in the row of slot 0; tiles of [B, Hp]
+// h_0 = tanh(W_init mean + b_init); tiles of [B, Hp]
 template <class Storage>
 __global__ void __launch_bounds__(kTileThreads)
     first_state_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(kTileThreads)
   for (int r = 0; r < kRowsThread; ++r) {
     const int b = tile_row(r);
     if (b >= s.B || j >= s.Hp) continue;
-    space.h[static_cast<size_t>(b) * s.K * s.Hp + j] =
+    space.h_0[static_cast<size_t>(b) * s.Hp + j] =
         j < s.H ? tanhf(sum[0][r] + w.b_init[j]) : 0.0f;
   }
 }
@@ -195,11 +195,8 @@ __global__ void __launch_bounds__(kTileThreads)
 // 640 x 2048 x 512 multiply-adds: 56 us on the float32 units.
 template <class Storage>
 __global__ void __launch_bounds__(kTileThreads)
-    query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  const int N = s.B * s.K, now = step & 1;
-  // Nobody counts for the next step before this one has been selected.
-  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x < 2)
-    space.counts[2 * (now ^ 1) + threadIdx.x] = 0;
+    query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now], first = blockIdx.x * kRows, n0 = blockIdx.y * kColumns;
   if (first >= rows) return;
   __shared__ Tile<1> tile;
@@ -264,11 +261,11 @@ __device__ __forceinline__ void energies(const P_t* P, const float* Q, const flo
 // parent, 256 KiB each, from L2: 30 us.
 template <class Storage>
 __global__ void __launch_bounds__(kAttendThreads)
-    attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in, Workspace<Storage> space,
-                  int step) {
-  const int N = s.B * s.K, now = step & 1;
+    attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
+                  Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   if (static_cast<int>(blockIdx.x) >= space.counts[2 * now]) return;
-  const int row = space.parents[now * N + blockIdx.x], b = row / s.K;
+  const int row = space.parents[now * N + blockIdx.x], b = space.line[row / s.K];
   const int length = static_cast<int>(in.length[b]);
   float* context = space.context + static_cast<size_t>(row) * s.Ep;
   if (length == 0) {
@@ -318,7 +315,7 @@ __global__ void __launch_bounds__(kAttendThreads)
   for (int t = threadIdx.x; t < length; t += kAttendThreads) {
     energy[t] /= sum;
     if (space.attention)
-      space.attention[(static_cast<size_t>(step - 1) * N + row) * s.T + t] = energy[t];
+      space.attention[attention_row(s, b, space.step[b], row % s.K) * s.T + t] = energy[t];
   }
   __syncthreads();
 
@@ -342,8 +339,8 @@ __global__ void __launch_bounds__(kAttendThreads)
 // [parents, Hp], three columns of W_ic each. 640 x 1536 x 512 multiply-adds: 42 us.
 template <class Storage>
 __global__ void __launch_bounds__(kTileThreads)
-    cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  const int N = s.B * s.K, now = step & 1;
+    cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now], first = blockIdx.x * kRows, n0 = blockIdx.y * kColumns;
   if (first >= rows) return;
   __shared__ Tile<3> tile;
@@ -382,8 +379,8 @@ __global__ void __launch_bounds__(kTileThreads)
 // log_softmax is the first thing that the selection does. 1280 x 208 x 1024: 23 us.
 template <class Storage>
 __global__ void __launch_bounds__(kTileThreads)
-    projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  const int N = s.B * s.K, now = step & 1;
+    projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now + 1], first = blockIdx.x * kRows;
   const int n0 = blockIdx.y * kColumns, depth = s.Hp + s.Ep;
   if (first >= rows) return;
@@ -449,18 +446,15 @@ cudaError_t attn_gru_init_cuda(const DecodeSizes& s, const PackedDecoder<Storage
 
 template <class Storage>
 cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage>& w,
-                               const DecodeInput& in, const Workspace<Storage>& space, int step,
+                               const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream) {
-  const int N = s.B * s.K;
+  const int N = s.seats * s.K;
   const size_t shared = (static_cast<size_t>(s.Ap) + s.T) * sizeof(float);
   KHMER_FAST_TRY(launch(query_kernel<Storage>, tiles(N, s.A + 3 * s.H), kTileThreads, 0, stream, s,
-                        w, space, step));
-  KHMER_FAST_TRY(launch(attend_kernel<Storage>, N, kAttendThreads, shared, stream, s, w, in, space,
-                        step));
-  KHMER_FAST_TRY(launch(cell_kernel<Storage>, tiles(N, s.Hp), kTileThreads, 0, stream, s, w, space,
-                        step));
-  return launch(projection_kernel<Storage>, tiles(N, s.V), kTileThreads, 0, stream, s, w, space,
-                step);
+                        w, space));
+  KHMER_FAST_TRY(launch(attend_kernel<Storage>, N, kAttendThreads, shared, stream, s, w, in, space));
+  KHMER_FAST_TRY(launch(cell_kernel<Storage>, tiles(N, s.Hp), kTileThreads, 0, stream, s, w, space));
+  return launch(projection_kernel<Storage>, tiles(N, s.V), kTileThreads, 0, stream, s, w, space);
 }
 
 #define KHMER_FAST_INSTANTIATE(Storage)                                                           \
@@ -470,7 +464,7 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
                                           const DecodeInput&, const Workspace<Storage>&,          \
                                           cudaStream_t);                                          \
   template cudaError_t attn_gru_step_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
-                                          const DecodeInput&, const Workspace<Storage>&, int,     \
+                                          const DecodeInput&, const Workspace<Storage>&,          \
                                           cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

@@ -33,14 +33,14 @@ class Arrays {
 };
 
 struct Call {
-  int B, K, T, S, V, D, E, A, H, n_best, forced;
+  int B, K, T, S, V, D, E, A, H, seats, n_best, forced;
   double alpha;
 };
 
 template <class Storage>
 int run(const Call& c, const DeviceWeights& weights, const DecodeInput& in, const DecodeOutput& out,
         Chosen* history) {
-  const DecodeSizes s = decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.n_best,
+  const DecodeSizes s = decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.seats, c.n_best,
                                      c.alpha, c.forced);
   Arrays arrays;
   PackedDecoder<Storage> packed;
