@@ -31,8 +31,8 @@ CHOSEN = np.dtype(
 
 
 class Call(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in "B K T S V D E A H seats n_best forced".split()]
-    _fields_ += [("alpha", ctypes.c_double)]
+    _fields_ = [(name, ctypes.c_int) for name in "B K T S V D E A H seats n_best forced loop".split()]
+    _fields_ += [("patience", ctypes.c_longlong), ("alpha", ctypes.c_double)]
 
 
 def compile_objects(folder: Path, sources: list[Path]) -> dict[str, Path]:
@@ -66,17 +66,25 @@ def pointers(arrays) -> ctypes.Array:
     return (ctypes.c_void_p * len(arrays))(*(a and a.pointer for a in arrays))
 
 
+LOOPS = ("plain", "graph", "persistent")
+PATIENCE = 60_000_000_000  # ticks, which are nanoseconds in the emulator
+
+
 def emulated(
-    emulator, case: Case, dtype=torch.float32, attention=False, seats=None, **options
-) -> BeamResult:
-    """beam_search_cuda with the arguments and the result of the reference."""
+    emulator, case: Case, dtype=torch.float32, attention=False, seats=None, loop="plain",
+    patience=PATIENCE, **options,
+) -> BeamResult:  # fmt: skip
+    """A loop of the search with the arguments and the result of the reference."""
     forced = options.get("force_length") is not None
     limit = options["force_length"] if forced else case.step_limit
     B, T = case.memory.shape[:2]
     V, D = case.weights.embedding.shape
     A, E = case.weights.W_k.shape
     S, K, n = max(1, int(limit.max())), case.beam, case.n_best
-    call = Call(B, K, T, S, V, D, E, A, case.weights.W_q.shape[1], seats or B, n, forced, case.alpha)
+    call = Call(
+        B, K, T, S, V, D, E, A, case.weights.W_q.shape[1], seats or B, n, forced,
+        LOOPS.index(loop), patience, case.alpha,
+    )  # fmt: skip
     weights = [emulator.put(w.numpy()) for w in case.weights]
     shapes = [(B, n, S), (B, n), (B, n), (B, n, S), (B, n), (B,), (B,)]
     types = [np.int64, np.int64, np.float32, np.float32, bool, bool, np.int64]
@@ -107,7 +115,8 @@ def reference(case: Case, **options) -> BeamResult:
 def disagreements(emulator, case: Case, **options) -> tuple[tuple[str, ...], int]:
     """What differs from the reference, and how many lines differ at a tie."""
     got = emulated(emulator, case, **options)
-    parity = compare(case.weights, case.memory, case.length, reference(case, **options), got)
+    expected = reference(case, **{k: v for k, v in options.items() if k == "force_length"})
+    parity = compare(case.weights, case.memory, case.length, expected, got)
     return parity.failures, len(parity.excused)
 
 
@@ -302,12 +311,16 @@ MAIN = """
 #include <cstdint>
 #include <vector>
 #include "cuda/decoder_cuda.h"
-struct Call { int B, K, T, S, V, D, E, A, H, seats, n_best, forced; double alpha; };
+struct Call {
+  int B, K, T, S, V, D, E, A, H, seats, n_best, forced, loop;
+  long long patience;
+  double alpha;
+};
 extern "C" int emulated_beam_search(int, const Call*, const khmer_fast::DeviceWeights*,
                                     const float*, const std::int64_t*, const std::int64_t*,
                                     const khmer_fast::DecodeOutput*, khmer_fast::Chosen*);
 int main() {
-  const Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 1, 2, 0, 0.6};
+  Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 1, 2, 0, 0, 1ll << 40, 0.6};
   std::vector<float> w(4096, 0.03f), memory(2 * 5 * 17, 0.5f);
   std::vector<float> score(4), log_prob(16), attention(80);
   for (std::size_t i = 0; i < w.size(); ++i) w[i] *= static_cast<float>(i * 7 % 13) - 6;
@@ -320,7 +333,7 @@ int main() {
                                      truncated, failed, steps.data(), attention.data()};
   std::vector<khmer_fast::Chosen> history(2 * 4 * 3);
   int bad = 0;
-  for (int storage = 0; storage < 3; ++storage)
+  for (int storage = 0; storage < 3; ++storage, c.loop = storage)  // each in another loop
     bad |= emulated_beam_search(storage, &c, &weights, memory.data(), length, limit, &out,
                                 history.data());
   return bad;

@@ -226,4 +226,66 @@ cudaError_t beam_search_cuda(const DecodeSizes& sizes, const PackedDecoder<Stora
                              const DecodeInput& in, const Workspace<Storage>& space,
                              const DecodeOutput& out, cudaStream_t stream);
 
+// The step's kernels as a graph over one workspace and one input, whose pointers are its own.
+struct StepGraph {
+  cudaGraphExec_t exec = nullptr;
+  bool loops = false;         // a WHILE node is around the step
+  cudaEvent_t used = nullptr;  // the end of the last search; who uses the workspace records it
+  int* running = nullptr;     // [2] pinned; of the last two launches
+  cudaEvent_t looked[2] = {};
+};
+
+template <class Storage>
+cudaError_t capture_steps_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                               const DecodeInput& in, const Workspace<Storage>& space,
+                               StepGraph* graph);
+void destroy_steps_cuda(StepGraph* graph);
+
+// The whole search, with the arguments that `graph` was captured with. The host waits for nothing
+// where there is a WHILE node, else for the launch before the last one.
+template <class Storage>
+cudaError_t beam_search_graph_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                                   const DecodeInput& in, const Workspace<Storage>& space,
+                                   const DecodeOutput& out, const StepGraph& graph,
+                                   cudaStream_t stream);
+
+// The whole search in one kernel; every line has a seat.
+constexpr int kMaxPersistentRows = 32;
+constexpr int kChunk = 32;                     // positions that a block attends to at once
+constexpr long long kPatience = 1ll << 34;     // ticks of the clock, about 10 s
+
+struct PersistentSpace {
+  float* context;     // [N, chunks, Ep]  of each chunk of T, before the division by the sum
+  float* top;         // [N, chunks]  largest energy
+  float* sum;         // [N, chunks]  of exponentials
+  unsigned* arrived;  // [1]
+  int* gave_up;       // [1]  1: a block did not come to a meeting in time, nothing is right
+};
+
+template <class Take>
+void visit_persistent(PersistentSpace& w, const DecodeSizes& s, Take&& take) {
+  const size_t rows = static_cast<size_t>(s.B) * s.K * ((s.T + kChunk - 1) / kChunk);
+  take(w.context, rows * s.Ep);
+  take(w.top, rows);
+  take(w.sum, rows);
+  take(w.arrived, size_t{1});
+  take(w.gave_up, size_t{1});
+}
+
+struct PersistentPlan {
+  int blocks;            // one a multiprocessor
+  size_t shared;         // bytes of each
+  const char* obstacle;  // why this GPU cannot take these sizes, or null
+};
+
+template <class Storage>
+PersistentPlan persistent_plan_cuda(const DecodeSizes& sizes);
+
+template <class Storage>
+cudaError_t beam_search_persistent_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                                        const DecodeInput& in, const Workspace<Storage>& space,
+                                        const PersistentSpace& part, const PersistentPlan& plan,
+                                        const DecodeOutput& out, long long patience,
+                                        cudaStream_t stream);
+
 }  // namespace khmer_fast
