@@ -26,13 +26,13 @@ HARNESS = [HERE / "decoder_harness.cpp", HERE / "host.cpp"]
 STORAGES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CHOSEN = np.dtype(
     [("parent", "i4"), ("token", "i4"), ("score", "f4"), ("log_prob", "f4"), ("row", "i4"),
-     ("frozen", "i4")]
+     ("length", "i4")]
 )  # fmt: skip
 
 
 class Call(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in "B K T S V D E A H n_best forced".split()]
-    _fields_ += [("alpha", ctypes.c_double)]
+    _fields_ = [(name, ctypes.c_int) for name in "B K T S V D E A H seats n_best forced loop".split()]
+    _fields_ += [("patience", ctypes.c_longlong), ("alpha", ctypes.c_double)]
 
 
 def compile_objects(folder: Path, sources: list[Path]) -> dict[str, Path]:
@@ -66,15 +66,25 @@ def pointers(arrays) -> ctypes.Array:
     return (ctypes.c_void_p * len(arrays))(*(a and a.pointer for a in arrays))
 
 
-def emulated(emulator, case: Case, dtype=torch.float32, attention=False, **options) -> BeamResult:
-    """beam_search_cuda with the arguments and the result of the reference."""
+LOOPS = ("plain", "graph", "persistent")
+PATIENCE = 60_000_000_000  # ticks, which are nanoseconds in the emulator
+
+
+def emulated(
+    emulator, case: Case, dtype=torch.float32, attention=False, seats=None, loop="plain",
+    patience=PATIENCE, **options,
+) -> BeamResult:  # fmt: skip
+    """A loop of the search with the arguments and the result of the reference."""
     forced = options.get("force_length") is not None
     limit = options["force_length"] if forced else case.step_limit
     B, T = case.memory.shape[:2]
     V, D = case.weights.embedding.shape
     A, E = case.weights.W_k.shape
     S, K, n = max(1, int(limit.max())), case.beam, case.n_best
-    call = Call(B, K, T, S, V, D, E, A, case.weights.W_q.shape[1], n, forced, case.alpha)
+    call = Call(
+        B, K, T, S, V, D, E, A, case.weights.W_q.shape[1], seats or B, n, forced,
+        LOOPS.index(loop), patience, case.alpha,
+    )  # fmt: skip
     weights = [emulator.put(w.numpy()) for w in case.weights]
     shapes = [(B, n, S), (B, n), (B, n), (B, n, S), (B, n), (B,), (B,)]
     types = [np.int64, np.int64, np.float32, np.float32, bool, bool, np.int64]
@@ -105,7 +115,8 @@ def reference(case: Case, **options) -> BeamResult:
 def disagreements(emulator, case: Case, **options) -> tuple[tuple[str, ...], int]:
     """What differs from the reference, and how many lines differ at a tie."""
     got = emulated(emulator, case, **options)
-    parity = compare(case.weights, case.memory, case.length, reference(case, **options), got)
+    expected = reference(case, **{k: v for k, v in options.items() if k == "force_length"})
+    parity = compare(case.weights, case.memory, case.length, expected, got)
     return parity.failures, len(parity.excused)
 
 
@@ -215,6 +226,42 @@ def lines_that_differ(emulator, dtype) -> list[int]:
     return different
 
 
+FIELDS = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps")
+
+
+def ragged(B: int, seed: int, n_best: int = 2, alpha: float = 0.6) -> Case:
+    """Lines that end at different steps, one of them at none and one without numbers."""
+    case = batch(B, seed)
+    rng = torch.Generator().manual_seed(seed)
+    limit = torch.randint(1, 9, (B,), generator=rng)
+    limit[B // 2] = 0
+    case.memory[B // 3] = torch.nan
+    return Case(case.weights, case.memory, case.length, 3, n_best, alpha, limit)
+
+
+def same(a: BeamResult, b: BeamResult) -> bool:
+    names = FIELDS if a.attention is None else (*FIELDS, "attention")
+    return all(torch.equal(getattr(a, n), getattr(b, n)) for n in names) and all(
+        torch.equal(x, y) for x, y in zip(vars(a.trace).values(), vars(b.trace).values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_answers_do_not_depend_on_the_seats(emulator, force):
+    case = ragged(9, seed=4)
+    options = dict(attention=True)
+    if force:
+        options["force_length"] = torch.tensor([3, 1, 5, 2, 0, 7, 1, 4, 2])
+    expected = emulated(emulator, case, **options)
+    assert len(set(expected.steps.tolist())) > 3 and bool(expected.truncated.any()) != force
+    for seats in (1, 2, 5):
+        emulator.seed(seats, parallel=seats == 5)
+        assert same(emulated(emulator, case, seats=seats, **options), expected)
+    del options["attention"]
+    failures, _ = disagreements(emulator, case, **options)
+    assert not failures
+
+
 def test_not_finite_line_fails_alone(emulator):
     case = batch(4)
     clean = emulated(emulator, case)
@@ -266,7 +313,7 @@ MISTAKES = {
                                      "      find"),
     "query of another parent": ("attn_gru_step_cuda.cu", "load_eight(Q + r * Ap + a, q)",
                                 "load_eight(Q + a, q)"),
-    "tie to the later": ("beam_search_cuda.cu", "| ~static_cast<unsigned>(flat);",
+    "tie to the later": ("beam_select.cuh", "| ~static_cast<unsigned>(flat);",
                          "| static_cast<unsigned>(flat + 1);"),
 }  # fmt: skip
 
@@ -322,12 +369,16 @@ MAIN = """
 #include <cstdint>
 #include <vector>
 #include "cuda/decoder_cuda.h"
-struct Call { int B, K, T, S, V, D, E, A, H, n_best, forced; double alpha; };
+struct Call {
+  int B, K, T, S, V, D, E, A, H, seats, n_best, forced, loop;
+  long long patience;
+  double alpha;
+};
 extern "C" int emulated_beam_search(int, const Call*, const khmer_fast::DeviceWeights*,
                                     const float*, const std::int64_t*, const std::int64_t*,
                                     const khmer_fast::DecodeOutput*, khmer_fast::Chosen*);
 int main() {
-  const Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 2, 0, 0.6};
+  Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 1, 2, 0, 0, 1ll << 40, 0.6};
   std::vector<float> w(4096, 0.03f), memory(2 * 5 * 17, 0.5f);
   std::vector<float> score(4), log_prob(16), attention(80);
   for (std::size_t i = 0; i < w.size(); ++i) w[i] *= static_cast<float>(i * 7 % 13) - 6;
@@ -340,7 +391,7 @@ int main() {
                                      truncated, failed, steps.data(), attention.data()};
   std::vector<khmer_fast::Chosen> history(2 * 4 * 3);
   int bad = 0;
-  for (int storage = 0; storage < 3; ++storage)
+  for (int storage = 0; storage < 3; ++storage, c.loop = storage)  // each in another loop
     bad |= emulated_beam_search(storage, &c, &weights, memory.data(), length, limit, &out,
                                 history.data());
   return bad;

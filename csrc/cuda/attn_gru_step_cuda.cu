@@ -21,21 +21,6 @@ __device__ __forceinline__ const Storage* element(const Storage* row, int k) {
   return row + k;
 }
 
-// The states as products read them: rounded to the storage type, [2, N, Hp].
-template <class Storage>
-__device__ __forceinline__ Storage* state_operand(const Workspace<Storage>& space) {
-  if constexpr (std::is_same_v<Storage, float>)
-    return space.h;
-  else
-    return space.h_narrow;
-}
-
-template <class Storage>
-__device__ __forceinline__ void store_state(const Workspace<Storage>& space, size_t at, float h) {
-  space.h[at] = h;
-  if constexpr (!std::is_same_v<Storage, float>) space.h_narrow[at] = from_float<Storage>(h);
-}
-
 // ---- packing, once a model
 
 // to [rows, columns padded], from rows `ld` apart; blocks of 256 elements
@@ -128,8 +113,7 @@ __global__ void mean_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> sp
   }
 }
 
-// h_0 = tanh(W_init mean + b_init), in the row of slot 0; tiles of [B, Hp]. B = 256: 32 blocks of
-// 128 KB, 2 us.
+// h_0 = tanh(W_init mean + b_init); tiles of [B, Hp]. B = 256: 32 blocks of 128 KB, 2 us.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     first_state_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
@@ -138,8 +122,8 @@ __global__ void __launch_bounds__(kProductThreads)
   const auto store = [&](int m, int n, float sum) {
     const int j = n0 + n;
     if (j >= s.Hp) return;
-    const size_t at = static_cast<size_t>(first + m) * s.K * s.Hp + j;
-    store_state(space, at, j < s.H ? tanhf(sum + w.b_init[j]) : 0.0f);
+    space.h_0[static_cast<size_t>(first + m) * s.Hp + j] =
+        j < s.H ? tanhf(sum + w.b_init[j]) : 0.0f;
   };
   product(Tile{}, s.B - first, mean, element<Storage>, w.W_init + static_cast<size_t>(n0) * s.Ep,
           s.Ep, 0, s.H - n0)
@@ -154,11 +138,8 @@ __global__ void __launch_bounds__(kProductThreads)
 // 1.1; B = 256: 320 of them, 42 MB of L2, 7.6 (tensor cores 2.9), and 5 MB to write.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
-    query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  const int N = s.B * s.K, now = step & 1;
-  // Nobody counts for the next step before this one has been selected.
-  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x < 2)
-    space.counts[2 * (now ^ 1) + threadIdx.x] = 0;
+    query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns, width = s.A + 3 * s.H;
   if (first >= rows) return;
@@ -306,12 +287,13 @@ __device__ __forceinline__ void contexts(const Storage* memory, const float* wei
 // pair, 7, lie under it.
 template <class Storage, int Parents>
 __global__ void __launch_bounds__(kAttendThreads<Parents>)
-    attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in, Workspace<Storage> space,
-                  int step) {
+    attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
+                  Workspace<Storage> space) {
   constexpr int kWarps = kAttendThreads<Parents> / 32;
-  const int N = s.B * s.K, now = step & 1, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int N = s.seats * s.K, now = *space.clock & 1;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   if (static_cast<int>(blockIdx.x) >= space.counts[2 * now]) return;
-  const int own = space.parents[now * N + blockIdx.x], b = own / s.K;
+  const int own = space.parents[now * N + blockIdx.x], seat = own / s.K, b = space.line[seat];
   __shared__ int row[Parents];
   __shared__ unsigned scratch[Parents][kWarps];
   int count = 1;
@@ -322,7 +304,7 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
     const int slot = own % s.K % 32, first = own - slot;
     unsigned mask = 0;
     for (int k = lane; k < s.K; k += 32) {
-      const int parent = space.state_row[b * s.K + k] - first;
+      const int parent = space.state_row[seat * s.K + k] - first;
       if (parent >= 0 && parent < 32) mask |= 1u << parent;
     }
     mask = __reduce_or_sync(kAllLanes, mask);
@@ -398,7 +380,7 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
   if (space.attention && blockIdx.y == 0)
     for (int r = 0; r < count; ++r)
       for (int t = threadIdx.x; t < length; t += blockDim.x)
-        space.attention[(static_cast<size_t>(step - 1) * N + row[r]) * s.T + t] =
+        space.attention[attention_row(s, b, space.step[b], row[r] % s.K) * s.T + t] =
             energy[r * s.T + t];
   with_count<Parents>(count, [&](auto n) {
     contexts<n.value>(space.memory + line * s.Ep, energy, length, s.T, s.Ep, row, space.context);
@@ -412,10 +394,10 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
 // blocks of 160 KB, 4.8, then 8 rounds of four children a thread, 700 cycles each, 3.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
-    cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
+    cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
   constexpr int kWindow = 512;  // slots that are looked through at once
   constexpr int kAhead = 4;     // children of a thread whose numbers are under way
-  const int N = s.B * s.K, now = step & 1, H = s.H;
+  const int N = s.seats * s.K, now = *space.clock & 1, H = s.H;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns;
   if (first >= rows) return;
@@ -487,8 +469,8 @@ __global__ void __launch_bounds__(kProductThreads)
 // 0.5, and 16 products in a row, 0.3; B = 32: 130 of them, 1.6; B = 256: 80 blocks of 256 KB, 3.8.
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
-    projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  const int N = s.B * s.K, now = step & 1;
+    projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now + 1], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns, depth = s.Hp + s.Ep;
   if (first >= rows) return;
@@ -560,27 +542,27 @@ cudaError_t attn_gru_init_cuda(const DecodeSizes& s, const PackedDecoder<Storage
 
 template <class Storage>
 cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage>& w,
-                               const DecodeInput& in, const Workspace<Storage>& space, int step,
+                               const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream) {
-  const int N = s.B * s.K, width = s.A + 3 * s.H;
+  const int N = s.seats * s.K, width = s.A + 3 * s.H;
   KHMER_FAST_TRY((choose_tile<Storage, 1>(N, width, [&](auto tile) {
     return launch(query_kernel<Storage, decltype(tile)>, tile.grid(N, width), kProductThreads,
-                  tile.kShared, stream, s, w, space, step);
+                  tile.kShared, stream, s, w, space);
   })));
   const size_t shared = (static_cast<size_t>(s.Ap) + s.T) * sizeof(float);
   if (N >= kManyRows && kTogether * shared <= kMaxShared)
     KHMER_FAST_TRY(launch(attend_kernel<Storage, kTogether>, N, kAttendThreads<kTogether>,
-                          kTogether * shared, stream, s, w, in, space, step));
+                          kTogether * shared, stream, s, w, in, space));
   else
     KHMER_FAST_TRY(launch(attend_kernel<Storage, 1>, dim3(N, N <= kFewRows ? kShares : 1),
-                          kAttendThreads<1>, shared, stream, s, w, in, space, step));
+                          kAttendThreads<1>, shared, stream, s, w, in, space));
   KHMER_FAST_TRY((choose_tile<Storage, 3>(N, s.Hp, [&](auto tile) {
     return launch(cell_kernel<Storage, decltype(tile)>, tile.grid(N, s.Hp), kProductThreads,
-                  tile.kShared, stream, s, w, space, step);
+                  tile.kShared, stream, s, w, space);
   })));
   return choose_tile<Storage, 1>(N, s.V, [&](auto tile) {
     return launch(projection_kernel<Storage, decltype(tile)>, tile.grid(N, s.V), kProductThreads,
-                  tile.kShared, stream, s, w, space, step);
+                  tile.kShared, stream, s, w, space);
   });
 }
 
@@ -591,7 +573,7 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
                                           const DecodeInput&, const Workspace<Storage>&,          \
                                           cudaStream_t);                                          \
   template cudaError_t attn_gru_step_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
-                                          const DecodeInput&, const Workspace<Storage>&, int,     \
+                                          const DecodeInput&, const Workspace<Storage>&,          \
                                           cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

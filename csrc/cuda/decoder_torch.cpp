@@ -74,7 +74,7 @@ template <class Storage>
 class Packed {
  public:
   Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
-    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 0, false);
+    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
     memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
     check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
                                  c10::cuda::getCurrentCUDAStream(device.index())),
@@ -167,7 +167,8 @@ class CudaDecoder : public torch::CustomClassHolder {
       const at::Tensor length_c = length.contiguous();
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
-          static_cast<int>(S), static_cast<int>(n_best), alpha, force_length.has_value());
+          static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
+          static_cast<int>(n_best), alpha, force_length.has_value());
       const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
                            limit.const_data_ptr<int64_t>()};
       const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
@@ -246,6 +247,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   const at::Tensor both = rows.repeat({2});  // lists of odd and even steps
   const at::Tensor token_c = token.to(at::kInt).contiguous();
   const at::Tensor counts = at::full({4}, N, options.dtype(at::kInt));
+  const at::Tensor steps = at::zeros({B}, options.dtype(at::kInt));
+  const at::Tensor clock = at::ones({1}, options.dtype(at::kInt));
   Workspace<float> space{};
   space.memory = memory_p.data_ptr<float>();
   space.key = key_p.data_ptr<float>();
@@ -259,12 +262,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   space.state_row = rows.data_ptr<int>();
   space.parents = both.data_ptr<int>();
   space.children = both.data_ptr<int>();
+  space.line = rows.data_ptr<int>();
+  space.step = steps.data_ptr<int>();
   space.counts = counts.data_ptr<int>();
+  space.clock = clock.data_ptr<int>();
   space.attention = weight.data_ptr<float>();
-  const DecodeSizes sizes = decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B),
-                                         static_cast<int>(T), 1, 1, 0, false);
+  const DecodeSizes sizes =
+      decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B), static_cast<int>(T), 1,
+                   static_cast<int>(B), 1, 0, false);
   const DecodeInput in{nullptr, length_c.const_data_ptr<int64_t>(), nullptr};
-  check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space, 1,
+  check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space,
                                 c10::cuda::getCurrentCUDAStream(memory.device().index())),
              "attn_gru_step");
   const at::Tensor empty = length_c.eq(0).repeat_interleave(N / B).unsqueeze(1);

@@ -271,4 +271,19 @@ cudaError_t choose_tile(int rows, int columns, Launch launch_as) {
   }
 }
 
+// The states as products read them: rounded to the storage type, [2, N, Hp].
+template <class Storage>
+__device__ __forceinline__ Storage* state_operand(const Workspace<Storage>& space) {
+  if constexpr (std::is_same_v<Storage, float>)
+    return space.h;
+  else
+    return space.h_narrow;
+}
+
+template <class Storage>
+__device__ __forceinline__ void store_state(const Workspace<Storage>& space, size_t at, float h) {
+  space.h[at] = h;
+  if constexpr (!std::is_same_v<Storage, float>) space.h_narrow[at] = from_float<Storage>(h);
+}
+
 }  // namespace khmer_fast

@@ -48,6 +48,7 @@
 #include <thread>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -68,6 +69,9 @@
 #endif
 
 #define CUDA_EMULATOR 1
+#ifndef CUDART_VERSION
+#define CUDART_VERSION 13000
+#endif
 #define __global__
 #define __device__
 #define __host__
@@ -100,6 +104,8 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorNotReady = 600,
+  cudaErrorLaunchTimeout = 702,
   cudaErrorLaunchFailure = 719,
 };
 
@@ -112,6 +118,8 @@ struct Options {
   bool parallel = false;           // blocks of every launch at once, as in a cooperative one
   std::size_t stack_bytes = 128 << 10;
   double patience = 20;            // seconds that a block may wait for other blocks
+  int driver = 13000;              // what cudaDriverGetVersion gives
+  int multiprocessors = 3;
 };
 inline Options& options() { static Options instance; return instance; }
 
@@ -462,6 +470,7 @@ class BlockRun {
         case Wait::kNothing:
           ready_.push_back(static_cast<int>(i));
           if (++idle == 1) since = std::chrono::steady_clock::now();
+          if (ready_.size() == 1) sched_yield();  // it waits for another block
           if (idle % 4096 == 0) {
             if (grid.failed) throw std::runtime_error("another block failed");
             sched_yield();
@@ -1001,6 +1010,10 @@ inline float __frcp_rn(float x) { return 1.0f / x; }
 // ---- host functions
 
 using cudaStream_t = struct CUstream_st*;
+namespace cuda_emulator {
+using Node = std::function<cudaError_t()>;
+bool captured(cudaStream_t stream, Node node);  // true: it became a node of a graph
+}  // namespace cuda_emulator
 enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
 union cudaLaunchAttributeValue { int cooperative; };
 struct cudaLaunchAttribute { cudaLaunchAttributeID id; cudaLaunchAttributeValue val; };
@@ -1034,6 +1047,8 @@ inline const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorLaunchTimeout: return "the launch timed out and was terminated";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
   }
   return "unknown error";
@@ -1068,8 +1083,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     if (config->attrs[i].id == cudaLaunchAttributeCooperative && config->attrs[i].val.cooperative)
       together = true;
   const std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
-  return cuda_emulator::run_grid([&] { std::apply(kernel, values); }, grid, block,
-                                 config->dynamicSmemBytes, together);
+  const auto run = [=, shared = config->dynamicSmemBytes] {
+    return cuda_emulator::run_grid([=] { std::apply(kernel, values); }, grid, block, shared,
+                                   together);
+  };
+  return cuda_emulator::captured(config->stream, run) ? cudaSuccess : run();
 }
 
 inline cudaError_t cudaMalloc(void** out, std::size_t bytes) {
@@ -1105,6 +1123,151 @@ inline cudaError_t cudaFuncGetName(const char** name, const void* function) {
   *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "kernel";
   return cudaSuccess;
 }
+
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount
+               ? cuda_emulator::options().multiprocessors
+               : static_cast<int>(cuda_emulator::kLargestShared);
+  return cudaSuccess;
+}
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = cuda_emulator::options().driver;
+  return cudaSuccess;
+}
+inline cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned) {
+  return cudaMalloc(out, bytes);
+}
+inline cudaError_t cudaFreeHost(void* pointer) { return cudaFree(pointer); }
+
+// ---- events: done at once, but the first question of each record gets "not ready"
+
+struct CUevent_st { bool asked = true; };
+using cudaEvent_t = CUevent_st*;
+enum { cudaEventDisableTiming = 2, cudaStreamNonBlocking = 1 };
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) { delete event; return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->asked = false;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return std::exchange(event->asked, true) ? cudaSuccess : cudaErrorNotReady;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+
+// ---- graphs: lists of launches, and WHILE nodes around other lists
+
+using cudaGraphConditionalHandle = unsigned long long;
+namespace cuda_emulator {
+struct Condition { unsigned value, first; };
+struct Graph {
+  std::vector<Node> nodes;
+  std::vector<std::unique_ptr<Condition>> conditions;
+  cudaError_t run() const {
+    for (const auto& condition : conditions) condition->value = condition->first;
+    for (const Node& node : nodes)
+      if (const cudaError_t error = node(); error != cudaSuccess) return error;
+    return cudaSuccess;
+  }
+};
+}  // namespace cuda_emulator
+struct CUgraph_st {
+  std::shared_ptr<cuda_emulator::Graph> graph = std::make_shared<cuda_emulator::Graph>();
+  std::vector<std::unique_ptr<CUgraph_st>> bodies;
+  std::vector<std::unique_ptr<CUgraph_st*>> pointers;
+};
+using cudaGraph_t = CUgraph_st*;
+struct CUgraphExec_st { std::shared_ptr<cuda_emulator::Graph> graph; };
+using cudaGraphExec_t = CUgraphExec_st*;
+using cudaGraphNode_t = void*;
+struct cudaGraphEdgeData {};
+struct CUstream_st {
+  cudaGraph_t capture = nullptr;
+};
+inline bool cuda_emulator::captured(cudaStream_t stream, Node node) {
+  if (!stream || !stream->capture) return false;
+  stream->capture->graph->nodes.push_back(std::move(node));
+  return true;
+}
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
+enum cudaGraphNodeType { cudaGraphNodeTypeConditional = 13 };
+enum cudaGraphConditionalNodeType { cudaGraphCondTypeWhile = 1 };
+enum { cudaGraphCondAssignDefault = 1 };
+struct cudaConditionalNodeParams {
+  cudaGraphConditionalHandle handle;
+  cudaGraphConditionalNodeType type;
+  unsigned size;
+  cudaGraph_t* phGraph_out;
+};
+struct cudaGraphNodeParams {
+  cudaGraphNodeType type;
+  cudaConditionalNodeParams conditional;
+};
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { delete stream; return cudaSuccess; }
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->capture = new CUgraph_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph,
+                                                 const cudaGraphNode_t*, const cudaGraphEdgeData*,
+                                                 std::size_t, cudaStreamCaptureMode) {
+  stream->capture = graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = std::exchange(stream->capture, nullptr);
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
+  *graph = new CUgraph_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { delete graph; return cudaSuccess; }
+inline cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle,
+                                                    cudaGraph_t graph, unsigned first, unsigned) {
+  auto& all = graph->graph->conditions;
+  all.push_back(std::make_unique<cuda_emulator::Condition>(first, first));
+  *handle = reinterpret_cast<std::uintptr_t>(all.back().get());
+  return cudaSuccess;
+}
+inline void cudaGraphSetConditional(cudaGraphConditionalHandle handle, unsigned value) {
+  reinterpret_cast<cuda_emulator::Condition*>(static_cast<std::uintptr_t>(handle))->value = value;
+}
+inline cudaError_t cudaGraphAddNode(cudaGraphNode_t*, cudaGraph_t graph, const cudaGraphNode_t*,
+                                    const cudaGraphEdgeData*, std::size_t,
+                                    cudaGraphNodeParams* params) {
+  graph->bodies.push_back(std::make_unique<CUgraph_st>());
+  graph->pointers.push_back(std::make_unique<CUgraph_st*>(graph->bodies.back().get()));
+  params->conditional.phGraph_out = graph->pointers.back().get();
+  const auto* condition = reinterpret_cast<cuda_emulator::Condition*>(
+      static_cast<std::uintptr_t>(params->conditional.handle));
+  graph->graph->nodes.push_back([condition, body = graph->bodies.back()->graph] {
+    while (condition->value)
+      if (const cudaError_t error = body->run(); error != cudaSuccess) return error;
+    return cudaSuccess;
+  });
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                        unsigned long long) {
+  *exec = new CUgraphExec_st{graph->graph};
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { delete exec; return cudaSuccess; }
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) { return exec->graph->run(); }
 
 namespace cooperative_groups {
 // this_grid().sync() of a cooperative launch: each block's threads first, then the blocks.
