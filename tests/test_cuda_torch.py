@@ -109,7 +109,9 @@ def test_what_does_not_fit_is_said_once(native):
     memory = torch.zeros(4, 3, case.memory.shape[2])
     arguments = (memory, torch.full((4,), 3), 1, 1, 0.0, torch.full((4,), 2))
     expected = decoder(native, case.weights).beam_search(*arguments)
-    with pytest.warns(UserWarning, match="plain loop decodes in place of the persistent one") as said:
+    with pytest.warns(
+        UserWarning, match="plain loop decodes in place of the persistent one"
+    ) as said:
         for _ in range(2):  # four lines, three multiprocessors
             assert torch.equal(made.beam_search(*arguments).tokens, expected.tokens)
     assert len(said) == 1
