@@ -15,6 +15,7 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # Registers a thread: 128 leaves room for four blocks of 128 threads on a multiprocessor of 65,536;
 # the small kernels are far below.
 BUDGET = {"attend_kernel": 128, "select_kernel": 64, "finish_kernel": 96}
+BUDGET["beam_search_persistent_kernel"] = 128  # one block of 512 threads
 PRODUCT_BUDGET = 128
 USUAL_BUDGET = 80
 # Tiles of csrc/cuda/product.cuh, and the parents that a block attends for, in mangled names.

@@ -31,12 +31,14 @@ CHOSEN = np.dtype(
 
 
 class Call(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in "B K T S V D E A H seats n_best forced loop".split()]
+    _fields_ = [
+        (name, ctypes.c_int) for name in "B K T S V D E A H seats n_best forced loop".split()
+    ]
     _fields_ += [("patience", ctypes.c_longlong), ("alpha", ctypes.c_double)]
 
 
-def compile_objects(folder: Path, sources: list[Path]) -> dict[str, Path]:
-    flags = ("-O1", "-fPIC", "-c")
+def compile_objects(folder: Path, sources: list[Path], *include: str) -> dict[str, Path]:
+    flags = ("-O1", "-fPIC", "-c", *include)
     return {x.name: compile_sources(folder / f"{x.name}.o", [x], *flags) for x in sources}
 
 
@@ -243,7 +245,8 @@ def ragged(B: int, seed: int, n_best: int = 2, alpha: float = 0.6) -> Case:
 def same(a: BeamResult, b: BeamResult) -> bool:
     names = FIELDS if a.attention is None else (*FIELDS, "attention")
     return all(torch.equal(getattr(a, n), getattr(b, n)) for n in names) and all(
-        torch.equal(x, y) for x, y in zip(vars(a.trace).values(), vars(b.trace).values(), strict=True)
+        torch.equal(x, y)
+        for x, y in zip(vars(a.trace).values(), vars(b.trace).values(), strict=True)
     )
 
 
@@ -258,9 +261,80 @@ def test_answers_do_not_depend_on_the_seats(emulator, force):
     for seats in (1, 2, 5):
         emulator.seed(seats, parallel=seats == 5)
         assert same(emulated(emulator, case, seats=seats, **options), expected)
+    for driver in (12030, 13000):  # a replay of some steps, a WHILE node
+        emulator.device(driver)
+        assert same(emulated(emulator, case, seats=2, loop="graph", **options), expected)
     del options["attention"]
     failures, _ = disagreements(emulator, case, **options)
     assert not failures
+
+
+def test_graph_on_random_models(emulator):
+    for seed in range(24):
+        case = random_case(seed)
+        if not usual(case):
+            continue
+        emulator.device(12030 if seed % 2 else 13000)
+        emulator.seed(seed)
+        assert same(emulated(emulator, case, loop="graph"), emulated(emulator, case)), seed
+    emulator.device()
+
+
+def test_persistent_on_random_models(emulator):
+    lines = excused = 0
+    for seed in range(60):
+        case = random_case(seed)
+        if not usual(case) or len(case.length) * case.beam > 32:
+            continue
+        emulator.seed(seed)
+        emulator.device(multiprocessors=2 + seed % 4)
+        failures, ties = disagreements(emulator, case, loop="persistent")
+        assert not failures, (seed, failures)
+        lines, excused = lines + len(case.length), excused + ties
+    emulator.device()
+    assert excused <= 0.02 * lines and lines > 50
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_persistent_line_does_not_depend_on_its_batch(emulator, force):
+    """Nor on the number of blocks; lines without steps, positions or numbers are among them."""
+    case = ragged(6, seed=5)
+    case.length[1] = 0
+    options = dict(attention=True, loop="persistent")
+    if force:
+        options["force_length"] = torch.tensor([3, 4, 1, 2, 0, 7])
+    emulator.device(multiprocessors=6)
+    expected = emulated(emulator, case, **options)
+    assert expected.failed.tolist() == ([0, 1, 1, 0, 1, 0] if force else [0, 1, 1, 1, 0, 0])
+    emulator.device(multiprocessors=11)
+    emulator.seed(7)
+    assert same(emulated(emulator, case, **options), expected)
+    plain = emulated(emulator, case, **(options | dict(loop="plain")))
+    good = ~expected.failed
+    assert torch.equal(plain.tokens, expected.tokens) and torch.equal(plain.failed, expected.failed)
+    torch.testing.assert_close(plain.attention[good], expected.attention[good], atol=1e-5, rtol=0)
+    emulator.device()
+    for b in (0, 5):
+        part = slice(b, b + 1)
+        alone = Case(
+            case.weights, case.memory[part, : int(case.length[b])].contiguous(), case.length[part],
+            case.beam, case.n_best, case.alpha, case.step_limit[part],
+        )  # fmt: skip
+        one = {k: v[part] if k == "force_length" else v for k, v in options.items()}
+        result = emulated(emulator, alone, **(one | dict(attention=False)))
+        S = result.tokens.shape[2]
+        for name in ("tokens", "log_prob"):
+            assert torch.equal(getattr(result, name)[0], getattr(expected, name)[b, :, :S]), name
+        assert torch.equal(result.score[0], expected.score[b])
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_half_storage_in_every_loop(emulator, loop):
+    case = batch(2, beam=2)
+    force = torch.tensor([4, 3])
+    plain = emulated(emulator, case, torch.bfloat16, force_length=force)
+    got = emulated(emulator, case, torch.bfloat16, force_length=force, loop=loop)
+    torch.testing.assert_close(got.log_prob[..., :1], plain.log_prob[..., :1], atol=1e-4, rtol=0)
 
 
 def test_not_finite_line_fails_alone(emulator):
@@ -332,19 +406,82 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_planted_mistakes_are_caught(tmp_path, objects, mistake):
-    name, right, wrong = MISTAKES[mistake]
+# Mistakes of the loops: with what they are run, and what is planted
+LOOP_MISTAKES = {
+    "seat not begun again": (dict(seats=2), "beam_search_cuda.cu",
+                             "  begin_line(beam, s.K);\n", ""),
+    "first state of another line": (dict(seats=2), "beam_search_cuda.cu",
+                                    "space.h_0[static_cast<size_t>(b) * s.Hp + j]",
+                                    "space.h_0[static_cast<size_t>(blockIdx.x) * s.Hp + j]"),
+    "seat taken for line": (dict(seats=2), "attn_gru_step_cuda.cu", "b = space.line[seat];",
+                            "b = seat;"),
+    "limit of another line": (dict(seats=2), "beam_search_cuda.cu",
+                              "static_cast<int>(in.limit[b]), step,",
+                              "static_cast<int>(in.limit[seat]), step,"),
+    "clock stands still": (dict(loop="graph", seats=5), "beam_search_cuda.cu",
+                           "  *space.clock += 1;\n", ""),
+    "lists not emptied": (dict(loop="graph", seats=5), "beam_search_cuda.cu",
+                          "  space.counts[2 * now] = space.counts[2 * now + 1] = 0;\n", ""),
+    "no meeting after the cell": (
+        dict(loop="persistent"), "beam_search_persistent_cuda.cu",
+        "    if (!meet(part, wanted, patience)) return;\n\n    // 5.", "\n    // 5.",
+    ),
+    "chunk left out": (dict(loop="persistent"), "beam_search_persistent_cuda.cu",
+                       "for (int c = 0; c < line_chunks; ++c)",
+                       "for (int c = 1; c < line_chunks; ++c)"),
+}  # fmt: skip
+
+
+def planted(tmp_path, objects, name: str, right: str, wrong: str) -> Emulator:
     text = (CUDA / name).read_text()
     assert text.count(right) == 1
-    changed = tmp_path / name
+    changed = tmp_path / "cuda" / name
+    changed.parent.mkdir()
     changed.write_text(text.replace(right, wrong))
-    emulator = link(tmp_path, objects | compile_objects(tmp_path, [changed]))
-    child = os.fork()  # a page without access may end it, which is a way of noticing
+    source = changed if changed.suffix == ".cu" else CUDA / "beam_search_cuda.cu"
+    return link(tmp_path, objects | compile_objects(tmp_path, [source], f"-I{tmp_path}"))
+
+
+def in_a_child(work) -> None:
+    """`work` says True, or ends at a page without access, which is a way of noticing."""
+    child = os.fork()
     if child == 0:
         faulthandler.disable()
-        os._exit(0 if noticed(emulator) else 3)
+        os._exit(0 if work() else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in (0, -signal.SIGSEGV)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_planted_mistakes_are_caught(tmp_path, objects, mistake):
+    emulator = planted(tmp_path, objects, *MISTAKES[mistake])
+    in_a_child(lambda: noticed(emulator))
+
+
+@pytest.mark.parametrize("mistake", LOOP_MISTAKES)
+def test_planted_mistakes_of_the_loops_are_caught(tmp_path, objects, mistake):
+    options, *change = LOOP_MISTAKES[mistake]
+    emulator = planted(tmp_path, objects, *change)
+
+    def work() -> bool:
+        emulator.device(multiprocessors=5)
+        for seed in range(6):
+            emulator.seed(seed, patience=5)
+            try:
+                if disagreements(emulator, ragged(5, seed), **options)[0]:
+                    return True
+            except (EmulatorError, IndexError, AssertionError):
+                return True
+        return False
+
+    in_a_child(work)
+
+
+def test_a_block_that_does_not_come_is_given_up(tmp_path, objects):
+    arrive = "atomicAdd(shared_by_all.arrived, 1u);"
+    absent = f"if (blockIdx.x != 1 || wanted < 4 * gridDim.x) {arrive}"
+    emulator = planted(tmp_path, objects, "beam_search_persistent_cuda.cu", arrive, absent)
+    with pytest.raises(EmulatorError, match="gave 702"):
+        emulated(emulator, batch(2), loop="persistent", patience=300_000_000)
 
 
 def noticed(emulator) -> bool:

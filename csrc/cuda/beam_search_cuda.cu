@@ -76,7 +76,7 @@ __global__ void begin_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> s
 // log_softmax of a line's children, its best K candidates, the survivors; a line that is done leaves
 // its seat to the next one. A block a seat. K rounds over K V / 128 candidates a thread, from L1:
 // 5 x 8 x ~20 cycles and about 20 barriers, 1-2 us; 1280 x 208 logits come from L2: 1 MB.
-template <bool kWhile, class Storage>
+template <class Storage, bool kWhile>
 __global__ void __launch_bounds__(kSelectThreads)
     select_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> space, LoopHandle loop) {
   const int seat = blockIdx.x, K = s.K, first = seat * K, t = threadIdx.x;
@@ -194,9 +194,9 @@ cudaError_t beam_select_cuda(const DecodeSizes& s, const DecodeInput& in,
                              const Workspace<Storage>& space, cudaStream_t stream,
                              const LoopHandle* loop) {
   if (loop)
-    return launch(select_kernel<true, Storage>, s.seats, kSelectThreads, 0, stream, s, in, space,
+    return launch(select_kernel<Storage, true>, s.seats, kSelectThreads, 0, stream, s, in, space,
                   *loop);
-  return launch(select_kernel<false, Storage>, s.seats, kSelectThreads, 0, stream, s, in, space,
+  return launch(select_kernel<Storage, false>, s.seats, kSelectThreads, 0, stream, s, in, space,
                 LoopHandle{});
 }
 
