@@ -413,8 +413,8 @@ __global__ void __launch_bounds__(kAttendThreads<Parents>)
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space, int step) {
-  constexpr int kWindow = 512;  // slots that are looked through at once
-  constexpr int kAhead = 4;     // children of a thread whose numbers are under way
+  constexpr int kWindow = 8 * Tile::kRows;  // slots that are looked through at once
+  constexpr int kAhead = 4;                 // children of a thread whose numbers are under way
   const int N = s.B * s.K, now = step & 1, H = s.H;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns;
@@ -426,6 +426,7 @@ __global__ void __launch_bounds__(kProductThreads)
   };
   __shared__ Child children[kWindow];
   __shared__ int count;
+  static_assert(Tile::kShared + sizeof children + sizeof count <= kLeastShared);
   const auto find_children = [&](int begin) {
     if (threadIdx.x == 0) count = 0;
     __syncthreads();
@@ -568,7 +569,7 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
                   tile.kShared, stream, s, w, space, step);
   })));
   const size_t shared = (static_cast<size_t>(s.Ap) + s.T) * sizeof(float);
-  if (N >= kManyRows && kTogether * shared <= kMaxShared)
+  if (N >= kManyRows && kTogether * shared <= kPlainShared)
     KHMER_FAST_TRY(launch(attend_kernel<Storage, kTogether>, N, kAttendThreads<kTogether>,
                           kTogether * shared, stream, s, w, in, space, step));
   else

@@ -12,6 +12,7 @@ namespace khmer_fast {
 
 constexpr int kProductThreads = 128, kProductWarps = kProductThreads / 32;
 constexpr int kQuarters = 4;
+constexpr size_t kLeastShared = 99 << 10;  // bytes that a block may take on sm_86 and sm_89
 
 template <int Rows, int Columns>
 struct TileShape {
@@ -47,7 +48,7 @@ struct MmaTile : TileShape<RowWarps * WarpRows, ColumnWarps * WarpColumns> {
   static constexpr size_t kPipelines = size_t{2} * Teams * Stages * kStage;
   static constexpr size_t kSums = sizeof(float) * Teams * Shape::kRows * kPitch;
   static constexpr size_t kShared = kPipelines > kSums ? kPipelines : kSums;
-  static_assert(Teams * RowWarps * ColumnWarps == kProductWarps);
+  static_assert(Teams * RowWarps * ColumnWarps == kProductWarps && kShared <= kLeastShared);
 };
 // 16 rows x 16 columns: few rows, the weights spread over many blocks.
 template <int G>
