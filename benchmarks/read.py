@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks import machine, tesseract
 from khmer_fast.batch import collate
@@ -36,7 +34,8 @@ from khmer_fast.metrics import LineEdits, Scores, compare, line_edits, summarise
 from khmer_fast.reader import Line, Reader, has_fast_bfloat16
 from khmer_fast.text import canonical
 from khmer_fast.weights import Weights, load_weights
-from python_ref.beam_search import EOS, PAD, BeamResult
+from python_ref.beam_search import BeamResult
+from python_ref.ctc import ctc_greedy
 
 BEAM = 5
 OURS, GREEDY, CTC, BFLOAT16 = (
@@ -107,29 +106,6 @@ class CtcReader(Reader):
         batch = collate(lines)
         memory, length = self._encode(batch.image, batch.width)
         return ctc_greedy(self.weights.model.ctc(memory), length)
-
-
-def ctc_greedy(logits: Tensor, length: Tensor) -> BeamResult:
-    """The best CTC path of each line: logits [B, T, V], length [B] -> one answer a line."""
-    log_prob, token = logits.log_softmax(2).max(2)  # [B, T]
-    new = torch.ones_like(token, dtype=torch.bool)
-    new[:, 1:] = token[:, 1:] != token[:, :-1]
-    inside = torch.arange(token.shape[1])[None, :] < length[:, None]
-    kept = new & inside & (token > EOS)
-    end, certain = torch.tensor([EOS]), torch.zeros(1)
-    tokens = [torch.cat([row[keep], end]) for row, keep in zip(token, kept, strict=True)]
-    log_probs = [torch.cat([row[keep], certain]) for row, keep in zip(log_prob, kept, strict=True)]
-    scores = torch.stack([row.sum() for row in log_probs])  # [B]
-    nothing = torch.zeros(len(tokens), dtype=torch.bool)
-    return BeamResult(
-        tokens=pad_sequence(tokens, True, PAD)[:, None],
-        length=torch.tensor([[len(row)] for row in tokens]),
-        score=scores[:, None],
-        log_prob=pad_sequence(log_probs, True)[:, None],
-        truncated=nothing[:, None],
-        failed=nothing,
-        steps=length,
-    )
 
 
 def reader_engine(name: str, reader: Reader, images: Sequence[Path]) -> Engine:

@@ -61,16 +61,18 @@ class Row:
     over_eager: float
 
 
-def make(sizes: Sizes, lines: int | None = None, seed: int = 0) -> dict[str, Tensor]:
+def make(
+    sizes: Sizes, lines: int | None = None, seed: int = 0, device: str = "cpu"
+) -> dict[str, Tensor]:
     """Arguments of attn_gru_sequence: full lines, or the first `lines` of them."""
     rng = torch.Generator().manual_seed(seed)
     B, T, S, V = lines or sizes.B, sizes.T, sizes.S, sizes.V
     E, A, D, H = sizes.E, sizes.A, sizes.D, sizes.H
 
     def leaf(*shape: int, scale: float = 1.0) -> Tensor:
-        return (torch.randn(shape, generator=rng) * scale).requires_grad_()
+        return (torch.randn(shape, generator=rng) * scale).to(device).requires_grad_()
 
-    return dict(
+    arguments = dict(
         memory=leaf(B, T, E), key=leaf(B, T, A), length=torch.full((B,), T), h_0=leaf(B, H),
         token=torch.randint(0, V, (B, S), generator=rng), target_length=torch.full((B,), S),
         embedding=leaf(V, D), W_q=leaf(A, H, scale=H**-0.5), v=leaf(A, scale=A**-0.5),
@@ -78,6 +80,7 @@ def make(sizes: Sizes, lines: int | None = None, seed: int = 0) -> dict[str, Ten
         b_ih=leaf(3 * H, scale=0.1), b_hh=leaf(3 * H, scale=0.1),
         W_o=leaf(V, H + E, scale=(H + E) ** -0.5), b_o=leaf(V, scale=0.1),
     )  # fmt: skip
+    return {name: x.to(device) for name, x in arguments.items()}
 
 
 def eager_step(
@@ -110,7 +113,8 @@ def eager_sequence(step: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., 
         W_o, b_o,
     ) -> Tensor:  # fmt: skip
         D, S = embedding.shape[1], token.shape[1]
-        outside = torch.arange(memory.shape[1])[None, :] >= length[:, None]
+        positions = torch.arange(memory.shape[1], device=memory.device)
+        outside = positions[None, :] >= length[:, None]
         table = F.linear(embedding, W_ih[:, :D], b_ih)  # [V, 3H]
         gate_input = F.embedding(token, table).unbind(1)  # S of [B, 3H]
         W_state = torch.cat([W_q, W_hh])
@@ -122,7 +126,7 @@ def eager_sequence(step: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., 
             rows += [h, context]
         state = torch.cat(rows, 1).view(h.shape[0], S, -1)  # [B, S, H + E]
         log_probs = F.linear(state, W_o, b_o).log_softmax(2)
-        ended = torch.arange(S)[None, :] >= target_length[:, None]
+        ended = torch.arange(S, device=memory.device)[None, :] >= target_length[:, None]
         return log_probs.masked_fill(ended[:, :, None], 0)
 
     return run
@@ -148,9 +152,9 @@ def forward_backward(
     return (loss.detach(), *torch.autograd.grad(loss, leaves))
 
 
-def red(found: dict[str, Callable[..., Tensor]], sizes: Sizes) -> list[str]:
+def red(found: dict[str, Callable[..., Tensor]], sizes: Sizes, device: str) -> list[str]:
     """What differs from the reference on ragged lines: loss or gradients, by engine and name."""
-    arguments = make(sizes, lines=2)
+    arguments = make(sizes, lines=2, device=device)
     arguments["length"][1] = sizes.T // 2
     arguments["target_length"][1] = sizes.S // 2
     expected = forward_backward(lambda **a: reference(**a)[0], arguments)
@@ -163,10 +167,16 @@ def red(found: dict[str, Callable[..., Tensor]], sizes: Sizes) -> list[str]:
     return out
 
 
-def time_decoder(case: str, found: dict, threads: int, rounds: int) -> list[Row]:
+def time_decoder(case: str, found: dict, threads: int, rounds: int, device: str) -> list[Row]:
     torch.set_num_threads(threads)
-    arguments = make(CASES[case])
-    runs = [lambda e=engine: forward_backward(e, arguments) for engine in found.values()]
+    arguments = make(CASES[case], device=device)
+
+    def once(engine: Callable[..., Tensor]) -> None:
+        forward_backward(engine, arguments)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    runs = [lambda e=engine: once(e) for engine in found.values()]
     for run in runs:
         run()
     medians = [statistics.median(x) for x in machine.interleaved(runs, rounds)]
@@ -254,6 +264,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--batches", type=int, default=4, help="training batches; 0 leaves them out"
     )
+    parser.add_argument(
+        "--device", default="cpu", help="cuda: the decoder alone, on a GPU; no memory, no training"
+    )
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.peak_of:
@@ -263,7 +276,8 @@ def main(argv: list[str] | None = None) -> int:
     cases = ["quick"] if options.quick else options.cases
     torch.set_num_threads(1)
     found = engines(options.compile)
-    wrong = [f"{case}: {text}" for case in cases for text in red(found, CASES[case])]
+    device, on_cpu = options.device, options.device == "cpu"
+    wrong = [f"{case}: {text}" for case in cases for text in red(found, CASES[case], device)]
     if wrong:
         print(f"parity with python_ref is red, no speed is printed: {wrong}", file=sys.stderr)
         return 1
@@ -273,17 +287,21 @@ def main(argv: list[str] | None = None) -> int:
         f"{about['processor']}, {about['cores']} cores, {about['instruction_set']}, "
         f"torch {about['torch']}"
     )
+    if not on_cpu:
+        print(torch.cuda.get_device_name(device))
     rows: list[Row] = []
     print(f"{'case':<8}{'engine':<9}{'threads':>8}{'ms':>10}{'x eager':>9}")
     for case in cases:
-        for threads in options.threads:
-            for row in time_decoder(case, found, threads, options.rounds):
+        for threads in options.threads if on_cpu else [1]:
+            for row in time_decoder(case, found, threads, options.rounds, device):
                 rows.append(row)
                 print(
                     f"{case:<8}{row.engine:<9}{threads:>8}{row.seconds * 1e3:>10.1f}"
                     f"{row.over_eager:>9.2f}"
                 )
-    memory = {case: {name: peak_mb(case, name) for name in ("eager", "fused")} for case in cases}
+    memory = {
+        case: {name: peak_mb(case, name) for name in ("eager", "fused")} for case in cases if on_cpu
+    }
     for case, peaks in memory.items():
         share = peaks["fused"] / peaks["eager"] if peaks["eager"] else math.nan
         print(
@@ -291,7 +309,7 @@ def main(argv: list[str] | None = None) -> int:
             f"{share:.2f} times"
         )
     training = None
-    if options.batches and not options.quick:
+    if options.batches and not options.quick and on_cpu:
         training = time_training(options.batches, 32, max(1, options.rounds // 2))
         print(
             f"training small, rendering included, one thread: reference "
@@ -302,6 +320,7 @@ def main(argv: list[str] | None = None) -> int:
         json.dumps(
             dict(
                 machine=about,
+                device="cpu" if on_cpu else torch.cuda.get_device_name(device),
                 sizes={case: asdict(CASES[case]) for case in cases},
                 rows=[asdict(row) for row in rows],
                 peak_mb=memory,

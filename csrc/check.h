@@ -43,4 +43,12 @@ inline void check_device(const char* name, const at::Tensor& x, at::Device expec
                     x.device().str());
 }
 
+inline void check_range(const char* name, const at::Tensor& x, int64_t low, int64_t high) {
+  const int64_t* values = x.const_data_ptr<int64_t>();  // [B], of the host
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
+                      high, "], got ", values[b], " for line ", b);
+  }
+}
+
 }  // namespace khmer_fast

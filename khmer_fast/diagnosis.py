@@ -15,6 +15,7 @@ from khmer_fast.metrics import LineEdits, Scores, align, summarise
 from khmer_fast.text import clusters
 
 BINS = 10  # of the reliability curve
+CHANCE_DRAWS = 100
 SET_ASIDE = 0.1  # share of the lines that a reader of the confidences would check by hand
 MAX_GROUPS = 40  # a column with more values names lines, not groups of them
 TABLE_RESAMPLES = 400
@@ -49,10 +50,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far confidences are probabilities: bins of [0, 1], and the expected calibration error."""
+    """How far confidences are probabilities: bins of [0, 1], and the expected calibration error.
+
+    `error_by_chance` is what that error would be on average if each confidence were exactly the
+    probability of being right: with few lines it is far from 0.
+    """
 
     bins: tuple[tuple[float, float, int], ...]  # mean confidence, share right, count; none empty
     expected_calibration_error: float
+    error_by_chance: float
     count: int
 
 
@@ -167,13 +173,27 @@ def reliability(confidences: Sequence[float], right: Sequence[bool]) -> Reliabil
     """Bins of equal width over [0, 1]; the calibration error is the mean gap weighted by count."""
     confidence = np.asarray(confidences, dtype=np.float64)  # [n]
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(bins, minlength=BINS)
+    count = np.bincount(bins, minlength=BINS)  # [BINS]
+    expected = np.bincount(bins, confidence, BINS)
+    found = np.bincount(bins, np.asarray(right, dtype=np.float64), BINS)
+    rng = np.random.default_rng(0)
+    chance = [
+        np.abs(expected - np.bincount(bins, rng.random(len(bins)) < confidence, BINS)).sum()
+        for _ in range(CHANCE_DRAWS)
+    ]
     used = np.flatnonzero(count)
-    mean = np.bincount(bins, confidence, BINS)[used] / count[used]
-    share = np.bincount(bins, np.asarray(right, dtype=np.float64), BINS)[used] / count[used]
-    error = float((np.abs(mean - share) * count[used]).sum() / len(confidence))
-    rows = zip(mean.tolist(), share.tolist(), count[used].tolist(), strict=True)
-    return Reliability(tuple(rows), error, len(confidence))
+    rows = zip(
+        (expected[used] / count[used]).tolist(),
+        (found[used] / count[used]).tolist(),
+        count[used].tolist(),
+        strict=True,
+    )
+    return Reliability(
+        bins=tuple(rows),
+        expected_calibration_error=float(np.abs(expected - found).sum() / len(bins)),
+        error_by_chance=float(np.mean(chance) / len(bins)),
+        count=len(bins),
+    )
 
 
 def _judged_clusters(result: LineResult) -> list[tuple[float, bool]]:
@@ -240,6 +260,7 @@ def calibration_as_json(found: Calibration | None) -> dict[str, Any] | None:
 def _reliability_as_json(found: Reliability) -> dict[str, Any]:
     return {
         "expected_calibration_error": found.expected_calibration_error,
+        "error_by_chance": found.error_by_chance,
         "count": found.count,
         "bins": [
             {"confidence": confidence, "right": right, "count": count}

@@ -17,6 +17,7 @@ from khmer_fast.diagnosis import (
     Calibration,
     Hallucination,
     LineResult,
+    Reliability,
     Table,
     calibrate,
     calibration_as_json,
@@ -272,16 +273,22 @@ def run(args: argparse.Namespace) -> int:
     if args.html and not Path(args.html).absolute().parent.is_dir():
         raise KhmerFastError(f"{args.html}: its folder does not exist")
     evaluation = _evaluate_data(args)
-    if args.html:
-        from khmer_fast.report import write_report
-
-        write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
-        print(f"report: {args.html}", file=sys.stderr)
-    if args.json:
-        _print(evaluation.as_json(args.confusions, args.worst))
-    else:
-        _print(describe(evaluation, args.confusions, args.worst))
+    try:
+        if args.html:
+            _write_report(args, evaluation)
+    finally:  # a report that cannot be written takes no scores with it
+        if args.json:
+            _print(evaluation.as_json(args.confusions, args.worst))
+        else:
+            _print(describe(evaluation, args.confusions, args.worst))
     return 0
+
+
+def _write_report(args: argparse.Namespace, evaluation: Evaluation) -> None:
+    from khmer_fast.report import write_report
+
+    write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
+    print(f"report: {args.html}", file=sys.stderr)
 
 
 def _evaluate_data(args: argparse.Namespace) -> Evaluation:
@@ -340,6 +347,14 @@ def percent(rate: float | None, interval: tuple[float, float] | None = None) -> 
     return f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else shown
 
 
+def describe_reliability(found: Reliability, unit: str) -> str:
+    """The expected calibration error over lines or clusters in words."""
+    return (
+        f"expected error {percent(found.expected_calibration_error)} over {found.count:,} {unit} "
+        f"(perfect confidences would show {percent(found.error_by_chance)})"
+    )
+
+
 def describe_comparison(found: Comparison) -> str:
     """A comparison in words."""
     low, high = (f"{100 * end:+.2f}" for end in found.interval)
@@ -370,8 +385,9 @@ def describe(evaluation: Evaluation, confusion_count: int = 0, worst_count: int 
     if evaluation.lines_per_second:
         rows.append(("speed", f"{evaluation.lines_per_second:.1f} lines/s"))
     if calibration := evaluation.calibration:
-        error = calibration.lines.expected_calibration_error
-        rows.append(("calibration", f"expected error {percent(error)} over lines"))
+        rows.append(("calibration", describe_reliability(calibration.lines, "lines")))
+        if calibration.clusters:
+            rows.append(("", describe_reliability(calibration.clusters, "clusters")))
         rows.append(
             ("least sure 10 %", f"hold {percent(calibration.share_of_errors_set_aside)} of the "
                                 f"errors; CER of the rest {percent(calibration.cer_of_the_rest)}")

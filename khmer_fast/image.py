@@ -5,7 +5,9 @@ file, bytes, PIL image, array  --load_grey-->  uint8 [Y', X']  --prepare_line-->
 
 from __future__ import annotations
 
+import bisect
 import io
+import itertools
 import os
 import stat
 from dataclasses import dataclass
@@ -90,7 +92,10 @@ def _decode(open_image: Any, name: str) -> np.ndarray:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: claims more pixels than the {MAX_PIXELS:,} allowed") from error
+        raise ImageError(
+            f"{name}: claims more pixels than the {MAX_PIXELS:,} that are read; "
+            "scale it down or cut the line out"
+        ) from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name}: is not an image of a known format ({known})") from error
@@ -236,9 +241,9 @@ def _local_percentiles(grey: np.ndarray, percentiles: tuple[int, ...], window: i
     count = max(1, columns * step // window)
     columns = columns // count
     sample = sample[:, : count * columns].reshape(rows, count, columns)
-    sample = np.sort(sample.transpose(1, 0, 2).reshape(count, rows * columns), axis=1)
+    sample = sample.transpose(1, 0, 2).reshape(count, rows * columns)
     ranks = [round((rows * columns - 1) * p / 100) for p in percentiles]
-    return sample[:, ranks].T.astype(np.float32)
+    return np.partition(sample, ranks, axis=1)[:, ranks].T.astype(np.float32)
 
 
 def even_light(grey: np.ndarray) -> np.ndarray:
@@ -281,8 +286,7 @@ class Levels:
 def find_levels(grey: np.ndarray, least: float = CLEAR) -> Levels | None:
     """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written that
     stands out by `least` deviations of the paper's grain."""
-    histogram = np.bincount(grey.ravel(), minlength=256)
-    total = np.cumsum(histogram)
+    total = list(itertools.accumulate(Image.fromarray(grey).histogram()))
     # 1. first guess between the extremes, but for a few specks
     low, high = _rank(total, min(0.001 * total[-1], 8)), _rank(total, 0.98 * total[-1])
     middle = (low + high) // 2
@@ -299,9 +303,9 @@ def find_levels(grey: np.ndarray, least: float = CLEAR) -> Levels | None:
     return Levels(float(paper), float(ink))
 
 
-def _rank(total: np.ndarray, count: float) -> int:
+def _rank(total: list[int], count: float) -> int:
     """The grey value below or at which `count` pixels lie; total is the cumulative histogram."""
-    return int(np.searchsorted(total, count, side="right").clip(0, 255))
+    return min(bisect.bisect_right(total, count), 255)
 
 
 def ink_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -320,16 +324,19 @@ def ink_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
     joined[:-1] |= along
     if 2 * np.count_nonzero(joined) <= np.count_nonzero(ink):
         return None
-    top, bottom = _extent(joined.sum(axis=1), 0)
+    joined = joined.view(np.uint8)  # sums several times as fast as bool
+    top, bottom = _extent(joined.sum(axis=1, dtype=np.int32), 0)
     speck = max(1.0, (bottom - top) / 40)
-    left, right = _extent(joined.sum(axis=0), speck)
-    top, bottom = _extent(joined[:, left:right].sum(axis=1), speck)
+    left, right = _extent(joined.sum(axis=0, dtype=np.int32), speck)
+    top, bottom = _extent(joined[:, left:right].sum(axis=1, dtype=np.int32), speck)
     return max(0, top - 1), min(Y, bottom + 1), max(0, left - 1), min(X, right + 1)
 
 
 def _extent(counts: np.ndarray, speck: float) -> tuple[int, int]:
     """First and last + 1 of the runs of counts above 0 that are no speck of `speck` squared."""
-    edges = np.flatnonzero(np.diff(counts > 0, prepend=False, append=False))
+    inked = np.zeros(len(counts) + 2, np.bool_)
+    inked[1:-1] = counts
+    edges = np.flatnonzero(inked[1:] != inked[:-1])
     starts, ends = edges[::2], edges[1::2]
     small = (ends - starts <= speck) & (np.add.reduceat(counts, starts) <= speck * speck)
     if small.all():

@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
         for title, values in facts.items():
             print(f"{title}:")
             for key, value in values.items():
-                print(f"  {key.replace('_', ' '):16}{_shown(value)}")
-    usable = "error" not in facts["backend"] and "error" not in facts["weights"]
+                print(f"  {key.replace('_', ' '):20}{_shown(value)}")
+    usable = not any("error" in facts[part] for part in ("processor", "weights", "backend"))
     return 0 if usable else 1
 
 
@@ -90,7 +90,10 @@ def _processor() -> dict[str, Any]:
         return {**facts, "error": error}
     from khmer_fast.ops import instruction_set
 
-    facts["instruction_set"] = instruction_set()
+    try:
+        facts["instruction_set"] = instruction_set()
+    except ValueError as error:  # KHMER_FAST_ISA
+        return {**facts, "error": str(error)}
     if "KHMER_FAST_ISA" in os.environ:
         facts["capped_by"] = f"KHMER_FAST_ISA={os.environ['KHMER_FAST_ISA']}"
     return facts
@@ -166,10 +169,15 @@ def _training() -> dict[str, Any]:
     build, error = _compiled()
     if build is None:
         return {"error": error}
+    from khmer_fast.sequence import has_kernels
+
+    fused = "khmer_fast::attn_gru_sequence"
     return {
         "backend": "fast",
-        "decoder": "khmer_fast::attn_gru_sequence",
+        "decoder": fused,
         "encoder": "khmer_fast::gru_sequence",
+        "gpu_decoder": fused if has_kernels("cuda") else "the plain loop: built without CUDA",
+        "gpu_encoder": "torch.nn.GRU",
     }
 
 

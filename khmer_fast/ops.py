@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+import python_ref.encoder
 from khmer_fast.errors import KhmerFastError, OptionError
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace
@@ -71,6 +72,45 @@ def attn_gru_step(
 def _(memory, key, length, token, h, embedding, W_q, v, W_ih, W_hh, b_ih, b_hh, W_o, b_o):
     N, T, V = h.shape[0], memory.shape[1], embedding.shape[0]
     return h.new_empty(N, V), torch.empty_like(h), h.new_empty(N, T)
+
+
+class Encoder:
+    """The fused encoder on the CPU: owns packed weights; may be used from several threads at once.
+
+    The twin of `python_ref.encoder.Encoder`, float32; a line's memory is the same to the bit in any
+    batch. `encoder` is on the CPU; its weights are copied.
+    """
+
+    def __init__(self, encoder: python_ref.encoder.Encoder):
+        config = encoder.config
+        convs = []
+        for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
+            convs += [conv, *(c for block in blocks for c in (block.conv1, block.conv2))]
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        parameters = (
+            [x for conv in convs for x in (conv.standardized_weight(), conv.bias)],
+            [x for layer in (encoder.project, encoder.norm) for x in (layer.weight, layer.bias)],
+            [getattr(gru, n) for gru in (encoder.gru_forward, encoder.gru_backward) for n in names],
+        )
+        self._native = _native.Encoder(
+            config.height,
+            [(s.channels, s.stride_y, s.stride_x, s.blocks) for s in config.stages],
+            *([x.detach().float() for x in group] for group in parameters),
+        )
+        self._positions = config.positions
+
+    def __call__(
+        self,
+        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        width: Tensor,  # [B] int64, pixels
+        threads: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Memory [B, T, E], 0 at padding, and length [B]; `threads` (torch's) share the lines.
+
+        Raises ValueError or TypeError for a wrong shape, dtype, device or width.
+        """
+        memory = self._native(image, width, torch.get_num_threads() if threads is None else threads)
+        return memory, self._positions(width)
 
 
 @dataclass(frozen=True)

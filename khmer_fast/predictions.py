@@ -99,6 +99,9 @@ def _load_json(path: Path) -> list[Prediction]:
         document = document.get("results", document)
     if isinstance(document, dict):
         document = [{"image": image, "text": text} for image, text in document.items()]
+    if not isinstance(document, list):
+        kind = type(document).__name__
+        raise KhmerFastError(f"{path}: expected a list of predictions, got {kind}")
     if not document:
         raise KhmerFastError(f"{path}: expected at least one prediction, got none")
     return [_from_json(item, f"{path}: item {i}") for i, item in enumerate(document)]
@@ -113,27 +116,39 @@ def _from_json(item: Any, where: str) -> Prediction:
     if "error" in item:
         return Prediction(image, "", error=str(item["error"]))
     lines = item.get("lines", [item])
+    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+        raise KhmerFastError(f"{where}: expected lines to be a list of objects for {image}")
     texts = [line.get("text", line.get("prediction")) for line in lines]
     if not all(isinstance(text, str) for text in texts):
         raise KhmerFastError(f"{where}: expected a text or prediction for {image}")
     if len(lines) != 1:
         return Prediction(image, " ".join(texts))
     line = lines[0]
-    characters = line.get("characters")
     return Prediction(
         image,
         texts[0],
         _confidence(line.get("confidence"), where),
-        tuple((part["text"], float(part["confidence"])) for part in characters)
-        if isinstance(characters, list)
-        else None,
+        _characters(line.get("characters"), where),
         bool(line.get("truncated", False)),
     )
 
 
-def _confidence(value: Any, where: str) -> float | None:
-    if value is None or value == "":
+def _characters(value: Any, where: str) -> tuple[tuple[str, float], ...] | None:
+    if not isinstance(value, list):  # some programs count them
         return None
+    try:
+        return tuple((str(part["text"]), _probability(part["confidence"], where)) for part in value)
+    except (TypeError, LookupError):
+        raise KhmerFastError(
+            f"{where}: expected characters with text and confidence, got {value!r:.60}"
+        ) from None
+
+
+def _confidence(value: Any, where: str) -> float | None:
+    return None if value is None or value == "" else _probability(value, where)
+
+
+def _probability(value: Any, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -25,7 +25,8 @@ from khmer_fast.image import load_grey, prepare_line
 from khmer_fast.text import Vocabulary, canonical, clusters
 from khmer_fast.threads import Share, default_threads, usable_processors
 from khmer_fast.weights import Weights, load_weights
-from python_ref.beam_search import BeamResult, beam_search
+from python_ref.beam_search import PAD, BeamResult, beam_search
+from python_ref.ctc import ctc_greedy
 from python_ref.encoder import Encoder, StandardizedConv2d
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -70,7 +71,7 @@ class Line:
     confidence: float  # calibrated: that the whole text is right (empty: that nothing stands there)
     characters: tuple[Character, ...]
     alternatives: tuple[Alternative, ...]  # of n_best > 1, best first, without the text itself
-    truncated: bool  # ended by the step limit
+    truncated: bool  # the decoder ran into its step limit: the text is the CTC head's
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image
     failed: bool = False  # the model gave numbers that are not finite: no text
 
@@ -130,12 +131,13 @@ class Reader:
         self._encoder = self._model.encoder
         self._packed = None
         if backend == "fast":
-            self._encoder = fold(self._model.encoder)
-            from khmer_fast.ops import make_decoder
+            from khmer_fast import ops
 
             storage = "bfloat16" if dtype == "bfloat16" else "float32"
+            on_gpu = self.choice.device == "cuda"
             try:
-                self._packed = make_decoder(self._model.decoder.weights(), storage)
+                self._encoder = fold(self._encoder) if on_gpu else ops.Encoder(self._encoder)
+                self._packed = ops.make_decoder(self._model.decoder.weights(), storage)
             except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
                 raise OptionError(str(error)) from None
 
@@ -260,21 +262,26 @@ class Reader:
         limit = torch.tensor([self.weights.config.step_limit(n) for n in length.tolist()])
         options = dict(beam=self.beam, n_best=self.n_best, step_limit=limit.to(memory.device))
         if self._packed is None:
-            return beam_search(self._model.decoder.weights(), memory, length, **options)
-        return _on_cpu(self._packed.beam_search(memory, length, **options))
+            result = beam_search(self._model.decoder.weights(), memory, length, **options)
+        else:
+            result = _on_cpu(self._packed.beam_search(memory, length, **options))
+        looped = result.truncated[:, 0].nonzero()[:, 0]
+        if len(looped):
+            at = looped.to(memory.device)
+            opinion = ctc_greedy(self._model.ctc(memory[at]).cpu(), length[at].cpu())
+            replace_loops(result, looped, opinion)
+        return result
 
     def _encode(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self._encoder
+        if not image.is_cuda:
+            return encoder(image, width)
         narrow = self.choice.dtype == "bfloat16"
         # float32 means float32: cuDNN would round the factors to TF32
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=narrow):
+            with torch.autocast("cuda", torch.bfloat16, enabled=narrow):
                 feature, length = encoder.features(image, width)
-            if self._packed is None or image.is_cuda:  # the fused GRU has no kernel for a GPU
-                return encoder.recurrent(feature.float(), length), length
-        from khmer_fast.sequence import encoder_recurrent
-
-        return encoder_recurrent(encoder, feature.float(), length), length
+            return encoder.recurrent(feature.float(), length), length
 
     def _line(self, result: BeamResult, b: int, box: tuple[int, int, int, int]) -> Line:
         if bool(result.failed[b]):
@@ -323,6 +330,20 @@ def _on_cpu(result: BeamResult) -> BeamResult:
     """The answers' tensors on the CPU, where their elements are looked at one by one."""
     names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps")
     return BeamResult(*(getattr(result, name).cpu() for name in names))
+
+
+def replace_loops(result: BeamResult, looped: Tensor, opinion: BeamResult) -> None:
+    """The best answers of lines that ran into their step limit become the CTC head's, in place.
+
+    looped [L]: the lines; opinion: their CTC paths, which are shorter than their step limits.
+    """
+    for i, b in enumerate(looped.tolist()):
+        count = int(opinion.length[i, 0])
+        result.tokens[b, 0] = PAD
+        result.tokens[b, 0, :count] = opinion.tokens[i, 0, :count]
+        result.log_prob[b, 0] = 0
+        result.log_prob[b, 0, :count] = opinion.log_prob[i, 0, :count]
+        result.length[b, 0], result.score[b, 0] = count, opinion.score[i, 0]
 
 
 def fold(encoder: Encoder) -> Encoder:
@@ -381,7 +402,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
             "processor computes faster in float32",
         )  # fmt: skip
     if dtype == "bfloat16":
-        reason += "; convolutions and decoder in bfloat16, the encoder's GRU in float32"
+        reason += "; the decoder in bfloat16, the encoder in float32"
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from khmer_fast.diagnosis import Calibration, Hallucination, LineResult, Reliability, Table
 from khmer_fast.errors import ImageError, KhmerFastError
-from khmer_fast.evaluate import Evaluation, percent, show
+from khmer_fast.evaluate import Evaluation, describe_reliability, percent, show
 from khmer_fast.metrics import align
 from khmer_fast.text import describe_character
 
@@ -193,22 +193,16 @@ def _rate_bar(rate: float | None, interval: tuple[float, float] | None, top: flo
 
 
 def _calibration(found: Calibration) -> str:
-    words = [
-        f"Expected calibration error {percent(found.lines.expected_calibration_error)} over "
-        f"{found.lines.count:,} lines"
-    ]
+    words = [f"Calibration: {describe_reliability(found.lines, 'lines')}"]
     if found.clusters:
-        words.append(
-            f"{percent(found.clusters.expected_calibration_error)} over "
-            f"{found.clusters.count:,} clusters"
-        )
+        words.append(describe_reliability(found.clusters, "clusters"))
     aside = (
         f"The least sure {found.set_aside:,} lines hold "
         f"{percent(found.share_of_errors_set_aside)} of the errors; "
         f"without them the CER is {percent(found.cer_of_the_rest)}."
     )
     return (
-        f"<h2>Confidence</h2><p>{' and '.join(words)}. {aside}</p>"
+        f"<h2>Confidence</h2><p>{', and '.join(words)}. {aside}</p>"
         f'<div class="columns">{_reliability_plot(found.lines, found.clusters)}'
         f"{_coverage_plot(found.curve)}</div>"
     )

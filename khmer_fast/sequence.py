@@ -12,8 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from khmer_fast import ops  # noqa: F401  registers torch.ops.khmer_fast
+from khmer_fast import ops
 from python_ref.encoder import Encoder
+
+
+def has_kernels(device_type: str) -> bool:
+    """Whether the fused decoder trains there: on "cuda" where khmer_fast was built with CUDA."""
+    return device_type == "cpu" or (device_type == "cuda" and ops.build.CUDA is not None)
 
 
 def attn_gru_sequence(

@@ -159,8 +159,8 @@ class UnknownCharacterError(KhmerFastError, ValueError):
 def describe_character(character: str) -> str:
     """One character for a message: itself, its code point and its Unicode name."""
     name = unicodedata.name(character, "unnamed")
-    shown = character if character.isprintable() else ascii(character).strip("'")
-    return f"{shown!r} (U+{ord(character):04X} {name})"
+    shown = repr(character) if character.isprintable() else ascii(character)
+    return f"{shown} (U+{ord(character):04X} {name})"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,7 +198,12 @@ def _parse_checkpoint(path: Path) -> tuple[ModelConfig, str, dict[str, Tensor], 
     """A checkpoint of the trainer: its averaged weights if it has them."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything between RuntimeError and UnpicklingError
+    except pickle.UnpicklingError as error:  # its message advises to load it all the same
+        raise WeightsError(
+            f"{path}: is no khmer_fast checkpoint: it holds objects that are neither tensors nor "
+            "plain values, and loading those can run a stranger's code; export it as safetensors"
+        ) from error
+    except Exception as error:  # torch raises whatever it stumbles over
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: is not a checkpoint that can be read: {first}") from error
     state = None
@@ -302,7 +308,9 @@ def _check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], na
 def _check_finite(state: Mapping[str, Tensor], name: str) -> None:
     for key, tensor in state.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{name}: {key} has numbers that are not finite")
+            raise WeightsError(
+                f"{name}: {key} has numbers that are not finite; use an earlier checkpoint"
+            )
 
 
 def _some(names: list[str]) -> str:

@@ -80,6 +80,12 @@ class Encoder(nn.Module):
 
     def features(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The convolutional half: feature [B, T, features] and length [B]."""
+        x, length = self.convolutions(image, width)
+        # 4. projection and normalisation, each position by itself
+        return self.norm(self.project(x)), length
+
+    def convolutions(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """The last stage's output, one vector a position: x [B, T, Y' * C] and length [B]."""
         # 1. padding becomes paper
         x = image.masked_fill(~valid(width, image.shape[3])[:, None, None, :], 0)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -95,9 +101,7 @@ class Encoder(nn.Module):
             for block in blocks:
                 x = block(x, mask)
         # 3. one vector a position
-        x = x.permute(0, 3, 2, 1).flatten(2)  # [B, T, Y' * C]
-        # 4. projection and normalisation, each position by itself
-        return self.norm(self.project(x)), width
+        return x.permute(0, 3, 2, 1).flatten(2), width
 
     def recurrent(self, feature: Tensor, length: Tensor) -> Tensor:
         """The recurrent half: feature [B, T, features], length [B] -> memory [B, T, E]."""

@@ -14,8 +14,9 @@ from tests.random_models import random_case
 assert ops.build.CUDA == torch.version.cuda, (ops.build.CUDA, torch.version.cuda)
 assert not torch.cuda.is_available(), "this check is for a machine without a GPU"
 for key in ("CPU", "CUDA"):
-    name = "khmer_fast::attn_gru_step"
-    assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)
+    for op in ("attn_gru_step", "attn_gru_sequence", "attn_gru_sequence_backward"):
+        name = f"khmer_fast::{op}"
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)
 
 case = random_case(4)
 w, memory, length = case.weights, case.memory.nan_to_num(), case.length

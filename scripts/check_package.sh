@@ -15,7 +15,8 @@ mkdir -p "$OUT"
 "$PYTHON" -m build --outdir "$OUT" . >"$OUT/build.log" 2>&1 || { tail -20 "$OUT/build.log"; exit 1; }
 sdist=$(ls "$OUT"/*.tar.gz)
 wheel=$(ls "$OUT"/*.whl)
-for wanted in csrc/ops.cpp python_ref/model.py khmer_fast/data_files/ tests/test_parity.py LICENSE; do
+for wanted in csrc/ops.cpp python_ref/model.py khmer_fast/data_files/ tests/test_parity.py examples/line.png \
+    LICENSE; do
     tar tzf "$sdist" | grep -q "/$wanted" || { echo "$sdist lacks $wanted" >&2; exit 1; }
 done
 unzip -p "$wheel" '*.dist-info/METADATA' | grep '^Requires-Dist: torch==' ||

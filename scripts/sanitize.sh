@@ -17,11 +17,18 @@ mkdir -p "$OUT"
 harness() { # name, sanitizer flags, models
     # Whatever includes no torch header, in itself or in a header that only torch code has.
     sources=$(grep -LE '#include ("(check|beam_search|decoder_weights|attn_gru_[a-z]+)\.h"|<(ATen|torch|c10)/)' csrc/cpu/*.cpp)
+    objects=
+    for source in $sources; do
+        object="$OUT/$(basename "$source" .cpp)_$1.o"
+        # shellcheck disable=SC2086
+        $CXX $FLAGS $2 -c "$source" -o "$object"
+        objects="$objects $object"
+    done
     for main in tests/native/*_harness.cpp; do
         program="$OUT/$(basename "$main" .cpp)_$1"
         echo "$1: $main"
         # shellcheck disable=SC2086
-        $CXX $FLAGS $2 $sources "$main" -o "$program"
+        $CXX $FLAGS $2 $objects "$main" -o "$program"
         "$program" "$3"
     done
 }

@@ -74,7 +74,7 @@ def run(function, arguments: dict[str, Tensor]) -> dict[str, Tensor]:
     log_probs, weight = function(**arguments)
     generator = torch.Generator().manual_seed(1)
     loss = sum(
-        (x * torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)).sum()
+        (x * torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)).sum()
         for x in (log_probs, weight)
     )
     names = [name for name, x in arguments.items() if x.is_floating_point()]
@@ -110,8 +110,7 @@ def op_run(arguments: dict[str, Tensor], seed: int = 2) -> tuple[list[Tensor], d
     output = OP(**arguments)
     generator = torch.Generator().manual_seed(seed)
     upstream = [
-        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
-        for x in output[:3]
+        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) for x in output[:3]
     ]
     names = [name for name, x in arguments.items() if x.is_floating_point()]
     gradients = torch.autograd.grad(output[:3], [arguments[name] for name in names], upstream)

@@ -21,6 +21,7 @@ from khmer_fast.text import DEFAULT_CHARSET
 from khmer_fast.weights import load_weights, save_weights
 from python_ref.beam_search import EOS, PAD
 from python_ref.config import make_config
+from python_ref.ctc import ctc_greedy
 from python_ref.model import Model
 from tests.conftest import draw
 
@@ -75,7 +76,7 @@ def test_ctc_greedy_drops_repeats_blanks_and_padding(given_data):
         for t, token in enumerate(path):
             logits[b, t] = torch.nn.functional.one_hot(torch.tensor(token), 7) * 9
     length = torch.tensor([len(path) for path in paths])
-    result = read.ctc_greedy(logits, length)
+    result = ctc_greedy(logits, length)
     step = float(logits[0, 0].log_softmax(0).max())
     for b, path in enumerate(paths):
         expected = [

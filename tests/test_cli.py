@@ -268,6 +268,14 @@ def test_info_tells_the_capped_instruction_set(cap, capsys, monkeypatch):
     assert facts["processor"]["capped_by"] == f"KHMER_FAST_ISA={cap}"
 
 
+def test_info_says_which_instruction_set_there_is_not(capsys, monkeypatch, tiny_weights):
+    pytest.importorskip("khmer_fast.ops", exc_type=KhmerFastError)
+    monkeypatch.setenv("KHMER_FAST_ISA", "sse")
+    assert main(["info", "--weights", str(tiny_weights), "--json"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert "KHMER_FAST_ISA must be baseline" in facts["processor"]["error"]
+
+
 def test_info_says_what_is_wrong(capsys, tmp_path):
     assert main(["info", "--weights", str(tmp_path / "missing"), "--json"]) == 1
     assert "missing" in json.loads(capsys.readouterr().out)["weights"]["error"]

@@ -1,5 +1,6 @@
 import lzma
 import re
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,12 @@ DEFAULT = DEFAULT_CONFIG.read_text(encoding="utf-8")
         ('do = "jpeg"', 'do = "jpg"', r"unknown step 'jpg'"),
         ("\nrunning = 0.32", "\nwalking = 0.32", r"unknown kind of text 'walking'"),
         ('use = "words"', 'use = "wrods"', r"use must be"),
+        ("natural_cut = 0.7", "natural_cut = 1.7", r"text.natural_cut: expected 0 to 1, got 1.7"),
+        ("bold = 0.16", "bold = -0.1", r"style.bold: expected 0 to 1, got -0.1"),
+        ('do = "warp", chance = 0.08', 'do = "warp", chance = 8', r"warp: chance: .* got 8.0"),
+        ("size = [11, 42]", "size = [0, 42]", r"paper 'raster': size: expected 4 to 400, got 0"),
+        ("ink = [0, 60]", "ink = [0, 600]", r"paper 'raster': ink: expected 0 to 255"),
+        ("low = 12", "low = 0", r"text.lengths\[1\]: expected 1 to 1000, got 0 to 30"),
         ("[style]", "[[style]]", r"style: expected a table"),
         ("[style]", "[style", r"not valid TOML"),
     ],
@@ -86,3 +93,7 @@ def test_texts_that_hold_nothing_are_errors(tmp_path):
     (tmp_path / "w.txt").write_text("ក\n", encoding="utf-8")
     with pytest.raises(TextError, match="running"):
         load_corpus((TextFile("w.txt", "words", 1.0),), tmp_path)
+
+
+def test_the_example_is_a_mixture():
+    assert load_config(Path(__file__).parents[1] / "examples" / "short_lines.toml").papers

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from fontTools.ttLib import TTFont
 
-from khmer_fast.data import LineSource, source
+from khmer_fast.cli import main
+from khmer_fast.data import LineSource, fonts, source
 from khmer_fast.data.config import LengthRange
+from khmer_fast.data.corpus import TextError
 from khmer_fast.data.draw import (
     GlyphCache,
     Setting,
@@ -26,6 +28,7 @@ from tests.data_fixtures import (
     needs_fonts,
     small_config,
     small_source,
+    write_texts,
 )
 
 pytestmark = needs_fonts
@@ -242,3 +245,29 @@ def test_fonts_that_cannot_be_used_are_named(tmp_path):
         load_fonts(fonts, (KHMER_FONTS,), only=(tmp_path / "absent",))
     with pytest.raises(FontError, match="fonts-khmeros"):
         load_fonts(fonts, (empty,))
+
+
+def test_nothing_that_the_fonts_can_draw_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "_TRIES", 20)
+    config = small_config(kinds={"url_in_text": 1.0}, blank=0.0)
+    made = LineSource(config, text_folder=write_texts(tmp_path), font_folders=(KHMER_FONTS,))
+    bare = replace(made.fonts.groups[0][0], covered=frozenset(CONSONANTS))
+    made.fonts = replace(made.fonts, groups=((bare,),), weights=(1.0,), headings=(1.0,))
+    with pytest.raises(FontError, match="20 lines"):
+        made.sample(0, 0)
+    assert made.dropped["font"] == 20
+
+
+def test_a_missing_text_file_names_the_remedies(tmp_path):
+    with pytest.raises(TextError, match=r"running.txt.*--text.*KHMER_FAST_DATA"):
+        LineSource(small_config(), text_folder=tmp_path)
+
+
+def test_a_sheet_needs_no_latin_font(tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", (str(KHMER_FONTS),))
+    monkeypatch.setenv("KHMER_FAST_DATA", str(tmp_path))
+    (tmp_path / "a.txt").write_text("ព្រះរាជាណាចក្រកម្ពុជា ជាតិ សាសនា ព្រះមហាក្សត្រ\n", encoding="utf-8")
+    sheet = tmp_path / "sheet.png"
+    arguments = ["--text", str(tmp_path / "a.txt"), "--sheet", str(sheet), "--lines", "3"]
+    assert main(["render", *arguments]) == 0
+    assert sheet.stat().st_size > 1000

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,8 @@ def test_text_answer(folder, fake_reader, capsys):
     code, out, _ = run(capsys, folder, "--confusions", 2, "--worst", 1)
     assert code == 0
     assert "by kind" in out and "by height" in out and "U+00E9" in out and "c.png" in out
+    assert "expected error 55.00 % over 4 lines (perfect confidences would show" in out
+    assert "clusters (perfect" in out
 
 
 def test_bad_lines_stop_or_are_skipped_and_counted(folder, fake_reader, capsys):
@@ -208,6 +211,12 @@ def test_report_into_a_missing_folder_is_an_error(folder, fake_reader, capsys):
     assert run(capsys, folder, "--html", folder / "none" / "r.html")[0] == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_report_that_cannot_be_written_takes_no_scores_with_it(folder, fake_reader, capsys):
+    code, out, err = run(capsys, folder, "--html", "/dev/full")
+    assert code == 1 and "CER" in out and "/dev/full: cannot be written" in err
+
+
 PREDICTIONS = {name: prediction for name, _, _, prediction in LINES}
 
 
@@ -240,6 +249,11 @@ def test_predictions_of_any_program(folder, capsys, document):
         '[{"text": "a"}]',
         '[{"image": "a"}]',
         '[{"image": "a", "text": "b", "confidence": 2}]',
+        '{"results": 5}',
+        '[{"image": "a", "lines": 5}]',
+        '[{"image": "a", "lines": [5]}]',
+        '[{"image": "a", "text": "b", "characters": [5]}]',
+        '[{"image": "a", "text": "b", "characters": [{"text": "b", "confidence": null}]}]',
         "image\tlabel\n",
     ],
 )
@@ -293,6 +307,14 @@ def test_reliability_of_honest_and_of_vain_confidence():
     vain = reliability([1.0] * 10, [True] * 6 + [False] * 4)
     assert vain.expected_calibration_error == pytest.approx(0.4)
     assert vain.bins == ((1.0, 0.6, 10),)
+    assert vain.error_by_chance == 0 and honest.error_by_chance < 0.02
+
+
+def test_few_lines_show_a_calibration_error_by_chance():
+    coins = reliability([0.5] * 100, [True] * 50 + [False] * 50)
+    assert coins.expected_calibration_error == 0
+    deviation = (2 / np.pi) ** 0.5 * 0.05  # mean of |heads - 50| / 100, by the normal distribution
+    assert coins.error_by_chance == pytest.approx(deviation, rel=0.15)
 
 
 def evaluate_texts(lines):

@@ -11,8 +11,11 @@ from benchmarks.gpu import LARGEST_BEAM, search
 from benchmarks.parity import compare
 from khmer_fast import ops
 from khmer_fast.reader import Reader, cuda_obstacle
+from khmer_fast.sequence import attn_gru_sequence
+from python_ref.attn_gru_sequence import attn_gru_sequence as reference
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import beam_search
+from tests import test_attn_gru_sequence as sequence
 from tests.random_models import random_case
 
 pytestmark = pytest.mark.skipif(cuda_obstacle() is not None, reason=str(cuda_obstacle()))
@@ -96,3 +99,70 @@ def test_batch_is_split_when_memory_is_short(line_image, monkeypatch):
     with pytest.warns(UserWarning, match="too little free memory") as said:
         assert [line.text for line in reader.read_batch([line_image] * 8)] == expected
     assert len(said) == 1
+
+
+def leaves_on_gpu(arguments):
+    return {
+        name: x.detach().cuda().requires_grad_(x.requires_grad) for name, x in arguments.items()
+    }
+
+
+def on_cpu(found):
+    return {name: x.cpu() for name, x in found.items()}
+
+
+@pytest.mark.parametrize("scale", sequence.SCALES)
+@pytest.mark.parametrize("shape", sequence.SHAPES)
+def test_sequence_equals_the_plain_loop(shape: str, scale: str):
+    arguments = sequence.make(**sequence.SHAPES[shape], scale=sequence.SCALES[scale])
+    found = on_cpu(sequence.run(attn_gru_sequence, leaves_on_gpu(arguments)))
+    tolerance = 1e-9 if scale == "usual" else 1e-6
+    assert sequence.differing(found, sequence.run(reference, arguments), tolerance) == []
+
+
+@pytest.mark.parametrize("outlier", [0.0, 30.0, 60.0], ids=["paired", "factored", "direct"])
+def test_sequence_error_is_within_twice_eager(outlier: float):
+    sizes = dict(B=40, T=130, S=30, E=520, A=516, D=16, H=514, V=50)
+    arguments = sequence.make(**sizes, dtype=torch.float32)
+    if outlier:
+        with torch.no_grad():
+            arguments["key"][:, 0, 0] = outlier
+    exact = sequence.run(reference, sequence.to_dtype(arguments, torch.float64))
+    arguments = leaves_on_gpu(arguments)
+    eager = on_cpu(sequence.run(reference, arguments))
+    found = on_cpu(sequence.run(attn_gru_sequence, arguments))
+    again = on_cpu(sequence.run(attn_gru_sequence, arguments))
+    for name, x in exact.items():
+        allowed = 2 * (eager[name] - x).abs().max() + 1e-6 * x.abs().max()
+        assert bool((found[name] - x).abs().max() <= allowed), name
+        assert torch.equal(found[name], again[name]), name
+
+
+def test_sequence_gradcheck():
+    arguments = sequence.op_arguments(sequence.make(**sequence.SHAPES["one_line"]))
+    arguments = leaves_on_gpu(arguments)
+
+    def results(*values):
+        return sequence.OP(*values)[:3]
+
+    assert torch.autograd.gradcheck(results, tuple(arguments.values()))
+
+
+def test_sequence_in_a_cuda_graph():
+    arguments = sequence.op_arguments(sequence.make(**sequence.SHAPES["ragged"]))
+    arguments = {name: x.detach().cuda() for name, x in arguments.items()}
+    expected = sequence.OP(**arguments)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = sequence.OP(**arguments)
+    graph.replay()
+    for x, y in zip(captured, expected, strict=True):
+        assert torch.equal(x, y)
+
+
+def test_sequence_names_wrong_lengths():
+    arguments = sequence.op_arguments(sequence.make(**sequence.SHAPES["ragged"]))
+    arguments = leaves_on_gpu(arguments)
+    arguments["length"][1] = 0
+    with pytest.raises(ValueError, match=r"length must lie in \[1, 9\], got 0 for line 1"):
+        sequence.OP(**arguments)

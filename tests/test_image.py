@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -15,7 +16,17 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from khmer_fast.errors import ImageError
-from khmer_fast.image import HEIGHT, MAX_PIXELS, MAX_WIDTH, MIN_WIDTH, load_grey, prepare_line
+from khmer_fast.image import (
+    HEIGHT,
+    MAX_PIXELS,
+    MAX_WIDTH,
+    MIN_WIDTH,
+    _extent,
+    _local_percentiles,
+    find_levels,
+    load_grey,
+    prepare_line,
+)
 from tests.conftest import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::RuntimeWarning:PIL")
@@ -399,3 +410,58 @@ def test_grain_alone_is_no_ink_and_faint_strokes_on_it_are(grain):
     )
     assert (blank == 255).all()
     assert (written < 128).any()
+
+
+GREYS = arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 40), st.integers(1, 90)),
+    elements=st.sampled_from([0, 3, 90, 100, 110, 200, 250, 255]) | st.integers(0, 255),
+)
+
+
+@settings(max_examples=60)
+@given(GREYS, st.integers(1, 60))
+def test_local_percentiles_are_those_of_sorted_windows(grey, window):
+    step = max(1, window // 16)
+    sample = grey[::step, ::step]
+    count = max(1, sample.shape[1] * step // window)
+    width = sample.shape[1] // count
+    found = _local_percentiles(grey, (2, 50, 98), window)  # [3, count]
+    assert found.shape == (3, count)
+    for i in range(count):
+        values = np.sort(sample[:, i * width : (i + 1) * width], axis=None)
+        expected = [values[round((len(values) - 1) * p / 100)] for p in (2, 50, 98)]
+        assert found[:, i].tolist() == expected
+
+
+@settings(max_examples=60)
+@given(GREYS)
+def test_levels_are_ranks_of_the_sorted_pixels(grey):
+    pixels = np.sort(grey, axis=None).tolist()
+
+    def rank(count: float) -> int:  # the pixel that `count` others lie before
+        return pixels[int(count)] if count < len(pixels) else 255
+
+    low, high = rank(min(0.001 * len(pixels), 8)), rank(0.98 * len(pixels))
+    dark = sum(value <= (low + high) // 2 for value in pixels)
+    light = len(pixels) - dark
+    paper, ink = rank(dark + 0.5 * light), rank(0.2 * dark)
+    grain = rank(dark + 0.84 * light) - paper
+    levels = find_levels(grey)
+    if light and paper - ink >= max(16, 5 * grain):
+        assert levels is not None and (levels.paper, levels.ink) == (paper, ink)
+    else:
+        assert levels is None
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30).filter(any), st.floats(0, 4))
+def test_extent_leaves_out_the_specks(counts, speck):
+    runs, at = [], 0
+    for inked, run in itertools.groupby(counts, bool):
+        run = list(run)
+        if inked:
+            runs.append((at, at + len(run), sum(run)))
+        at += len(run)
+    large = [run for run in runs if run[1] - run[0] > speck or run[2] > speck * speck] or runs
+    assert _extent(np.array(counts, np.int32), speck) == (large[0][0], large[-1][1])

@@ -70,6 +70,36 @@ def test_random_models(monkeypatch):
     assert min(seen.values()) >= MODELS // 40, seen
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_draft_changes_no_bit(dtype):
+    """Without a trace, the beam goes without what scores below the greedy hypothesis' end."""
+    lines = saved = pushed_out = failed = 0
+    names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps", "attention")
+    for seed in range(MODELS):
+        case = random_case(seed)
+        if seed % 50 == 0:
+            case.memory[0, 0, 0] = torch.nan
+        decode = ops.Decoder(case.weights, dtype).beam_search
+        options = dict(n_best=1, alpha=0.0, return_attention=True)
+        if seed % 4 == 0:
+            options["force_length"] = case.step_limit
+        whole = search(case, decode, **options)
+        drafted = search(case, decode, return_trace=False, **options)
+        greedy = search(case, decode, beam=1, **options)
+        for name in names:
+            assert_same(getattr(whole, name), getattr(drafted, name), (seed, name))
+        lines += len(case.length)
+        saved += int((drafted.parents < whole.parents).sum())
+        pushed_out += int((whole.score < greedy.score).sum())
+        failed += int(whole.failed.sum())
+    print(f"\n{lines} lines, {saved} with fewer parents, {pushed_out} pushed out, {failed} failed")
+    assert saved >= lines // 20 and pushed_out >= 5 and failed >= MODELS // 100
+
+
+def assert_same(a: torch.Tensor, b: torch.Tensor, where) -> None:
+    assert a.shape == b.shape and torch.equal(a.nan_to_num(7e30), b.nan_to_num(7e30)), where
+
+
 def count(case, result, seen) -> None:
     ends = result.length.masked_fill(result.truncated, 0)
     seen["different_ends"] += int(any(len(set(row.tolist()) - {0}) > 1 for row in ends))

@@ -22,8 +22,9 @@ from khmer_fast.batch import collate, plan_batches
 from khmer_fast.decoder import decode
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError, WeightsError
 from khmer_fast.reader import Line, Reader, carry_over, choose
-from khmer_fast.text import canonical
+from khmer_fast.text import DEFAULT_CHARSET, canonical
 from khmer_fast.weights import load_weights
+from python_ref.beam_search import EOS
 from tests.conftest import draw
 
 
@@ -204,6 +205,18 @@ def test_numbers_that_are_not_finite_end_in_an_empty_line(tiny_weights, line_ima
     assert line.failed and line.text == "" and line.confidence == 0 and line.characters == ()
 
 
+@pytest.mark.parametrize("backend", ["fast", "reference"])
+def test_a_loop_becomes_what_the_ctc_head_reads(tiny_weights, line_image, backend):
+    weights = load_weights(tiny_weights)
+    with torch.no_grad():
+        weights.model.decoder.b_o[EOS] = -1e4
+        weights.model.ctc.bias[3 + DEFAULT_CHARSET.index("ក")] = 1e3
+    narrow = line_image[:, :130]
+    for line in Reader(weights, backend=backend, n_best=2).read_batch([line_image, narrow]):
+        assert line.truncated and line.text == "ក" and len(line.characters) == 1
+        assert all(len(x.text) > 1 for x in line.alternatives)
+
+
 def test_confidence_is_calibrated(tiny_weights, line_image):
     weights = load_weights(tiny_weights)
     plain = Reader(weights, backend="reference").read(line_image)
@@ -287,12 +300,15 @@ def test_bfloat16_of_a_processor_without_it(tiny_weights, images, monkeypatch):
     """Weights are stored in bfloat16, everything is computed in float32, and it is said."""
     pytest.importorskip("_khmer_fast", reason="the compiled module is not built")
     monkeypatch.setenv("KHMER_FAST_ISA", "baseline")
-    reader = Reader(tiny_weights, dtype="bfloat16")
+    reader = Reader(tiny_weights, n_best=2, dtype="bfloat16")
     assert reader.choice.dtype == "float32" and "bfloat16 was asked for" in reader.choice.reason
     assert reader._packed.computes_in == "float32"
-    # stored in bfloat16: not float32's confidences
-    confidence = [line.confidence for line in reader.read_batch(images[:3])]
-    assert confidence != [line.confidence for line in Reader(tiny_weights).read_batch(images[:3])]
+    # stored in bfloat16: not float32's scores
+    scores, of_float32 = (
+        [line.alternatives[0].score for line in made.read_batch(images[:3])]
+        for made in (reader, Reader(tiny_weights, n_best=2))
+    )
+    assert scores != of_float32
 
 
 def test_an_unknown_instruction_set_is_an_error(tiny_weights, monkeypatch):

@@ -20,6 +20,7 @@ from khmer_fast.text import (
     Vocabulary,
     canonical,
     clusters,
+    describe_character,
 )
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -184,6 +185,11 @@ def test_vocabulary_round_trip(text):
     assert len(ids) == len(text) and all(3 <= token < vocabulary.size for token in ids)
     assert vocabulary.decode([BOS, *ids, EOS, PAD]) == text
     assert vocabulary.unknown(text) == []
+
+
+def test_characters_are_named_for_people():
+    assert describe_character("ក") == "'ក' (U+1780 KHMER LETTER KA)"
+    assert describe_character("\x01") == r"'\x01' (U+0001 unnamed)"
 
 
 def test_unknown_characters_are_all_named():

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from khmer_fast.train import analyze, plots
+from khmer_fast.train import analyze, plots, report
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import History, epoch_line, open_history
 from khmer_fast.train.logs import LogError, read_lines, read_run_or_log
@@ -101,7 +101,12 @@ def test_the_founding_log(style):
     assert found["checkpoint.saved"].figures["newest"] == 41
     assert found["run.resumed"].figures["resumed_from"] == [8]
     assert found["advise.change"].figures["last_epoch"] == 41
-    assert {finding.topic for finding in found.values()} == set(analyze.TOPICS)
+    assert {finding.topic for finding in found.values()} == set(report.TOPICS)
+
+
+def test_a_log_that_names_no_checkpoint_may_have_some():
+    found = by_code(read_lines(["Epoch 1/2", "Train Loss: 3.0"], "log"))["checkpoint.none"]
+    assert "names no checkpoint" in found.observation and "If none was saved" in found.meaning
 
 
 def test_negative_losses_mean_that_log_softmax_is_missing():
@@ -299,6 +304,9 @@ def test_the_log_of_our_own_trainer_says_what_the_history_holds():
 
 def test_the_other_lines_of_our_own_log_are_understood():
     lines = [
+        "2024-05-01 12:00:00 Training small (1,951,820 parameters) on lines; cpu",
+        "2024-05-01 12:00:00 Left out 8 lines, listed in logs/left_out.txt:",
+        "2024-05-01 12:00:00 The history goes back to step 800: 1 fewer",
         "2024-05-01 12:00:00 Resumed from epoch 8, step 800 (run/models/checkpoint_epoch_008.pth)",
         "2024-05-01 12:00:00 Passed over run/models/checkpoint_epoch_009.pth: has 3 bytes",
         "2024-05-01 12:01:00 " + epoch_line({"epoch": 9, "step": 900, "train_loss": 3.5}, 100),
@@ -309,11 +317,13 @@ def test_the_other_lines_of_our_own_log_are_understood():
         "2024-05-01 12:01:04 SIGTERM: saving a checkpoint after this step.",
         "2024-05-01 12:01:05 Waiting for the backup to /drive.",
         "2024-05-01 12:01:06 Backup to /drive is complete and verified (9 files copied).",
+        "2024-05-01 12:01:06 Done: 9 epochs, best validation CER 9.00%; khmer-fast read",
         "2024-05-01 12:01:06 Backup folder run is the run's own folder: no second copy is made.",
     ]
     log = read_lines(lines, "log")
     assert log.unread_examples == [] and log.unread == 0
     assert log.records == [{"epoch": 9, "step": 900, "train_loss": 3.5}]
+    assert log.planned_epochs == 100
     assert (log.resumed, log.same_file, log.backups >= 1) == ([8], 1, True)
     assert len(log.backup_failures) == 1 and 9 in log.saved
     assert len(log.warnings) == 1 and log.warnings[0].startswith("Validation CER")
@@ -357,7 +367,7 @@ def test_a_run_of_our_own(tmp_path):
     assert document["history"] == open_history(folder).records
     found = by_code(log)
     assert log.planned_epochs == 60 and document["kind"] == "run"
-    assert found["attention.locked"].figures["locked_since"] == 3
+    assert found["attention.locked"].figures["locked_since"] == 4
     assert found["checkpoint.verified"].figures["files"] == 3
     assert found["checkpoint.saved"].figures["newest"] == 12
     assert found["run.resumed"].figures["resumed_from"] == [8]
@@ -382,6 +392,25 @@ def test_a_run_that_has_ctc_is_not_told_to_use_it(tmp_path):
     found = by_code(log)
     assert not any("no CTC" in cause for cause in found["loss.slow"].figures["causes"])
     assert "--ctc-weight 0.3" not in found["advise.change"].observation
+
+
+def test_ctc_alone_is_not_measured_against_the_decoder(tmp_path):
+    folder = make_run(tmp_path / "run")
+    kept = open_history(folder)
+    for record in kept.records:
+        alone = record["epoch"] <= 6
+        record["train_nll"] = None if alone else record["train_loss"]
+        if alone:
+            record.update(train_loss=0.4, val_loss=0.4, val_cer=0.08, lock_on=None)
+    kept.write()
+    log = read_run_or_log(folder.path)
+    found = by_code(log)
+    assert found["log.ctc_first"].figures["records"] == 6
+    figures = found["loss.falling"].figures
+    assert figures["train_loss_first_epoch"] == 7
+    cer = next(f for f in analyze.analyze(log) if f.topic == "cer").figures
+    assert cer["val_cer_first_epoch"] == 7 and cer["target_state"] != "reached"
+    assert [r["epoch"] for r in log.records] == list(range(1, 13))  # the history stays whole
 
 
 def test_a_run_is_not_judged_before_it_could_have_learned(tmp_path):
@@ -413,7 +442,7 @@ def test_the_command_writes_text_json_and_html(tmp_path, capsys):
     path.write_text("\n".join(founding_log("block")), "utf-8")
     assert command(str(path)) == 0
     text = capsys.readouterr().out
-    for word in ("3.6855", "3.5106", "117.39%", "107.35%", "log_softmax", *analyze.TOPICS.values()):
+    for word in ("3.6855", "3.5106", "117.39%", "107.35%", "log_softmax", *report.TOPICS.values()):
         assert word in text
     assert max(map(len, text.splitlines())) <= 100
     page = tmp_path / "report.html"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from khmer_fast.train import backup as backup_module
+from khmer_fast.train import checkpoint
 from khmer_fast.train.backup import Backup, restore
 from khmer_fast.train.checkpoint import RunFolder, RunFolderError
 from khmer_fast.train.history import open_history
@@ -294,6 +295,37 @@ def test_restore_says_what_is_wrong(tmp_path):
         restore(folder.path, new_run(tmp_path / "other").path)
     with pytest.raises(RunFolderError, match="itself"):
         restore(folder.path, folder.path)
+
+
+def test_a_restore_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
+    folder = new_run(tmp_path / "run")
+    real = checkpoint._write_beside
+    for allowed in range(30):
+        new = tmp_path / f"new_{allowed}"
+        count = 0
+
+        def cut_short(target, content, allowed=allowed):
+            nonlocal count
+            count += 1
+            if count > allowed:
+                target.with_name(f".{target.name}.tmp").write_bytes(content[:5])
+                raise KeyboardInterrupt
+            return real(target, content)
+
+        monkeypatch.setattr(checkpoint, "_write_beside", cut_short)
+        try:
+            restore(folder.path, new)
+            break
+        except KeyboardInterrupt:
+            monkeypatch.setattr(checkpoint, "_write_beside", real)
+        copy = restore(folder.path, new)
+        with copy.lock():
+            assert not list(new.rglob(".*.tmp"))
+        assert copy.load_newest().epoch == 2 and not any(copy.verify().values())
+        assert open_history(copy).records == open_history(folder).records
+    assert allowed >= 9
+    with pytest.raises(RunFolderError, match="already holds"):
+        restore(folder.path, new)
 
 
 def test_nothing_is_left_open_or_running(tmp_path):

@@ -108,6 +108,24 @@ def test_overfitting_begins():
     assert "loss.overfitting" in found
 
 
+def test_a_model_that_waits_for_its_data():
+    starved = good_record(1, data_share=0.2, seconds=100.0)
+    (finding,) = Monitor().record(starved)
+    assert finding.code == "speed.starved" and "--workers" in finding.next_step
+    assert Monitor().record(good_record(1, data_share=0.04, seconds=100.0)) == []
+    assert Monitor().record({**starved, "seconds": 20.0}) == []  # it has only begun
+
+
+def test_the_decoder_is_not_measured_against_ctc_alone():
+    alone = dict(train_nll=None, train_loss=0.5, val_cer=0.08, lines=10_000)
+    for count in range(1, 8):  # wherever the window of the trend lies
+        records = [good_record(e, **alone) for e in range(1, 7)]
+        records += [good_record(e, train_nll=2.0) for e in range(7, 7 + count)]
+        assert "learning.stopped" not in codes(Monitor(), records)
+    late = dict(lock_on=0.1, lines=60_000)  # a decoder that was just switched on
+    assert codes(Monitor(), [good_record(7, **late), good_record(8, **late)]) == []
+
+
 def test_learning_has_stopped_or_has_converged():
     def flat(cer):
         return [

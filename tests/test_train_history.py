@@ -132,3 +132,8 @@ def test_records_ascend(tmp_path):
 )
 def test_durations(seconds, words):
     assert history.duration(seconds).startswith(words)
+
+
+def test_counted():
+    words = [history.counted(*pair) for pair in ((0, "line"), (1, "process"), (2, "process"))]
+    assert words == ["0 lines", "1 process", "2 processes"]

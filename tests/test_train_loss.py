@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
+from khmer_fast import reader
 from khmer_fast.train import loop
-from khmer_fast.train.loop import Progress, Trainer
+from khmer_fast.train.loop import Progress, Trainer, find_amp, is_loop, update_average
 from khmer_fast.train.loss import LossError, check, losses
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches, collate
+from khmer_fast.train.sources import Mixture
 from python_ref.attn_gru_sequence import attn_gru_sequence
 from python_ref.config import make_config
 
@@ -130,6 +133,61 @@ def test_fast_and_reference_backends_train_alike():
         one, other = (trainer.train_step([lines[step % 8]], 200) for trainer in trainers)
         assert other.nll == pytest.approx(one.nll, rel=1e-6), step
         assert other.ctc == pytest.approx(one.ctc, rel=1e-6), step
+
+
+def test_the_moving_average():
+    average, model = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    before = average.weight.detach().clone()
+    update_average(average, model, decay=0.99, step=10_000)
+    torch.testing.assert_close(average.weight, 0.99 * before + 0.01 * model.weight)
+    update_average(average, model, decay=0.999, step=1)  # its memory is short at the start
+    before = 0.99 * before + 0.01 * model.weight
+    torch.testing.assert_close(average.weight, before * 2 / 11 + model.weight * 9 / 11)
+    update_average(average, model, decay=0.0, step=10_000)
+    assert torch.equal(average.weight, model.weight)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_mixed_precision_only_where_it_is_faster(monkeypatch, fast):
+    monkeypatch.setattr(reader, "has_fast_bfloat16", lambda: fast)
+    assert find_amp("auto", CPU) == (torch.bfloat16 if fast else None)
+    assert find_amp("auto", torch.device("cuda")) == torch.bfloat16
+    assert find_amp("off", CPU) is None
+    assert find_amp("bfloat16", CPU) == torch.bfloat16
+
+
+class Named:
+    """A source whose samples say where they come from."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def sample(self, seed: int, index: int) -> tuple[str, int, int]:
+        return self.name, seed, index
+
+
+def test_a_mixture_draws_by_weight_and_by_seed_and_index_alone():
+    mixture = Mixture([Named("a"), Named("b"), Named("c")], [3.0, 1.0, 4.0])
+    drawn = [mixture.sample(7, index) for index in range(4000)]
+    assert [(seed, index) for _, seed, index in drawn] == [(7, index) for index in range(4000)]
+    counts = Counter(name for name, _, _ in drawn)
+    for name, share in (("a", 3 / 8), ("b", 1 / 8), ("c", 4 / 8)):
+        assert counts[name] == pytest.approx(4000 * share, abs=4 * 4000**0.5 * 0.5)
+    assert [mixture.sample(7, index) for index in (3999, 5, 0)] == [drawn[i] for i in (3999, 5, 0)]
+    assert [mixture.sample(8, i)[0] for i in range(50)] != [name for name, _, _ in drawn[:50]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "loop"),
+    [
+        ("\u17b6" * 12, "\u1780", True),
+        ("\u1780\u17b6" * 6, "\u1780\u17b6", True),
+        ("." * 12, "." * 11, False),
+        ("\u1780\u1781\u1782", "", False),
+    ],
+)
+def test_a_loop_repeats_what_the_reference_does_not(text, reference, loop):
+    assert is_loop(text, reference) == loop
 
 
 def test_the_schedule():

@@ -81,6 +81,15 @@ def test_every_option_has_help_and_reaches_its_field():
                 assert str(getattr(parse(flag, word), field.name)) == word
 
 
+def test_help_names_every_default(capsys):
+    parser = OptionParser(prog="train")
+    options.add_arguments(parser)
+    text = " ".join(parser.format_help().split())
+    assert "share of label smoothing (default 0.0)" in text
+    assert "seed of weights, order and augmentation (default 0)" in text
+    assert "folder of the run --resume" in text  # nothing where there is none
+
+
 def test_the_command_line_goes_before_the_file(tmp_path):
     file = tmp_path / "options.toml"
     file.write_text('epochs = 7\nbatch_lines = 4\nlearning_rate = 1\ndata = ["a", {source="b"}]\n')
@@ -117,6 +126,13 @@ def test_a_misspelt_option_is_a_usage_error_with_the_nearest_name(capsys, wrong,
     assert error.value.code == 2
     message = capsys.readouterr().err
     assert wrong in message and f"{meant}?" in message
+
+
+def test_a_weight_that_cannot_be_names_its_option(capsys):
+    with pytest.raises(SystemExit):
+        parse("--validation", "scans=0")
+    message = capsys.readouterr().err
+    assert "--validation" in message and "the weight of scans must be above 0" in message
 
 
 def test_a_misspelt_option_of_a_verb_is_named_too(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,6 +89,18 @@ def test_two_processes_resume(two, lines, tmp_path):  # noqa: F811
     said = process.communicate(timeout=240)[1]
     assert process.returncode == 0 and "Resumed from epoch" in said, said
     assert_same_run(two, out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(lines, tmp_path, number):  # noqa: F811
+    out = tmp_path / "run"
+    process = torchrun(command_line(options(lines, out=out, **{**RANKS, "epochs": 1000})))
+    wait_for(process, "Saved checkpoint", 1)
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1 and f"{number.name}: saved a checkpoint at step" in said, said
+    (step,) = set(re.findall(r"saved a checkpoint at step (\d+)", said))  # one on all ranks
+    assert RunFolder(out).load_newest().state["progress"]["step"] == int(step)
 
 
 def processes_of(out: Path) -> list[int]:

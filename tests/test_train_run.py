@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -15,8 +16,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from khmer_fast.cli import main
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET
+from khmer_fast.train import checkpoint
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import open_history
 from khmer_fast.train.run import train
@@ -226,6 +229,32 @@ def test_resume_names_what_differs(whole):
         train(resume=whole, say=quiet, init_from="packaged")
 
 
+def test_a_run_is_no_weights_and_weights_are_no_run(whole, lines, tmp_path, capsys):
+    weights = whole / "models/best_model.safetensors"
+    with pytest.raises(KhmerFastError, match="start a new run from weights give --init-from"):
+        train(resume=weights, say=quiet)
+    with pytest.raises(KhmerFastError, match="best_model.safetensors, and --resume RUN continues"):
+        train(out=tmp_path / "run", say=quiet, **options(lines, init_from=str(whole)))
+    with pytest.raises(SystemExit) as end:  # on the command line that is a usage error
+        main(["train", "--resume", str(weights)])
+    assert end.value.code == 2
+    assert "--init-from" in capsys.readouterr().err
+
+
+def test_a_backup_of_another_run_is_refused_before_the_run_exists(whole, lines, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(KhmerFastError, match="already holds another run.*--backup"):
+        train(out=out, say=quiet, **options(lines, backup=str(whole)))
+    assert not out.exists()
+
+
+def test_a_warm_up_longer_than_the_run_is_said(lines, tmp_path):
+    heard = []
+    values = options(lines, epochs=1, lines_per_epoch=8, warmup_steps=2)
+    train(out=tmp_path / "run", say=heard.append, **values)
+    assert any("warm-up of 2 steps" in line for line in heard)
+
+
 def test_the_run_folder(whole):
     for name in (
         "models/best_model.pth", "models/best_model.safetensors", "training_history.json",
@@ -239,6 +268,21 @@ def test_the_run_folder(whole):
     assert all(0 <= r["data_share"] <= 1 for r in records)
     state = RunFolder(whole).load_newest().state
     assert state["progress"]["best"] == min(r["val_cer"] for r in records)
+
+
+def test_a_disk_that_fills_up_ends_the_run_at_once(lines, tmp_path, monkeypatch):
+    real = checkpoint._write_beside
+
+    def full(target: Path, content):
+        if target.name.startswith("checkpoint"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(target, content)
+
+    monkeypatch.setattr(checkpoint, "_write_beside", full)
+    out = tmp_path / "run"
+    with pytest.raises(KhmerFastError, match="cannot save checkpoint_epoch_001.pth: No space left"):
+        train(out=out, say=quiet, **options(lines, epochs=2, lines_per_epoch=400))
+    assert len(open_history(RunFolder(out)).records) == 1  # epoch 2 was not trained in vain
 
 
 def test_plateau_and_best_are_those_of_the_record(lines, tmp_path):
@@ -276,6 +320,26 @@ def test_bad_lines_are_refused_or_left_out(tmp_path):
     train(out=out, say=heard.append, skip_bad=True, **options(tsv, epochs=1))
     assert any("Left out 5 lines" in line for line in heard)
     assert len((out / "logs/left_out.txt").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize("bad", [range(0, 30, 20), [i for i in range(30) if i % 20]])
+def test_bad_lines_are_all_listed_whichever_part_they_spoil(lines, tmp_path, bad):
+    """Every 20th line measures: those are all bad, or all others are."""
+    texts = ["\u4e2d" if i in bad else "12" for i in range(30)]
+    spoilt = write_lines(tmp_path / "spoilt", texts)
+    other = write_lines(tmp_path / "other", ["\u65e5", "1", "2"])
+    values = options(lines, epochs=1) | {"data": [str(spoilt), str(other)]}
+    with pytest.raises(KhmerFastError) as error:
+        train(out=tmp_path / "run", say=quiet, **values)
+    said = str(error.value)
+    assert f"{len(bad) + 1} lines cannot be used" in said and "U+65E5" in said
+    with pytest.raises(KhmerFastError, match="--validation" if len(bad) == 2 else "--data"):
+        train(out=tmp_path / "run", say=quiet, skip_bad=True, **values)
+    values["data"] = [str(other), str(lines)]  # its own lines to measure on are bad
+    values["validation"] = [str(lines)]
+    heard = []
+    train(out=tmp_path / "run", say=heard.append, skip_bad=True, **values)
+    assert any("Left out 1 line," in line for line in heard)
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,8 @@ class Bomb:
 def test_checkpoints_run_no_code(tmp_path, state, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"config": "tiny", "model": state, "extra": Bomb()}, tmp_path / "evil.pth")
-    message(tmp_path / "evil.pth")
+    said = message(tmp_path / "evil.pth")
+    assert "neither tensors nor plain values" in said and "option" not in said
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Bomb()))
     message(tmp_path / "evil.pkl")
     assert not (tmp_path / "bomb_went_off").exists()

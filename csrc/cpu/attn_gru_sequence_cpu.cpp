@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "../gate_order.h"
 #include "sequence_run.h"
 
 namespace khmer_fast {
@@ -74,12 +75,8 @@ const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
   return x ? x->const_data_ptr<scalar_t>() : nullptr;
 }
 
-std::optional<Tensor> checked_gradient(const char* name, const std::optional<Tensor>& x,
-                                       const Tensor& like, const char* letters,
-                                       std::initializer_list<int64_t> expected) {
-  if (!x) return x;
-  check_sequence_tensor(name, *x, like, letters, expected);
-  return x->contiguous();
+std::optional<Tensor> contiguous(const std::optional<Tensor>& x) {
+  return x ? std::optional(x->contiguous()) : std::nullopt;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
@@ -90,30 +87,12 @@ attn_gru_sequence_backward_cpu(
     const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
     const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
-  check_rank("memory", memory, "[B, T, E]", 3);
-  check_rank("key", key, "[B, T, A]", 3);
-  check_rank("state", state, "[B, S, H]", 3);
-  const SequenceDims d{memory.size(0), state.size(1),  memory.size(1),
-                       key.size(2),    memory.size(2), state.size(2)};
+  const SequenceDims d = check_attn_gru_sequence_backward(
+      d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
+      state, context, weight, gates, q);
   const int64_t A = d.A, H = d.H;
-  check_sequence_tensor("key", key, memory, "[B, T, A]", {d.B, d.T, A});
-  check_sequence_length("length", length, memory, d.B);
-  check_sequence_tensor("h_0", h_0, memory, "[B, H]", {d.B, H});
-  check_sequence_length("target_length", target_length, memory, d.B);
-  check_sequence_tensor("W_q", W_q, memory, "[A, H]", {A, H});
-  check_sequence_tensor("v", v, memory, "[A]", {A});
-  check_sequence_tensor("W_ic", W_ic, memory, "[3H, E]", {3 * H, d.E});
-  check_sequence_tensor("W_hh", W_hh, memory, "[3H, H]", {3 * H, H});
-  check_sequence_tensor("state", state, memory, "[B, S, H]", {d.B, d.S, H});
-  check_sequence_tensor("context", context, memory, "[B, S, E]", {d.B, d.S, d.E});
-  check_sequence_tensor("weight", weight, memory, "[B, S, T]", {d.B, d.S, d.T});
-  check_sequence_tensor("gates", gates, memory, "[B, S, 4H]", {d.B, d.S, 4 * H});
-  check_sequence_tensor("q", q, memory, "[B, S, A]", {d.B, d.S, A});
-  const auto d_state_ = checked_gradient("d_state", d_state, memory, "[B, S, H]", {d.B, d.S, H});
-  const auto d_context_ =
-      checked_gradient("d_context", d_context, memory, "[B, S, E]", {d.B, d.S, d.E});
-  const auto d_weight_ =
-      checked_gradient("d_weight", d_weight, memory, "[B, S, T]", {d.B, d.S, d.T});
+  const auto d_state_ = contiguous(d_state), d_context_ = contiguous(d_context);
+  const auto d_weight_ = contiguous(d_weight);
   const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
   const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
   const Tensor h_0_ = h_0.contiguous(), v_ = v.contiguous();

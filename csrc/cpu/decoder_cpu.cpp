@@ -12,25 +12,6 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// Copies block [rows, columns] of a matrix with rows `ld` apart to `out` with rows `out_ld` apart.
-void copy_block(const float* from, int64_t rows, int64_t columns, int64_t ld, float* out,
-                int64_t out_ld) {
-  for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * ld, columns, out + r * out_ld);
-}
-
-// Gates [3H, columns] to [3 Hp, columns]: each gate begins at a padded row.
-void copy_gates(const float* from, int64_t H, int64_t columns, int64_t ld, float* out,
-                int64_t out_ld) {
-  for (int64_t g = 0; g < 3; ++g)
-    copy_block(from + g * H * ld, H, columns, ld, out + g * padded(H) * out_ld, out_ld);
-}
-
-Buffer zeros(int64_t size) {
-  Buffer buffer(size);
-  buffer.zero();
-  return buffer;
-}
-
 }  // namespace
 
 void StepBuffers::reserve(const Decoder& d, int64_t rows, int64_t children, int64_t T) {

@@ -7,6 +7,7 @@
 
 #include <tuple>
 
+#include "../gate_order.h"
 #include "sequence_run.h"
 
 namespace khmer_fast {

@@ -65,6 +65,17 @@ struct Kernels {
   // Inserts score + log_prob[token] for all tokens of one parent; returns the new count.
   int64_t (*top_k)(const float* log_prob, int64_t n, float score, int32_t parent, Candidate* best,
                    int64_t count, int64_t K);
+
+  // In place over x[0, n), with torch's epsilon of 1e-5; gain and bias hold 0 at n and after.
+  void (*layer_norm)(int64_t n, float* x, const float* gain, const float* bias);
+
+  // The transforms of convolutions_cpu.cpp, for four outputs along x of three taps each; n a multiple
+  // of kLanes. V[j ld + i], j < 6, from the six columns x[0..5] [n].
+  void (*winograd_input)(int64_t n, const float* const* x, float* V, int64_t ld);
+  // out[k column + i] = relu(bias[i] + add[k column + i] + the outputs of M[j ld + i]), k < valid <= 4;
+  // add may be null, or out.
+  void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias, const float* add,
+                          float* out, int64_t column, int64_t valid);
 };
 
 // The kernels for this processor, capped by the environment variable KHMER_FAST_ISA

@@ -71,4 +71,21 @@ void pack_transposed_bf16(const float* X, int64_t N, int64_t K, int64_t ld, int6
   pack_any<1>(X, N, K, 1, ld, panel, out);
 }
 
+void copy_block(const float* from, int64_t rows, int64_t columns, int64_t ld, float* out,
+                int64_t out_ld) {
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * ld, columns, out + r * out_ld);
+}
+
+void copy_gates(const float* from, int64_t H, int64_t columns, int64_t ld, float* out,
+                int64_t out_ld) {
+  for (int64_t g = 0; g < 3; ++g)
+    copy_block(from + g * H * ld, H, columns, ld, out + g * padded(H) * out_ld, out_ld);
+}
+
+Buffer zeros(int64_t size) {
+  Buffer buffer(size);
+  buffer.zero();
+  return buffer;
+}
+
 }  // namespace khmer_fast

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cpu/buffer.h"
+
 namespace khmer_fast {
 
 // A matrix [N, K] in panels of `panel` columns n: [padded(N) / panel][K][panel], the last panel as
@@ -21,5 +23,15 @@ void pack_transposed_bf16(const float* X, int64_t N, int64_t K, int64_t ld, int6
 
 // To the nearest bfloat16, ties to even.
 uint16_t to_bf16(float x);
+
+// Copies block [rows, columns] of a matrix with rows `ld` apart to `out` with rows `out_ld` apart.
+void copy_block(const float* from, int64_t rows, int64_t columns, int64_t ld, float* out,
+                int64_t out_ld);
+
+// Gates [3H, columns] to [3 Hp, columns]: each gate begins at a padded row.
+void copy_gates(const float* from, int64_t H, int64_t columns, int64_t ld, float* out,
+                int64_t out_ld);
+
+Buffer zeros(int64_t size);
 
 }  // namespace khmer_fast

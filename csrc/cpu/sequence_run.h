@@ -38,14 +38,6 @@ inline const SequenceKernels<float>& sequence_kernels<float>() {
   return sequence_kernels_generic;
 }
 
-inline void check_range(const char* name, const Tensor& x, int64_t low, int64_t high) {  // x [B]
-  const int64_t* values = x.const_data_ptr<int64_t>();
-  for (int64_t b = 0; b < x.size(0); ++b) {
-    TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
-                      high, "], got ", values[b], " for line ", b);
-  }
-}
-
 // Where the rows of each line begin when they lie one after another, and how many there are.
 inline std::pair<std::vector<int64_t>, int64_t> offsets(const Tensor& steps) {  // [B]
   std::vector<int64_t> offset(steps.size(0));
@@ -117,18 +109,6 @@ Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
   Tensor packed = packed_like(W, N, K, kernels.panel);
   kernels.pack(K, N, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
   return packed;
-}
-
-// Rows of gates n, r, z -> r, z, n
-inline Tensor n_last(const Tensor& x) {  // [3H, ...]
-  const int64_t H = x.size(0) / 3;
-  return at::cat({x.narrow(0, H, 2 * H), x.narrow(0, 0, H)});
-}
-
-// Rows of gates r, z, n -> n, r, z
-inline Tensor n_first(const Tensor& x) {  // [3H, ...]
-  const int64_t H = x.size(0) / 3;
-  return at::cat({x.narrow(0, 2 * H, H), x.narrow(0, 0, 2 * H)});
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <c10/util/Type.h>
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "attn_gru_step.h"
+#include "cuda/check_cuda.h"
 #include "cuda/decoder_cuda.h"
 
 namespace khmer_fast {
@@ -35,16 +35,6 @@ Loop loop_of(const std::string& name) {
   TORCH_CHECK_VALUE(name == "plain" || name == "graph" || name == "persistent",
                     "loop must be plain, graph or persistent, got ", name);
   return name == "plain" ? Loop::kPlain : name == "graph" ? Loop::kGraph : Loop::kPersistent;
-}
-
-void check_cuda(cudaError_t error, const char* work) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // what is not sticky shall not fail the next call
-  const char*& name = failed_kernel();
-  const std::string kernel = name ? " in the launch of " + c10::demangle(name) : "";
-  name = nullptr;
-  TORCH_CHECK(false, "khmer_fast: ", work, " failed on the GPU", kernel, ": ",
-              cudaGetErrorString(error));
 }
 
 // Hands out arrays of one block of memory; without memory it only counts.

@@ -106,6 +106,13 @@ KHMER_FAST_MATH Real operator/(Real a, Real b) { return a.value * reciprocal(b.v
 KHMER_FAST_MATH Real fma(Real a, Real b, Real c) { return fmaf(a.value, b.value, c.value); }
 KHMER_FAST_MATH Real fast_exp(Real x) { return expf(x.value); }
 KHMER_FAST_MATH Real fast_tanh(Real x) { return tanhf(x.value); }
+// Plain floats would take the one for float64 without the first.
+KHMER_FAST_MATH float fma(float a, float b, float c) { return fmaf(a, b, c); }
+KHMER_FAST_MATH double fma(double a, double b, double c) { return ::fma(a, b, c); }
+KHMER_FAST_MATH double fast_exp(double x) { return exp(x); }
+KHMER_FAST_MATH double fast_tanh(double x) { return tanh(x); }
+KHMER_FAST_MATH float value_of(Real x) { return x.value; }
+KHMER_FAST_MATH double value_of(double x) { return x; }
 template <class F>
 KHMER_FAST_MATH F splat(float x) {
   return F(x);
@@ -117,20 +124,25 @@ KHMER_FAST_MATH F splat(float x) {
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-__device__ __forceinline__ float warp_sum(float x) {
+__device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ double larger(double a, double b) { return fmax(a, b); }
+
+template <class F>
+__device__ __forceinline__ F warp_sum(F x) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
   return x;
 }
-__device__ __forceinline__ float warp_max(float x) {  // NaN lanes may be lost
+template <class F>
+__device__ __forceinline__ F warp_max(F x) {  // NaN lanes may be lost
 #pragma unroll
-  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, step));
+  for (int step = 16; step > 0; step /= 2) x = larger(x, __shfl_xor_sync(kAllLanes, x, step));
   return x;
 }
 
 // Over a block of `Warps` warps; `scratch` [Warps] may be used again at once.
-template <int Warps>
-__device__ __forceinline__ float block_sum(float x, float* scratch) {
+template <int Warps, class F>
+__device__ __forceinline__ F block_sum(F x, F* scratch) {
   x = warp_sum(x);
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
   __syncthreads();
@@ -140,14 +152,14 @@ __device__ __forceinline__ float block_sum(float x, float* scratch) {
   __syncthreads();
   return x;
 }
-template <int Warps>
-__device__ __forceinline__ float block_max(float x, float* scratch) {
+template <int Warps, class F>
+__device__ __forceinline__ F block_max(F x, F* scratch) {
   x = warp_max(x);
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
   __syncthreads();
   x = scratch[0];
 #pragma unroll
-  for (int w = 1; w < Warps; ++w) x = fmaxf(x, scratch[w]);
+  for (int w = 1; w < Warps; ++w) x = larger(x, scratch[w]);
   __syncthreads();
   return x;
 }

@@ -15,7 +15,7 @@ from khmer_fast.text import DEFAULT_CHARSET, canonical, clusters, describe_chara
 # Pixels at 48 rows: the densest real line has 8.3 a character, and no cluster is narrower than 4.
 _NARROWEST_CHARACTER = 4.0
 _WIDEST_CHARACTER = 120.0
-_RARE_SHARE = 1e-5
+_RARE_SHARE = 1e-5  # so none in sets under 100,000 characters, where many are rare by chance
 _SHARED_LENGTH = 12  # shorter texts are shared by chance
 
 
@@ -86,7 +86,7 @@ class Checker:
         """Findings over the whole set: characters so rare that a label may be mistyped."""
         total = sum(self._characters.values())
         for character, count in sorted(self._characters.items()):
-            if count <= max(1, _RARE_SHARE * total) and total > 10_000:
+            if count <= _RARE_SHARE * total:
                 named = describe_character(character)
                 message = f"{named} occurs {count} times in {total} characters"
                 yield Finding(self._first[character], "uncommon character", message)

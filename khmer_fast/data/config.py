@@ -223,3 +223,27 @@ def _check(config: RenderConfig, where: str) -> None:
     ):
         if not weights or min(weights) < 0 or sum(weights) <= 0:
             raise ConfigError(f"{where}: {name}: expected weights of at least 0, not all 0")
+    _check_values(config, where)
+
+
+def _check_values(config: RenderConfig, where: str) -> None:
+    chances = {
+        "text.blank": config.text.blank,
+        "text.natural_cut": config.text.natural_cut,
+        "fonts.own_latin": config.fonts.own_latin,
+        **{f"style.{k}": v for k, v in vars(config.style).items() if isinstance(v, float)},
+    }
+    ranges: dict[str, tuple[tuple[float, float], float, float]] = {}  # values, least, most
+    for i, length in enumerate(config.text.lengths):
+        ranges[f"text.lengths[{i}]"] = ((length.low, length.high), 1, 1000)
+    for paper in config.papers:
+        name = f"paper {paper.name!r}"
+        chances.update({f"{name}: {step.do}: chance": step.chance for step in paper.steps})
+        ranges[f"{name}: size"] = (paper.size, 4, 400)
+        ranges[f"{name}: ink"] = (paper.ink, 0, 255)
+        ranges[f"{name}: paper"] = (paper.paper, 0, 255)
+    ranges.update({name: ((chance, chance), 0, 1) for name, chance in chances.items()})
+    for name, ((low, high), least, most) in ranges.items():
+        if not least <= low <= high <= most:
+            got = low if low == high else f"{low} to {high}"
+            raise ConfigError(f"{where}: {name}: expected {least} to {most}, got {got}")

@@ -40,8 +40,14 @@ def read_text(path: Path, *, drop_control: bool = False) -> str:
     try:
         with _OPEN.get(path.suffix, open)(path, "rb") as file:
             raw = file.read()
+    except FileNotFoundError as error:
+        raise TextError(
+            f"{path}: there is no such text file; give texts of your own with --text, or set "
+            "KHMER_FAST_DATA to the folder whose folder `text` has the mixture's"
+        ) from error
     except (OSError, EOFError, lzma.LZMAError) as error:
-        raise TextError(f"{path}: cannot be read ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise TextError(f"{path}: cannot be read: {reason}") from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

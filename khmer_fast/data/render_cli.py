@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khmer_fast.errors import KhmerFastError
-
 if TYPE_CHECKING:
     from khmer_fast.data.source import LineSource
 
@@ -67,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", action="store_true", help="fonts that training never sees")
     parser.add_argument("--config", metavar="TOML", help="mixture (default: the packaged one)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.set_defaults(error=parser.error)
 
 
 def _count(text: str) -> int:
@@ -84,9 +83,9 @@ def _natural(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render; 0, or KhmerFastError."""
+    """Render; 0. Raises KhmerFastError for what cannot be done."""
     if not args.out and not args.sheet:
-        raise KhmerFastError("expected --out FOLDER or --sheet PNG, got neither")
+        args.error("--out FOLDER or --sheet PNG is needed")
     options = RenderOptions(args.config, tuple(args.text), tuple(args.fonts), args.held_out)
     source = options.open()
     if args.sheet:
@@ -128,7 +127,8 @@ def _sheet(source: LineSource, args: argparse.Namespace) -> None:
     count = args.lines if args.lines and not args.out else _SHEET_LINES
     samples = [source.sample(args.seed, args.start + i) for i in range(count)]
     face = source.fonts.groups[0][0]
-    sheet = draw_sheet([(s.image, s.text) for s in samples], face, source.fonts.latin[0])
+    latin = next(iter(source.fonts.latin), None)
+    sheet = draw_sheet([(s.image, s.text) for s in samples], face, latin)
     save_sheet(sheet, args.sheet)
 
 
@@ -184,7 +184,8 @@ def _stored(source: LineSource, seed: int, first: int, last: int) -> Iterator:
         sample = source.sample(seed, index)
         file = io.BytesIO()
         Image.fromarray(sample.image).save(file, "PNG", compress_level=3)
-        yield StoredLine(f"{index:08}", file.getvalue(), ".png", sample.text, {"kind": sample.kind})
+        columns = dict(zip(("kind", "paper"), sample.kind.split("/"), strict=True))
+        yield StoredLine(f"{index:08}", file.getvalue(), ".png", sample.text, columns)
 
 
 def _progress(lines: Iterator, count: int) -> Iterator:

@@ -17,12 +17,13 @@ from khmer_fast.data.config import Paper, RenderConfig, load_config
 from khmer_fast.data.corpus import data_folder, load_corpus
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import MASTER, GlyphCache, Ink, Setting, draw_line, require_raqm
-from khmer_fast.data.fonts import FontLibrary, Span, file_hash, load_fonts
+from khmer_fast.data.fonts import FontError, FontLibrary, Span, file_hash, load_fonts
 from khmer_fast.data.texts import Line, TextSource
 from khmer_fast.text import NORMALIZER_VERSION
 
 _HEADING_KINDS = ("heading", "letterhead", "single_word")
 _HEADING_LENGTH = 28
+_TRIES = 1000  # lines that no font draws, one after the other
 _LARGEST_HEIGHT = 110  # pixels; prepare_line makes 48 of them
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
@@ -88,8 +89,11 @@ class LineSource:
         return Sample(np.ascontiguousarray(page), line.text, f"{line.kind}/{paper.name}")
 
     def _line(self, rng: random.Random) -> tuple[Line, list[Span]]:
-        """A text and the faces that draw it; a blank one has a span without text."""
-        while True:
+        """A text and the faces that draw it; a blank one has a span without text.
+
+        Raises FontError if nothing that is written can be drawn.
+        """
+        for _ in range(_TRIES):
             line = self.texts.line(rng)
             heading = line.kind in _HEADING_KINDS or (
                 len(line.text) < _HEADING_LENGTH and rng.random() < 0.3
@@ -101,6 +105,10 @@ class LineSource:
             if spans:
                 return line, spans
             self.dropped["font"] += 1
+        raise FontError(
+            f"the fonts have no glyphs for any of {_TRIES} lines, the last one {line.text!r}: "
+            "install Debian's fonts-dejavu-core for Latin, or give other fonts or texts"
+        )
 
     def _page(self, rng: random.Random, spans: list[Span], paper: Paper) -> np.ndarray:
         """The set line, black on white with its surroundings, at its final size: uint8 [Y', X']."""

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import base64
-import html
-import io
-import json
 import math
 import sys
-import textwrap
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from khmer_fast.train import health, history, trend
 from khmer_fast.train.health import BIGRAM_ENTROPY, UNIGRAM_ENTROPY, Finding
+from khmer_fast.train.history import counted
 from khmer_fast.train.logs import RunLog, read_run_or_log
+from khmer_fast.train.report import to_html, to_json, to_text
 from khmer_fast.train.trend import Trend
 
 TARGET = 0.10  # CER that a projection is made for
 SLOW_HALVING = 100  # epochs to halve a loss, above which the pace is too slow
-TOPICS = {
-    "log": "The log",
-    "loss": "Loss",
-    "cer": "Character error rate",
-    "attention": "Attention",
-    "checkpoints": "Checkpoints and backups",
-    "speed": "Speed",
-    "next": "What to do",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +46,13 @@ def run(args: argparse.Namespace) -> int:
 
 def analyze(log: RunLog, target: float = TARGET) -> list[Finding]:
     """The findings about a run, by topic, and at the end what to do."""
-    found: list[Finding] = []
-    for about in (_log, _loss, _cer, _attention, _checkpoints, _speed):
+    judged = replace(log, records=list(health.one_measure(log.records)))
+    found = _log(log, target)
+    for about in (_loss, _cer):
+        found += about(judged, target)
+    for about in (_attention, _checkpoints, _speed):
         found += about(log, target)
-    return [*found, _advice(log, found)]
+    return [*found, _advice(judged, found)]
 
 
 # ---- the log itself ----
@@ -83,16 +74,30 @@ def _log(log: RunLog, _target: float) -> list[Finding]:
     observation = f"{log.lines} {what}: {span}."
     if log.unread:
         examples = "; ".join(repr(example) for example in log.unread_examples)
-        observation += f" {_count(log.unread, 'line')} not understood, such as {examples}."
+        observation += f" {counted(log.unread, 'line')} not understood, such as {examples}."
     if log.warnings:
         figures["warnings"] = len(log.warnings)
-        observation += f" {_count(len(log.warnings), 'warning')}, last: {log.warnings[-1]}"
+        observation += f" {counted(len(log.warnings), 'warning')}, last: {log.warnings[-1]}"
     meaning = (
         "What was not understood is left out; nothing is guessed."
         if log.unread
         else "Everything in it was understood."
     )
     found = [Finding("log", "log.read", "note", observation, meaning, figures=figures)]
+    alone = len(log.records) - len(health.one_measure(log.records))
+    if alone:
+        found.append(
+            Finding(
+                "log",
+                "log.ctc_first",
+                "note",
+                f"The first {counted(alone, 'record')}, up to epoch "
+                f"{log.records[alone - 1]['epoch']}, are of CTC alone.",
+                "Loss and CER of the CTC head are other measures than the decoder's: what follows "
+                "is about the records after them.",
+                figures={"records": alone},
+            )
+        )
     if log.percent_assumed is not None:
         unit = "percent" if log.percent_assumed else "fractions"
         found.append(
@@ -308,8 +313,8 @@ def _causes(log: RunLog) -> list[str]:
     weight = log.settings.get("ctc_weight")
     if weight == 0 or (weight is None and not log.series("train_ctc")[1]):
         causes.append(
-            "no CTC help for the encoder, without which attention takes many times as long to lock "
-            "on"
+            "no CTC help for the encoder, without which reading is learnt from twice as many lines "
+            "(short ones, measured)"
         )
     if log.series("lock_on")[1] and max(log.series("lock_on")[1]) < health.NOT_LOCKED:
         causes.append("attention that has not locked on")
@@ -367,7 +372,7 @@ def _cer(log: RunLog, target: float) -> list[Finding]:
         code, level = "cer.flat", "note"
         meaning = "Of late CER moves no more than its noise."
     if best < len(y) - 1 and y[-1] > 1.2 * y[best] and y[-1] - y[best] > 0.01:
-        meaning += f" The best was {len(y) - 1 - best} measurements ago; that model is kept."
+        meaning += f" The best was {counted(len(y) - 1 - best, 'measurement')} ago."
     expectation, next_step, projection = _project(x, y, target, log.planned_epochs)
     figures.update(projection)
     if projection["target_state"] in ("late", "never") and health.is_early(log.records):
@@ -510,20 +515,21 @@ def _checkpoints(log: RunLog, _target: float) -> list[Finding]:
         "retrained": log.retrained,
     }
     if not log.saved:
+        said = "The log names no checkpoint." if log.kind == "log" else "There is no checkpoint."
         found.append(
             Finding(
                 "checkpoints",
                 "checkpoint.none",
                 "warning",
-                "No checkpoint was seen.",
-                "If the machine goes, all goes.",
+                said,
+                "If none was saved, all goes when the machine goes.",
                 next_step="Save a checkpoint each epoch; khmer-fast train does.",
                 figures=figures,
             )
         )
     else:
         kept = "kept" if log.kind == "run" else "saved"
-        observation = f"{_count(len(log.saved), 'checkpoint')} {kept}"
+        observation = f"{counted(len(log.saved), 'checkpoint')} {kept}"
         observation += f", the newest of epoch {max(saved)}." if saved else "."
         behind = last - max(saved) if saved and last is not None else 0
         meaning = "A run that is cut off now loses nothing but the epoch under way."
@@ -555,7 +561,7 @@ def _checkpoints(log: RunLog, _target: float) -> list[Finding]:
                 "checkpoints",
                 "run.restarted",
                 "note",
-                f"{_count(log.restarts, 'time')} the epochs went back without a word about "
+                f"{counted(log.restarts, 'time')} the epochs went back without a word about "
                 f"resuming; {log.retrained} epochs were trained again.",
                 "Either the run began anew, or the log does not say that it resumed. Later values "
                 "stand for earlier ones.",
@@ -599,7 +605,7 @@ def _backups(log: RunLog) -> list[Finding]:
                 "checkpoints",
                 "backup.same_file",
                 "note",
-                f"{_count(log.same_file, 'line')} said that backup and original are the same file.",
+                f"{counted(log.same_file, 'line')} said that copy and original are the same file.",
                 "Harmless: the checkpoint is already in the folder that it was to be copied to. "
                 "But there is only this one copy.",
                 next_step="Give the backup another folder, or leave it out; khmer-fast train says "
@@ -613,7 +619,7 @@ def _backups(log: RunLog) -> list[Finding]:
                 "checkpoints",
                 "backup.failed",
                 "warning",
-                f"{_count(len(log.backup_failures), 'backup')} failed, last: "
+                f"{counted(len(log.backup_failures), 'backup')} failed, last: "
                 f"{log.backup_failures[-1]}",
                 "The second copy is not up to date.",
                 "Nothing is lost while the first copy stands.",
@@ -685,19 +691,8 @@ def _speed(log: RunLog, _target: float) -> list[Finding]:
             figures,
         )
     )
-    if waiting and waiting[-1] > 0.05:
-        found.append(
-            Finding(
-                "speed",
-                "speed.starved",
-                "warning",
-                f"{waiting[-1]:.0%} of the time goes into waiting for data.",
-                "Rendering or reading does not keep up with the model.",
-                next_step="More --workers, or images on a local disk.",
-                figures={"data_share": waiting[-1]},
-            )
-        )
-    return found
+    starved = health.starved(log.records) if waiting else None
+    return [*found, starved] if starved is not None else found
 
 
 # ---- what to do ----
@@ -746,12 +741,14 @@ def _advice(log: RunLog, found: list[Finding]) -> Finding:
             "The model now learns its training lines by heart.",
         )
     if "cer.falling" in codes or ("loss.falling" in codes and state != "reached"):
-        more = max(math.ceil(epoch - last), 1) if epoch and state == "reachable" else None
-        if more is None and log.planned_epochs and last < log.planned_epochs:
-            more = int(log.planned_epochs - last)
-        figures["more_epochs"] = more
-        extra = f" for about {more} more epochs" if more else ""
-        return advise("advise.continue", "good", f"Go on{extra}.", "The model is still improving.")
+        words = "Go on."
+        if state == "reachable":
+            figures["more_epochs"] = more = max(math.ceil(epoch - last), 1)
+            words = f"Go on for about {counted(more, 'more epoch')}."
+        elif log.planned_epochs and last < log.planned_epochs:
+            figures["more_epochs"] = more = int(log.planned_epochs - last)
+            words = f"Go on; {counted(more, 'planned epoch')} left. Stop where CER stands still."
+        return advise("advise.continue", "good", words, "The model is still improving.")
     if state == "reached" or "loss.flat" in codes:
         return advise(
             "advise.done",
@@ -819,8 +816,8 @@ def _slope(late: Trend | None, unit: str, percent: bool = False) -> str:
     if late is None:
         return ""
     scale = 100 if percent else 1
-    half = (late.high - late.low) / 2
-    words = f"{late.slope * scale:+.3g} ± {half * scale:.2g}"
+    slope, half = (round(scale * x, 9) for x in (late.slope, (late.high - late.low) / 2))
+    words = f"{slope:+.3g} ± {half:.2g}"
     unit = f"points {unit}" if percent else unit
     return f"; of late {words} {unit} (last {late.points} values)"
 
@@ -839,12 +836,8 @@ def _ahead(x: list[float], y: list[float], epochs: float) -> float | None:
 
 def _finding_of_course(code: str, observation: str, figures: dict[str, Any]) -> Finding:
     return Finding(
-        "loss", code, "note", observation, "What it means is said above.", figures=figures
+        "loss", code, "note", observation, "No trend of it means anything.", figures=figures
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _sentence(words: str) -> str:
@@ -856,107 +849,3 @@ def _share(text: str) -> float:
     if not 0 < value < 10:
         raise argparse.ArgumentTypeError(f"expected a fraction such as 0.1, got {text}")
     return value
-
-
-# ---- output ----
-
-_PARTS = (
-    ("observation", ""),
-    ("meaning", "Means"),
-    ("expectation", "Expect"),
-    ("next_step", "Next"),
-)
-
-
-def to_text(log: RunLog, findings: list[Finding], width: int = 88) -> str:
-    """The report for a terminal."""
-    lines = [f"{log.source}"]
-    for topic, title in TOPICS.items():
-        about = [finding for finding in findings if finding.topic == topic]
-        if not about:
-            continue
-        lines += ["", title]
-        for finding in about:
-            mark = {"problem": "!!", "warning": "! ", "good": "+ ", "note": "- "}[finding.level]
-            for name, label in _PARTS:
-                words = getattr(finding, name)
-                if words:
-                    words = f"{label}: {words}" if label else words
-                    first = f"  {mark} " if not label else "     "
-                    lines += textwrap.wrap(
-                        words, width, initial_indent=first, subsequent_indent="     "
-                    )
-    return "\n".join(lines) + "\n"
-
-
-def to_json(log: RunLog, findings: list[Finding]) -> str:
-    """The report for programs: figures are fractions, nats and seconds."""
-    document = {
-        "source": log.source,
-        "kind": log.kind,
-        "lines": log.lines,
-        "unread_lines": log.unread,
-        "unread_examples": log.unread_examples,
-        "planned_epochs": log.planned_epochs,
-        "history": [{k: _jsonable(v) for k, v in record.items()} for record in log.records],
-        "findings": [_jsonable(asdict(finding)) for finding in findings],
-    }
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def to_html(log: RunLog, findings: list[Finding]) -> str:
-    """The report as one HTML page that needs nothing else."""
-    from khmer_fast.train.plots import history_plot
-
-    buffer = io.BytesIO()
-    history_plot(log.records).save(buffer, "PNG")
-    plot = base64.b64encode(buffer.getvalue()).decode()
-    body = []
-    for topic, title in TOPICS.items():
-        about = [finding for finding in findings if finding.topic == topic]
-        if not about:
-            continue
-        body.append(f"<h2>{html.escape(title)}</h2>")
-        for finding in about:
-            words = []
-            for name, label in _PARTS:
-                if getattr(finding, name):
-                    bold = f"<b>{label}:</b> " if label else ""
-                    words.append(f"<p>{bold}{html.escape(getattr(finding, name))}</p>")
-            body.append(f'<section class="{finding.level}">{"".join(words)}</section>')
-    title = html.escape(f"{log.source}: training analysis")
-    return _PAGE.format(title=title, plot=plot, body="\n".join(body))
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1e1e22; background: #fff;
-  font: 16px/1.5 system-ui, sans-serif; }}
-h1 {{ font-size: 1.3rem; }}
-h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
-img {{ max-width: 100%; }}
-section {{ border-left: 4px solid #c4c6cc; padding-left: 1rem; margin: 1rem 0; }}
-section.good {{ border-color: #008c68; }}
-section.warning {{ border-color: #d65e00; }}
-section.problem {{ border-color: #b00020; }}
-p {{ margin: 0.2rem 0; }}
-</style>
-<h1>{title}</h1>
-<img alt="Loss, CER and lock-on by epoch" src="data:image/png;base64,{plot}">
-{body}
-</html>
-"""

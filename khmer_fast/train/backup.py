@@ -32,6 +32,7 @@ from khmer_fast.train.checkpoint import (
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # seconds between two tries
 LAST_DELAY, LAST_TRIES = 5.0, 4  # at the end of a run
+_FOREIGN = "{} already holds another run; give another folder with --backup"
 PLAIN_FILES = ("config.toml", "charset.txt", history.RECORDS, history.TABLE, history.COLUMNS)
 
 
@@ -270,14 +271,16 @@ class Backup:
 def restore(backup: str | Path, out: str | Path) -> RunFolder:
     """Copies a backup to the new run folder `out`, so that the run goes on there.
 
-    What does not verify is found by RunFolder.load_newest, as in any run folder.
+    The manifest comes last, so that a copy that was cut short can be made again. What does not
+    verify is found by RunFolder.load_newest, as in any run folder.
     """
     source, target = RunFolder(backup), RunFolder(out)
     if _same(source, target):
         raise RunFolderError(f"{out} is the backup itself: give --resume {backup} alone")
     if not source.exists():
         raise RunFolderError(f"{backup} holds no run and no backup of one")
-    if target.exists():
+    copies = all(_equal(path, source.models / path.name) for path in target.checkpoints())
+    if target.manifest_path.is_file() or not copies:
         raise RunFolderError(f"{out} already holds a run: resume that, or give another folder")
     for folder in (target.models, target.logs, target.plots):
         folder.mkdir(parents=True, exist_ok=True)
@@ -290,6 +293,14 @@ def restore(backup: str | Path, out: str | Path) -> RunFolder:
     return target
 
 
+def refuse_foreign(source: RunFolder, folder: str | Path) -> None:
+    """Raises RunFolderError where another run stands in the backup folder of a new run."""
+    target = RunFolder(folder)
+    with contextlib.suppress(OSError):  # a folder that is not there yet is tried later
+        if target.exists() and not _same(source, target):
+            raise RunFolderError(_FOREIGN.format(target.path))
+
+
 def _check_ours(source: RunFolder, target: RunFolder) -> None:
     """Raises RunFolderError if `target` holds checkpoints that are no copies of `source`."""
     manifest = target.read_manifest()
@@ -298,9 +309,7 @@ def _check_ours(source: RunFolder, target: RunFolder) -> None:
     else:
         foreign = source.run_id() not in (None, manifest["run"])
     if foreign:
-        raise RunFolderError(
-            f"{target.path} already holds another run; give another folder with --backup"
-        )
+        raise RunFolderError(_FOREIGN.format(target.path))
 
 
 def _same(source: RunFolder, target: RunFolder) -> bool:
@@ -325,6 +334,10 @@ def _holds(path: Path, content: bytes) -> bool:
     if _size(path) != len(content):
         return False
     return file_digest(path)[1] == hashlib.sha256(content).hexdigest()
+
+
+def _equal(left: Path, right: Path) -> bool:
+    return right.is_file() and file_digest(left) == file_digest(right)
 
 
 def _size(path: Path) -> int:

@@ -169,7 +169,7 @@ class RunFolder:
                 f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode(),
                 0,
             )
-            for folder in (self.path, self.models):
+            for folder in (self.path, self.models, self.logs):
                 for left_over in folder.glob(".*.tmp"):
                     _remove(left_over)
             yield
@@ -219,7 +219,7 @@ class RunFolder:
         """Like save(), but only copies `state`; a thread writes it while training goes on.
 
         Returns the seconds it took. `then(saved)` is called in the thread once all is on the disk.
-        An error of the thread is raised by the next save, save_later or wait.
+        An error of the thread is raised by the next save, save_later, wait or raise_failure.
         """
         self.wait()
         start = time.monotonic()
@@ -246,6 +246,11 @@ class RunFolder:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def raise_failure(self) -> None:
+        """Raises what went wrong in a save_later() that has ended; waits for nothing."""
+        if self._failure is not None:
+            self.wait()
 
     def _prepare(
         self,
@@ -614,6 +619,8 @@ def _explain(folder: RunFolder, action: str) -> Iterator[None]:
             errno.EROFS: "give a folder that can be written with --out",
             errno.EACCES: "give a folder that can be written with --out",
             errno.EPERM: "give a folder that can be written with --out",
+            errno.ENOTDIR: "a file stands where a folder should: give another one with --out",
+            errno.EEXIST: "a file stands where a folder should: give another one with --out",
         }.get(error.errno, "see whether the disk is well")
         kept = folder.checkpoints()
         state = f"; {kept[0].name} and older files are untouched" if kept else ""

@@ -16,9 +16,11 @@ from khmer_fast.train.history import Record
 # (measured on 6 million characters of web text). A loss between the two has not used the image.
 UNIGRAM_ENTROPY, BIGRAM_ENTROPY = 3.85, 2.95
 
-LOCKED, NOT_LOCKED = 0.5, 0.25  # lock-on scores
+LOCKED, NOT_LOCKED = 0.6, 0.25  # lock-on scores; at 0.5 pictures still show a fog that drifts
 QUIET_RECORDS = 5  # records before a warning that still holds is repeated
 GRADIENT_MEMORY = 200  # steps
+STARVED = 0.05  # share of the time that may go into waiting for data
+EARLY_SECONDS = 60  # of training, before which starting workers and filling a pool count too much
 EARLY_LINES = 20_000  # lines before which a run is not judged: attention locks on at about 16,000
 
 
@@ -111,8 +113,8 @@ class Monitor:
         """Findings about a new record of the history, given those before it."""
         self.records.append(dict(record))
         found = [
-            rule(self.records)
-            for rule in (cer_above_one, attention_state, collapse, overfitting, stopped)
+            rule(one_measure(self.records))
+            for rule in (cer_above_one, attention_state, collapse, overfitting, stopped, starved)
         ]
         present = [finding for finding in found if finding is not None]
         codes = {finding.code for finding in present}
@@ -176,6 +178,7 @@ _RECORD_CODES = {
     "output.collapsed",
     "loss.overfitting",
     "learning.stopped",
+    "speed.starved",
 }
 
 
@@ -208,6 +211,13 @@ def impossible_loss(name: str, value: float, where: str) -> Finding | None:
             {"loss": value, "where": where},
         )
     return None
+
+
+def one_measure(records: Sequence[Record]) -> Sequence[Record]:
+    """The records since the decoder came in: loss and CER of CTC alone are other measures."""
+    alone = [i for i, r in enumerate(records) if "train_nll" in r and r["train_nll"] is None]
+    after = records[alone[-1] + 1 :] if alone else records
+    return after or records
 
 
 def cer_above_one(records: Sequence[Record]) -> Finding | None:
@@ -268,7 +278,7 @@ def attention_state(records: Sequence[Record]) -> Finding | None:
             {"lock_on": score, "best": best},
         )
     lines = records[-1].get("lines")
-    late = lines >= 50_000 if lines is not None else len(scores) >= 8
+    late = lines >= 50_000 and len(scores) >= 3 if lines is not None else len(scores) >= 8
     if best < NOT_LOCKED and late:
         seen = f" after {lines:,} lines" if lines is not None else ""
         return Finding(
@@ -375,6 +385,24 @@ def stopped(records: Sequence[Record]) -> Finding | None:
         else "Start from the best model (--init-from) with another learning rate, with more varied "
         "data, or with a larger --config.",
         {"train_loss": losses[-1], "cer": cers[-1]},
+    )
+
+
+def starved(records: Sequence[Record]) -> Finding | None:
+    last = records[-1]
+    share, seconds = last.get("data_share"), last.get("seconds")
+    if share is None or share <= STARVED or (seconds is not None and seconds < EARLY_SECONDS):
+        return None
+    return Finding(
+        "speed",
+        "speed.starved",
+        "warning",
+        f"{share:.0%} of the time goes into waiting for data.",
+        "Rendering or reading does not keep up with the model.",
+        "It stays so.",
+        "Resume with more --workers, and with as many --threads fewer where all cores are busy; or "
+        "put the images on a local disk.",
+        {"data_share": share},
     )
 
 

@@ -16,7 +16,7 @@ val_substitutions, val_deletions, val_insertions
 val_cer_beam, val_ctc_cer          CER by beam search, and by the CTC head alone
 val_cluster_error_rate, val_exact_lines
 val_without_eos         share of lines that reached the step limit without <eos>
-val_loops               share of lines with a repeated loop
+val_loops               share of lines that repeat what their reference does not
 val_distinct            share of distinct texts among the predictions
 val_length, val_true_length        mean characters predicted, and true
 best_cer                lowest val_cer so far
@@ -231,6 +231,11 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things for people: 1 line, 3 lines, 2 processes."""
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def _place(record: Record) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,7 +50,10 @@ _CLOCK = re.compile(
 )
 _PROGRESS = re.compile(r"\d+%\|")
 _WARNING = re.compile(r"^(?:\S+: )?\w*Warning: ", re.IGNORECASE)
-_OURS = re.compile(r"^(?:Passed over|Backup |Waiting for the backup|SIG[A-Z]+: )")
+_OURS = re.compile(
+    r"^(?:Training \w+ \([\d,]+ parameters\)|Done: \d+ epochs?|The history goes back|Left out \d+ "
+    r"|No backup: |Passed over|Backup |Waiting for the backup|SIG[A-Z]+: )"
+)
 _RULE = re.compile(r"^[\s=\-_*#~.+|]*$")
 _SEGMENT = re.compile(rf"^(?P<label>[a-z][a-z /\-]*?) (?P<value>{_NUMBER})(?P<unit>%?)(?: |$)")
 
@@ -291,7 +295,7 @@ class _Parser:
             log.backups += 1
             return True
         if _WARNING.search(text):
-            log.warnings.append(_WARNING.sub("", text)[:200])
+            log.warnings.append(textwrap.shorten(_WARNING.sub("", text), 200, placeholder=" ..."))
             return True
         known = bool(_OURS.search(text))
         if match := _HEADER.match(text):

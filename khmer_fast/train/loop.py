@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.text import BOS, EOS, PAD, Vocabulary
+from khmer_fast.text import BOS, Vocabulary
 from khmer_fast.train.loss import LossError, Losses, check, losses, losses_of_memory
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import TrainBatch, TrainLine, collate
 from python_ref.attn_gru_step import DecoderWeights, attn_gru_init
 from python_ref.config import ModelConfig
+from python_ref.ctc import ctc_greedy
 from python_ref.encoder import Encoder
 from python_ref.model import Model
 
@@ -95,10 +96,8 @@ class Trainer:
         self.average.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, options)
         self.progress = Progress()
-        # the fused ops have no kernel for a GPU: there the plain loops train
-        backend = "reference" if self.device.type == "cuda" else options.backend
-        self.sequence = find_sequence(backend)
-        self.recurrent = find_recurrent(backend)
+        self.sequence = find_sequence(options.backend, self.device)
+        self.recurrent = find_recurrent(options.backend, self.device)
         self.amp = find_amp(options.amp, self.device)
 
     def state(self) -> dict[str, Any]:
@@ -292,18 +291,21 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-def find_sequence(backend: str) -> Callable:
+def find_sequence(backend: str, device: torch.device) -> Callable:
     """`attn_gru_sequence`: the fused op, or the plain loop of the reference."""
-    if backend == "reference":
-        from python_ref.attn_gru_sequence import attn_gru_sequence
-    else:
-        from khmer_fast.sequence import attn_gru_sequence
+    if backend == "fast":
+        from khmer_fast.sequence import attn_gru_sequence, has_kernels
+
+        if has_kernels(device.type):
+            return attn_gru_sequence
+    from python_ref.attn_gru_sequence import attn_gru_sequence
+
     return attn_gru_sequence
 
 
-def find_recurrent(backend: str) -> Callable:
-    """The encoder's GRU: the fused op, or torch's."""
-    if backend == "reference":
+def find_recurrent(backend: str, device: torch.device) -> Callable:
+    """The encoder's GRU: the fused op, or torch's, which on a GPU is cuDNN's."""
+    if backend == "reference" or device.type == "cuda":
         return Encoder.recurrent
     from khmer_fast.sequence import encoder_recurrent
 
@@ -364,8 +366,9 @@ def validate(
         sequence = trainer.sequence if by_decoder else None
         part = losses_of_memory(model, memory, length, batch, sequence)
         sums += torch.tensor([float(part.nll), part.tokens, float(part.ctc), part.ctc_tokens])
-        for i, ids in zip(chosen, ctc_greedy(model.ctc(memory), length), strict=True):
-            by_ctc[i] = vocabulary.decode(ids)
+        path = ctc_greedy(model.ctc(memory).cpu(), length.cpu())
+        for b, i in enumerate(chosen):
+            by_ctc[i] = vocabulary.decode(path.tokens[b, 0, : path.length[b, 0]].tolist())
         if not by_decoder:
             continue
         memory, length = memory.float().cpu(), length.cpu()
@@ -393,7 +396,7 @@ def validate(
             "val_cer_beam": score(references, by_beam).cer if by_decoder else None,
             "val_ctc_cer": ctc_cer,
             "val_without_eos": without_eos / len(lines) if by_decoder else None,
-            "val_loops": sum(map(has_loop, texts)) / len(lines),
+            "val_loops": sum(map(is_loop, texts, references)) / len(lines),
             "val_distinct": len(set(texts)) / max(len(set(references)), 1),
             "val_length": sum(map(len, texts)) / len(lines),
             "val_true_length": sum(map(len, references)) / len(lines),
@@ -423,28 +426,8 @@ def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     return rows
 
 
-def has_loop(text: str, times: int = 4) -> bool:
-    """Whether some stretch of 2 to 20 characters stands `times` times in a row."""
-    for size in range(2, 21):
-        run = 0
-        for i in range(size, len(text)):
-            run = run + 1 if text[i] == text[i - size] else 0
-            if run >= size * (times - 1) and len(set(text[i - size : i])) > 1:
-                return True
-    return False
+def is_loop(text: str, reference: str) -> bool:
+    """Whether a reading repeats what its reference does not, as `evaluate` counts it."""
+    from khmer_fast.diagnosis import LOOP, repetition
 
-
-def ctc_greedy(logits: Tensor, length: Tensor) -> list[list[int]]:
-    """Best path: logits [B, T, V], length [B] -> ids, repeats joined and blanks left out."""
-    best = logits.argmax(2)
-    paths = []
-    for row, count in zip(best.tolist(), length.tolist(), strict=True):
-        row = row[:count]
-        paths.append(
-            [
-                x
-                for i, x in enumerate(row)
-                if x not in (PAD, BOS, EOS) and (i == 0 or x != row[i - 1])
-            ]
-        )
-    return paths
+    return repetition(text) - repetition(reference) >= LOOP

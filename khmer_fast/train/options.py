@@ -18,16 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import OptionError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-class OptionError(KhmerFastError):
-    """An option that is unknown, of the wrong kind or out of range, or differs on resume."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +213,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--options", metavar="FILE.toml", help="TOML file with any of the options")
     for field in FIELDS.values():
         help = field.metadata["help"].replace("%", "%%")
-        if field.default not in (None, (), False):
+        if field.default is not None and field.type != "bool" and not _is_data(field):
             help += f" (default {field.default})"
         flags = (_flag(field.name), *field.metadata["flags"])
         common = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
@@ -377,9 +373,11 @@ def _data_part_of_argument(text: str) -> DataPart:
     if not separator or Path(text).exists():
         return DataPart(text)
     try:
-        return _data_part({"source": source, "weight": float(weight)}, "--data")
+        number = float(weight)
     except ValueError:
         return DataPart(text)
+    try:
+        return _data_part({"source": source, "weight": number}, "SOURCE=WEIGHT")
     except OptionError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -15,19 +15,19 @@ from typing import Any
 
 import torch
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
 from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
-from khmer_fast.train.backup import Backup, restore
+from khmer_fast.train.backup import Backup, refuse_foreign, restore
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.health import Monitor, mean_lock_on
-from khmer_fast.train.history import History, epoch_line, open_history
+from khmer_fast.train.history import History, counted, epoch_line, open_history
 from khmer_fast.train.loop import Since, StepReport, Trainer, Validation, lost_ranks, validate
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches
-from khmer_fast.train.sources import REMEDY, Data, DataError, open_data
+from khmer_fast.train.sources import Data, DataError, open_data
 from khmer_fast.weights import Weights, load_weights, save_weights
 from python_ref.config import ModelConfig, make_config
 
@@ -62,8 +62,13 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
     resume = asked.get("resume")
     if resume:
         source = RunFolder(resume)
+        if Path(resume).is_file():
+            raise OptionError(
+                f"--resume {resume}: expected the folder of a run, got a file; to start a new run "
+                f"from weights give --init-from {resume} --out NEW"
+            )
         if not source.exists():
-            raise KhmerFastError(f"--resume {resume}: expected the folder of a run, found none")
+            raise OptionError(f"--resume {resume}: expected the folder of a run, found none")
         recorded = options_module.load_config(source.config_path)
         changes = {k: v for k, v in asked.items() if k not in ("resume", "out")}
         options = options_module.resumed(recorded, changes)
@@ -71,7 +76,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
     else:
         options = TrainOptions(**asked)
         if options.out is None:
-            raise KhmerFastError("expected a folder for the run: give --out RUN")
+            raise OptionError("expected a folder for the run: give --out RUN")
         path = Path(options.out)
     folder = RunFolder(path, options.keep)
     with _ranks(options) as place, contextlib.ExitStack() as stack:
@@ -80,6 +85,8 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
             say = _silent
         elif not resume:
             folder.refuse_existing()
+            if options.backup:
+                refuse_foreign(folder, options.backup)
         elif path.resolve() != Path(resume).resolve():
             restore(resume, path)  # from a backup to a new disk
         place.wait("the start")
@@ -90,10 +97,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         charset = _charset(options, folder, data, weights, bool(resume))
         vocabulary = Vocabulary(charset)
         config = _config(options, vocabulary)
-        data.check(vocabulary, config)
-        left_out = data.bad.all()
-        if left_out and not options.skip_bad:
-            raise DataError(f"{len(left_out)} lines cannot be used:\n{data.bad}\n{REMEDY}")
+        data.check(vocabulary, config, options.skip_bad)
         validation = _validation(data, options, vocabulary, config) if place.rank == 0 else []
         trainer = Trainer(config, options, place.device, place.rank, place.ranks)
         if weights is not None:
@@ -111,10 +115,12 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
             for made in (folder.logs, folder.plots):
                 made.mkdir(exist_ok=True)
             say(_start_line(trainer, data, options))
+            left_out = data.bad.all()
             if left_out:
                 lines = "".join(f"{problem}\n" for problem in left_out)
                 folder.write("logs/left_out.txt", lines.encode())
-                say(f"Left out {len(left_out)} lines, listed in logs/left_out.txt:\n{data.bad}")
+                what = counted(len(left_out), "line")
+                say(f"Left out {what}, listed in logs/left_out.txt:\n{data.bad}")
         if resume:
             _load(folder, trainer, data, say)
         place.wait("the start")
@@ -131,6 +137,11 @@ def _start_weights(options: TrainOptions) -> Weights | None:
     """Weights to begin with."""
     if options.init_from is None:
         return None
+    if Path(options.init_from).is_dir():
+        raise OptionError(
+            f"--init-from {options.init_from}: expected weights, got a folder; a run's weights are "
+            "in RUN/models/best_model.safetensors, and --resume RUN continues a run"
+        )
     weights = load_weights(None if options.init_from == "packaged" else options.init_from)
     if weights.config.name != options.config:
         raise KhmerFastError(
@@ -158,7 +169,7 @@ def _config(options: TrainOptions, vocabulary: Vocabulary) -> ModelConfig:
     try:
         return make_config(options.config, vocabulary.size)
     except ValueError as error:
-        raise KhmerFastError(f"--config: {error}") from None
+        raise OptionError(f"--config: {error}") from None
 
 
 def _validation(
@@ -202,7 +213,8 @@ def _start_line(trainer: Trainer, data: Data, options: TrainOptions) -> str:
     return (
         f"Training {options.config} ({parameters:,} parameters) on {sources} "
         f"({options.lines_per_epoch or data.lines():,} lines an epoch); {trainer.device}, "
-        f"{trainer.ranks} processes, {torch.get_num_threads()} threads, {options.workers} workers, "
+        f"{counted(trainer.ranks, 'process')}, {counted(torch.get_num_threads(), 'thread')}, "
+        f"{counted(options.workers, 'worker')}, "
         f"convolutions in {convolutions}"
     )
 
@@ -271,11 +283,17 @@ class Session:
     def _epochs(self) -> None:
         options, progress = self.options, self.trainer.progress
         total_steps = options.epochs * self.steps_per_epoch
+        if options.warmup_steps >= total_steps:
+            self.say(
+                f"Warning: the warm-up of {options.warmup_steps} steps is as long as the run, of "
+                f"{total_steps}: it never trains at its --learning-rate; give less --warmup-steps"
+            )
         self.clock = time.monotonic()
         while progress.epoch < options.epochs:
             for micro_batches in self._steps():
                 stop = self.signal is not None
                 report = self.trainer.train_step(micro_batches, total_steps, stop)
+                self.folder.raise_failure()  # not an epoch later, at the next save
                 self._after_step(report)
             progress.epoch += 1
             progress.batch = 0
@@ -313,7 +331,7 @@ class Session:
             return  # the epoch's own record and checkpoint follow
         if _due(options.validate_every_steps, progress.step):
             self._record(progress.epoch_under_way, progress.step)
-        elif report.stop or _due(options.checkpoint_every_steps, progress.step):
+        elif _due(options.checkpoint_every_steps, progress.step):
             self._save(progress.epoch_under_way, progress.step, best=False)
         if report.stop or (self.signal is not None and self.trainer.ranks == 1):
             self._interrupt()
@@ -495,10 +513,10 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise KhmerFastError(f"--device: expected auto, cpu, cuda or cuda:N, got {name}") from None
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {name}") from None
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise KhmerFastError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
+            raise OptionError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
         torch.cuda.set_device(device)
     if ranks == 1:
         yield Place(0, 1, device)

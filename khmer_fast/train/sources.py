@@ -14,6 +14,7 @@ from khmer_fast.data.dataset import StoredSource
 from khmer_fast.errors import ImageError, KhmerFastError
 from khmer_fast.labels import LabelError, Problem
 from khmer_fast.text import Vocabulary, describe_character
+from khmer_fast.train.history import counted
 from khmer_fast.train.options import DataPart
 from python_ref.config import ModelConfig
 
@@ -114,8 +115,12 @@ class Data:
                 digest.update(text.encode() + b"\n")
         return digest.hexdigest()
 
-    def check(self, vocabulary: Vocabulary, config: ModelConfig) -> None:
-        """Finds the stored lines that cannot be trained on or measured with; they are left out."""
+    def check(self, vocabulary: Vocabulary, config: ModelConfig, skip_bad: bool) -> None:
+        """Finds the stored lines that cannot be trained on or measured with.
+
+        They are left out with `skip_bad`; else DataError lists them.
+        """
+        useless = []
         for part in self.stored():
             wrong = set()
             for number, (where, text) in enumerate(part.labels()):
@@ -123,9 +128,19 @@ class Data:
                     part, number, where, text, config
                 ):
                     wrong.add(number)
-            if wrong and len(wrong) == len(part):
-                raise DataError(f"{part.path}: none of its lines can be used\n{self.bad}\n{REMEDY}")
-            part.leave_out(wrong)
+            if len(wrong) == len(part):
+                useless.append(part)
+            else:
+                part.leave_out(wrong)
+        bad = self.bad.all()
+        if bad and not skip_bad:
+            raise DataError(f"{counted(len(bad), 'line')} cannot be used:\n{self.bad}\n{_REMEDY}")
+        for part in useless:
+            if part in self.measure:
+                what = "none of its lines to measure on can be used; give others with --validation"
+            else:
+                what = "none of its lines can be used; leave it out of --data"
+            raise DataError(f"{part.path}: {what}\n{self.bad}")
 
     def _unknown(self, where: str, text: str, vocabulary: Vocabulary) -> bool:
         unknown = vocabulary.unknown(text)
@@ -163,7 +178,7 @@ class Data:
         return True
 
 
-REMEDY = (
+_REMEDY = (
     "correct these lines, or leave them out with --skip-bad; for characters outside the charset "
     "there is also --new-characters extend"
 )

@@ -1,0 +1,122 @@
+#include "cpu/encoder_cpu.h"
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+
+#include "cpu/pack.h"
+#include "cpu/thread_pool.h"
+
+namespace khmer_fast {
+namespace {
+
+constexpr int64_t kLinesTogether = 8;  // through the GRU's steps: they share the reading of W_hh
+
+}  // namespace
+
+Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
+                 const EncoderWeights& w, const Kernels& kernels)
+    : convolutions_(height, stages, w.convs, kernels),
+      kernels_(kernels),
+      F_(F),
+      H_(H),
+      Fp_(padded(F)),
+      Hp_(padded(H)) {
+  const int64_t inputs = convolutions_.rows() * convolutions_.channels(), gates = 3 * Hp_;
+  W_project_ = Buffer(Fp_ * inputs);
+  pack(w.W_project, F, inputs, inputs, kernels.panel, W_project_.data());
+  b_project_ = zeros(Fp_);
+  norm_gain_ = zeros(Fp_);
+  norm_bias_ = zeros(Fp_);
+  std::copy_n(w.b_project, F, b_project_.data());
+  std::copy_n(w.norm_gain, F, norm_gain_.data());
+  std::copy_n(w.norm_bias, F, norm_bias_.data());
+  for (int d = 0; d < 2; ++d) {
+    const GruWeights& gru = w.gru[d];
+    Buffer rows = zeros(gates * F);
+    copy_gates(gru.W_ih, H, F, F, rows.data(), F);
+    W_input_[d] = Buffer(gates * F);
+    pack(rows.data(), gates, F, F, kernels.panel, W_input_[d].data());
+    rows = zeros(gates * H);
+    copy_gates(gru.W_hh, H, H, H, rows.data(), H);
+    W_hidden_[d] = Buffer(gates * H);
+    pack(rows.data(), gates, H, H, kernels.panel, W_hidden_[d].data());
+    b_input_[d] = zeros(gates);
+    copy_gates(gru.b_ih, H, 1, 1, b_input_[d].data(), 1);
+    for (int64_t g = 0; g < 2; ++g)
+      for (int64_t i = 0; i < H; ++i) b_input_[d].data()[g * Hp_ + i] += gru.b_hh[g * H + i];
+    b_hidden_[d] = zeros(gates);
+    std::copy_n(gru.b_hh + 2 * H, H, b_hidden_[d].data() + 2 * Hp_);
+  }
+}
+
+void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X, float* memory,
+                  int threads) const {
+  const int64_t T = B ? positions(X) : 0, Y = height(), gates = 3 * Hp_;
+  const int64_t inputs = convolutions_.rows() * convolutions_.channels();
+  // Lines of like length go together, the longest first.
+  std::vector<Line> order(B);
+  for (int64_t b = 0; b < B; ++b) order[b] = {b, positions(width[b])};
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Line& x, const Line& y) { return x.length > y.length; });
+  const int64_t together = std::clamp<int64_t>((B + threads - 1) / threads, 1, kLinesTogether);
+
+  std::atomic<int64_t> next{0};
+  run_parallel(static_cast<int>(std::min<int64_t>(threads, (B + together - 1) / together)), [&] {
+    Buffers buffers;
+    for (int64_t first = next.fetch_add(together); first < B; first = next.fetch_add(together)) {
+      const std::vector<Line> lines(order.begin() + first,
+                                    order.begin() + std::min(B, first + together));
+      const int64_t count = static_cast<int64_t>(lines.size()), longest = lines[0].length;
+      buffers.columns.reserve(longest * inputs);
+      buffers.feature.reserve(longest * Fp_);
+      buffers.gates.reserve(2 * count * longest * gates);
+      for (int64_t i = 0; i < count; ++i) {
+        const auto [b, length] = lines[i];
+        // 1. to 3. convolutions
+        convolutions_.run(image + b * Y * X, X, width[b], buffers.columns.data(), buffers.convs);
+        // 4. projection and normalisation, each position by itself
+        kernels_.gemm(length, Fp_, inputs, buffers.columns.data(), inputs, W_project_.data(),
+                      b_project_.data(), buffers.feature.data(), Fp_);
+        for (int64_t t = 0; t < length; ++t)
+          kernels_.layer_norm(F_, buffers.feature.data() + t * Fp_, norm_gain_.data(),
+                              norm_bias_.data());
+        for (int d = 0; d < 2; ++d)
+          kernels_.gemm(length, gates, F_, buffers.feature.data(), Fp_, W_input_[d].data(),
+                        b_input_[d].data(),
+                        buffers.gates.data() + (d * count + i) * longest * gates, gates);
+        std::fill(memory + (b * T + length) * 2 * H_, memory + (b + 1) * T * 2 * H_, 0.0f);
+      }
+      // 5. both directions, each from a valid position
+      for (int d = 0; d < 2; ++d) recurrent(d, lines, T, memory, buffers);
+    }
+  });
+}
+
+void Encoder::recurrent(int direction, const std::vector<Line>& lines, int64_t T, float* memory,
+                        Buffers& buffers) const {
+  const int64_t count = static_cast<int64_t>(lines.size()), longest = lines[0].length;
+  const int64_t gates = 3 * Hp_;
+  const float* input = buffers.gates.data() + direction * count * longest * gates;
+  buffers.hidden.reserve(count * gates);
+  buffers.h.reserve(count * Hp_);
+  buffers.h.zero();
+  buffers.zeros.reserve(gates);
+  buffers.zeros.zero();
+  int64_t live = count;
+  for (int64_t s = 0; s < longest; ++s) {
+    while (lines[live - 1].length <= s) --live;
+    kernels_.gemm(live, gates, H_, buffers.h.data(), Hp_, W_hidden_[direction].data(),
+                  b_hidden_[direction].data(), buffers.hidden.data(), gates);
+    for (int64_t i = 0; i < live; ++i) {
+      const auto [b, length] = lines[i];
+      const int64_t t = direction == 0 ? s : length - 1 - s;
+      float* h = buffers.h.data() + i * Hp_;
+      kernels_.gru(Hp_, input + (i * longest + t) * gates, buffers.zeros.data(),
+                   buffers.hidden.data() + i * gates, h, h);
+      std::copy_n(h, H_, memory + ((b * T + t) * 2 + direction) * H_);
+    }
+  }
+}
+
+}  // namespace khmer_fast
