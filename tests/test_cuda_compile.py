@@ -15,7 +15,7 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # Registers a thread: 128 leaves room for four blocks of 128 threads on a multiprocessor of 65,536;
 # the small kernels are far below.
 BUDGET = {"attend_kernel": 96, "cell_kernel": 128, "select_kernel": 64, "finish_kernel": 96}
-BUDGET["beam_search_persistent_kernel"] = 128  # one block of 512 threads
+BUDGET |= {"beam_search_persistent_kernel": 128}  # of 512 threads, one block a multiprocessor
 USUAL_BUDGET = 80
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
@@ -47,7 +47,8 @@ def test_compiles_within_its_budget(source, tmp_path):
     print(f"\n{'kernel':24}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
     for kernel, kind, arch, registers, spilled in sorted(rows):
         print(f"{kernel:24}{kind:10}{arch:7}{registers:10}{spilled:9}")
-    assert {row[2] for row in rows} == set(ARCHITECTURES)
+    kernels = "__global__" in source.read_text()
+    assert {row[2] for row in rows} == (set(ARCHITECTURES) if kernels else set())
     assert all(spilled == 0 for *_, spilled in rows)
     over = [row for row in rows if row[3] > BUDGET.get(row[0], USUAL_BUDGET)]
     assert not over, f"above the budget: {over}"
