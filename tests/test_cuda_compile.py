@@ -44,9 +44,9 @@ def test_compiles_within_its_budget(source, tmp_path):
             kind = re.search(r"_kernelI(f|6__half|13__nv_bfloat16)", name)
             kind = "" if kind is None else storage[{"6": "_"}.get(kind[1][0], kind[1][0])]
             rows.append((short[1], kind, arch, int(registers), int(stores) + int(loads)))
-    print(f"\n{'kernel':24}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
+    print(f"\n{'kernel':32}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
     for kernel, kind, arch, registers, spilled in sorted(rows):
-        print(f"{kernel:24}{kind:10}{arch:7}{registers:10}{spilled:9}")
+        print(f"{kernel:32}{kind:10}{arch:7}{registers:10}{spilled:9}")
     kernels = "__global__" in source.read_text()
     assert {row[2] for row in rows} == (set(ARCHITECTURES) if kernels else set())
     assert all(spilled == 0 for *_, spilled in rows)

@@ -470,7 +470,7 @@ int main() {
                                      truncated, failed, steps.data(), attention.data()};
   std::vector<khmer_fast::Chosen> history(2 * 4 * 3);
   int bad = 0;
-  for (int storage = 0; storage < 3; ++storage, c.loop = storage)  // each in another loop
+  for (int storage = 0; storage < 3; c.loop = c.seats = ++storage)  // each in another loop
     bad |= emulated_beam_search(storage, &c, &weights, memory.data(), length, limit, &out,
                                 history.data());
   return bad;
