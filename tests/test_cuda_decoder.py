@@ -282,7 +282,7 @@ def test_graph_on_random_models(emulator):
 
 def test_persistent_on_random_models(emulator):
     lines = excused = 0
-    for seed in range(60):
+    for seed in range(120):
         case = random_case(seed)
         if not usual(case) or len(case.length) * case.beam > 32:
             continue
@@ -292,7 +292,7 @@ def test_persistent_on_random_models(emulator):
         assert not failures, (seed, failures)
         lines, excused = lines + len(case.length), excused + ties
     emulator.device()
-    assert excused <= 0.02 * lines and lines > 50
+    assert excused <= 0.02 * lines and lines > 100
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -542,7 +542,7 @@ int main() {
                                      truncated, failed, steps.data(), attention.data()};
   std::vector<khmer_fast::Chosen> history(2 * 4 * 3);
   int bad = 0;
-  for (int storage = 0; storage < 3; ++storage, c.loop = storage)  // each in another loop
+  for (int storage = 0; storage < 3; c.loop = c.seats = ++storage)  // each in another loop
     bad |= emulated_beam_search(storage, &c, &weights, memory.data(), length, limit, &out,
                                 history.data());
   return bad;

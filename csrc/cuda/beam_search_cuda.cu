@@ -78,7 +78,8 @@ __global__ void begin_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> s
 // 5 x 8 x ~20 cycles and about 20 barriers, 1-2 us; 1280 x 208 logits come from L2: 1 MB.
 template <class Storage, bool kWhile>
 __global__ void __launch_bounds__(kSelectThreads)
-    select_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> space, LoopHandle loop) {
+    select_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> space,
+                  [[maybe_unused]] LoopHandle loop) {
   const int seat = blockIdx.x, K = s.K, first = seat * K, t = threadIdx.x;
   const int now = *space.clock & 1, b = space.line[seat];
   if (b >= 0) {

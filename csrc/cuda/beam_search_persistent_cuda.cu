@@ -376,6 +376,8 @@ PersistentPlan persistent_plan_cuda(const DecodeSizes& s) {
   int device = 0, largest = 0;
   if (s.B * s.K > kMaxPersistentRows) {
     plan.obstacle = "it takes at most 32 rows (lines times beam)";
+  } else if (s.seats < s.B) {
+    plan.obstacle = "every line needs a seat of its own";
   } else if (cudaGetDevice(&device) != cudaSuccess ||
              cudaDeviceGetAttribute(&plan.blocks, cudaDevAttrMultiProcessorCount, device) !=
                  cudaSuccess ||
