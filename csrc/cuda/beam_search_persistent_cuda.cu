@@ -69,6 +69,12 @@ __device__ bool meet(const PersistentSpace& shared_by_all, unsigned& wanted, lon
   return !__syncthreads_or(late);
 }
 
+// What a product multiplies: rounded to the storage, as the other loops' products have it.
+template <class Storage>
+__device__ __forceinline__ float operand(float x) {
+  return to_float(from_float<Storage>(x));
+}
+
 // sum over k of x[r, k] W[n, k], to emit(r, n, sum) in one lane; a warp takes two columns and four
 // rows at once. The order of a sum does not depend on the number of rows. x and W in shared memory.
 template <class Storage, class Emit>
@@ -245,7 +251,7 @@ __global__ void __launch_bounds__(kThreads)
 
   // What the first step needs of h_0 [B, Hp]: query and recurrent product, and the own units.
   const auto bias_of = [&](int n) { return n >= s.A + 2 * H ? w.b_hn[n - s.A - 2 * H] : 0.0f; };
-  for (int i = t; i < B * s.Hp; i += kThreads) x[i] = space.h_0[i];
+  for (int i = t; i < B * s.Hp; i += kThreads) x[i] = operand<Storage>(space.h_0[i]);
   for (int i = t; i < B * units; i += kThreads) {
     const int line = i / units, j = block + i % units * blocks;
     space.h[static_cast<size_t>(line) * K * s.Hp + j] =
@@ -309,7 +315,7 @@ __global__ void __launch_bounds__(kThreads)
       for (int c = 0; c < line_chunks; ++c)
         sum = fmaf(part.context[(first + c) * s.Ep + e], expf(part.top[first + c] - softmax.x),
                    sum);
-      x[i] = sum / softmax.y;
+      x[i] = operand<Storage>(sum / softmax.y);
     }
     for (int i = block; space.attention && i < parents; i += blocks) {
       const int row = parent[i], line = row / K, T = static_cast<int>(in.length[line]);
@@ -342,7 +348,7 @@ __global__ void __launch_bounds__(kThreads)
     // 5. projection of the children, and what their children will need of them
     for (int i = t; i < children * s.Hp; i += kThreads) {
       const int n = child[i / s.Hp], j = i % s.Hp;
-      x[i] = j < H ? h_new[static_cast<size_t>(n) * s.Hp + j] : 0.0f;
+      x[i] = j < H ? operand<Storage>(h_new[static_cast<size_t>(n) * s.Hp + j]) : 0.0f;
     }
     __syncthreads();
     product(x, children, W_state, columns, s.Hp, [&](int m, int i, float sum) {
