@@ -447,6 +447,8 @@ def in_a_child(work) -> None:
     child = os.fork()
     if child == 0:
         faulthandler.disable()
+        torch.set_num_threads(1)  # OpenMP's threads do not live on in a child
+        signal.alarm(300)
         os._exit(0 if work() else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in (0, -signal.SIGSEGV)
 
