@@ -61,7 +61,8 @@ def test_compiles_within_its_budget(source, tmp_path):
     print(f"\n{'kernel':20}{'shape':14}{'storage':10}{'for':7}{'registers':>10}{'spilled':>9}")
     for kernel, shape, kind, arch, registers, spilled in sorted(rows):
         print(f"{kernel:20}{shape:14}{kind:10}{arch:7}{registers:10}{spilled:9}")
-    assert {row[3] for row in rows} == set(ARCHITECTURES)
+    kernels = "__global__" in source.read_text()
+    assert {row[3] for row in rows} == (set(ARCHITECTURES) if kernels else set())
     assert all(spilled == 0 for *_, spilled in rows)
 
     def budget(kernel: str, shape: str) -> int:
