@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = {"512": {}, "small": dict(V=208, D=64, E=384, A=128, H=256)}
 LARGEST_BEAM = 64  # of the kernels
+LOOPS = ("plain", "graph", "persistent")
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 
 
@@ -36,6 +37,22 @@ class Options:
     device: str
     quick: bool
     train_minutes: float
+
+
+def decoders(weights, dtype: str, options: Options) -> dict[str, Any]:
+    """The fused decoder in each of its loops; on a CPU there is one."""
+    from khmer_fast import ops
+
+    if options.device != "cuda":
+        return {"": ops.make_decoder(weights, dtype)}
+    return {loop: ops.CudaDecoder(weights, dtype, loop) for loop in LOOPS}
+
+
+def obstacle(decoder, lines: int, beam: int) -> str:
+    """Why a decoder would take another loop than its own for such a batch, or ""."""
+    if getattr(decoder, "loop", "") != "persistent":
+        return ""
+    return decoder.persistent_obstacle(lines, beam)
 
 
 def environment(options: Options) -> dict[str, Any]:
@@ -83,6 +100,7 @@ def parity(options: Options) -> dict[str, Any]:
     worst = {"log_probs": 0.0, "h": 0.0, "weight": 0.0}
     half: dict[str, list[float]] = {}
     lines = excused = 0
+    searched: dict[str, int] = {}  # lines of each loop
     failures: list[str] = []
     for seed in range(12 if options.quick else 300):
         case = random_case(seed)
@@ -95,10 +113,14 @@ def parity(options: Options) -> dict[str, Any]:
                 case.weights, case.memory, case.length, **arguments,
                 step_limit=case.step_limit, return_trace=True,
             )  # fmt: skip
-        got = search(ops.make_decoder(device), case, options.device, arguments)
-        outcome = compare(case.weights, case.memory, case.length, expected, got)
-        failures += [f"seed {seed}: {text}" for text in outcome.failures]
-        lines, excused = lines + outcome.lines, excused + len(outcome.excused)
+        for loop, decoder in decoders(device, "float32", options).items():
+            if obstacle(decoder, len(case.length), case.beam):
+                continue
+            got = search(decoder, case, options.device, arguments)
+            outcome = compare(case.weights, case.memory, case.length, expected, got)
+            failures += [f"seed {seed} {loop}: {text}" for text in outcome.failures]
+            lines, excused = lines + outcome.lines, excused + len(outcome.excused)
+            searched[loop] = searched.get(loop, 0) + outcome.lines
         w, memory = case.weights, case.memory.nan_to_num()
         key, h = attn_gru_init(memory, case.length, w)
         token = torch.randint(0, w.embedding.shape[0], case.length.shape)
@@ -112,14 +134,19 @@ def parity(options: Options) -> dict[str, Any]:
             if not difference <= 1e-4:
                 failures.append(f"seed {seed}: attn_gru_step {name} is off by {difference}")
         for dtype in ("bfloat16", "float16") if options.device == "cuda" else ("bfloat16",):
-            narrow = search(ops.make_decoder(device, dtype), case, options.device, arguments)
-            first = (narrow.log_prob[:, 0, :1] - expected.log_prob[:, 0, :1]).abs()
-            half.setdefault(dtype, []).append(float(first.max()) if first.numel() else 0.0)
+            for loop, decoder in decoders(device, dtype, options).items():
+                if obstacle(decoder, len(case.length), case.beam):
+                    continue
+                narrow = search(decoder, case, options.device, arguments)
+                first = (narrow.log_prob[:, 0, :1] - expected.log_prob[:, 0, :1]).abs()
+                apart = float(first.max()) if first.numel() else 0.0
+                half.setdefault(f"{dtype} {loop}".strip(), []).append(apart)
     if not options.quick and excused > 0.01 * lines:  # of a few, one is more than that
         failures.append(f"{excused} of {lines} lines were excused, more than 1 %")
     result = {
         "lines": lines,
         "excused": excused,
+        "lines_of_each_loop": searched,
         "step_differences": worst,
         "first_log_prob_differences": {k: statistics.median(v) for k, v in half.items()},
         "failures": failures[:20],
@@ -145,10 +172,10 @@ def search(decoder, case, device: str, arguments: dict[str, Any]):
 
 
 def tests(options: Options) -> dict[str, Any]:
-    """The tests that are skipped without a GPU."""
-    said = output([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                   "tests/test_gpu.py"])  # fmt: skip
-    return {"pytest": said.strip().splitlines()[-1]}
+    """The tests that are skipped without a GPU, in each loop."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu.py"]
+    said = {loop: output(command, KHMER_FAST_CUDA_LOOP=loop) for loop in LOOPS}
+    return {f"pytest, {loop}": text.strip().splitlines()[-1] for loop, text in said.items()}
 
 
 def probe(options: Options) -> dict[str, Any]:
@@ -156,19 +183,18 @@ def probe(options: Options) -> dict[str, Any]:
     import torch
 
     from benchmarks.decode import Sizes, make_memory, make_weights
-    from khmer_fast import ops
     from python_ref.attn_gru_step import DecoderWeights
 
     sizes = Sizes(V=37, D=8, E=40, A=23, H=36, T=21)
     weights = DecoderWeights(*(x.to(options.device) for x in make_weights(sizes)))
     memory, length = (x.to(options.device) for x in make_memory(sizes, 6))
     for dtype in ("float32", "bfloat16", "float16") if options.device == "cuda" else ("float32",):
-        decoder = ops.make_decoder(weights, dtype)
-        for force in (None, torch.full((6,), 7, device=options.device)):
-            decoder.beam_search(
-                memory, length, 5, 3, 0.6, force_length=force, return_attention=True,
-                return_trace=True, step_limit=torch.full((6,), 9, device=options.device),
-            )  # fmt: skip
+        for decoder in decoders(weights, dtype, options).values():
+            for force in (None, torch.full((6,), 7, device=options.device)):
+                decoder.beam_search(
+                    memory, length, 5, 3, 0.6, force_length=force, return_attention=True,
+                    return_trace=True, step_limit=torch.full((6,), 9, device=options.device),
+                )  # fmt: skip
     if options.device == "cuda":
         torch.cuda.synchronize()
     return {"ran": True}
@@ -245,11 +271,10 @@ def eager_step(weights, memory, length, K: int):
 
 
 def table(options: Options) -> dict[str, Any]:
-    """Ours, eager, and a captured CUDA graph of the eager step, a step of a forced batch."""
+    """Ours in each loop, eager, and a captured CUDA graph of the eager step, a step of a batch."""
     import torch
 
     from benchmarks.decode import Sizes, make_memory, make_weights, real_lengths
-    from khmer_fast import ops
     from python_ref.attn_gru_step import DecoderWeights
 
     device, rows = options.device, []
@@ -264,15 +289,18 @@ def table(options: Options) -> dict[str, Any]:
                     steps = [min(n, 9) if options.quick else n for n in real_lengths(B)]
                 force = torch.tensor(steps, device=device)
                 for dtype in ("float32", "bfloat16"):
-                    decoder = ops.make_decoder(weights, dtype)
-                    for K in (5, 1):
-                        row = timed(
-                            lambda d=decoder, k=K, m=memory, n=length, f=force: d.beam_search(
-                                m, n, k, force_length=f
-                            ), device, options.quick,
-                        )  # fmt: skip
-                        rows.append(dict(row, engine=f"ours {dtype}", sizes=name, case=case, B=B,
-                                         K=K, steps=max(steps)))  # fmt: skip
+                    for loop, decoder in decoders(weights, dtype, options).items():
+                        for K in (5, 1):
+                            if obstacle(decoder, B, K):
+                                continue
+                            row = timed(
+                                lambda d=decoder, k=K, m=memory, n=length, f=force: d.beam_search(
+                                    m, n, k, force_length=f
+                                ), device, options.quick,
+                            )  # fmt: skip
+                            rows.append(dict(row, engine=f"ours {dtype} {loop}".strip(),
+                                             sizes=name, case=case, B=B, K=K, steps=max(steps),
+                                             dtype=dtype, loop=loop))  # fmt: skip
                 if case == "forced":
                     with torch.inference_mode():
                         step = eager_step(weights, memory, length, 5)
@@ -287,6 +315,20 @@ def table(options: Options) -> dict[str, Any]:
     for row in rows:
         row["us_a_step"] = row["ms"] * 1e3 / row["steps"]
     return {"rows": rows, "read": reading(options)}
+
+
+def fastest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best loop for each batch, and how many times as fast as the plain one it is."""
+    groups: dict[tuple, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        if row.get("loop"):
+            key = (row["sizes"], row["case"], row["dtype"], row["K"], row["B"])
+            groups.setdefault(key, {})[row["loop"]] = row
+    best = []
+    for loops in groups.values():
+        row = min(loops.values(), key=lambda r: r["ms"])
+        best.append(dict(row, times_plain=loops["plain"]["ms"] / row["ms"]))
+    return best
 
 
 def captured(step: Callable[[], None], count: int) -> Callable[[], None]:
@@ -389,7 +431,7 @@ PARTS = {  # in their order, with the seconds each may take
     "parity": (parity, 120),
     "tests": (tests, 120),
     "sanitizers": (sanitizers, 300),
-    "table": (table, 150),
+    "table": (table, 240),
     "profile": (profile, 60),
     "training": (training, 120),
 }
@@ -452,6 +494,15 @@ def report(options: Options, names: list[str]) -> dict[str, Any]:
             f"| {r['sizes']} | {r['case']} | {r['B']} | {r['K']} | {r['engine']} | "
             f"{r['us_a_step']:.1f} | {r['ms']:.2f} | {r['spread_ms']:.2f} |"
             for r in rows
+        ]
+    best = fastest(rows)
+    if best:
+        lines += ["", "| sizes | case | dtype | K | B | fastest loop | us a step | times plain |"]
+        lines.append("| --- " * 8 + "|")
+        lines += [
+            f"| {r['sizes']} | {r['case']} | {r['dtype']} | {r['K']} | {r['B']} | {r['loop']} | "
+            f"{r['us_a_step']:.1f} | {r['times_plain']:.2f} |"
+            for r in best
         ]
     for name, part in parts.items():
         if part and name != "table":

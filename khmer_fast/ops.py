@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -184,20 +185,33 @@ class CudaDecoder:
     """The fused decoder on a GPU: the arguments and results of `Decoder`, all tensors on the GPU.
 
     dtype "bfloat16" or "float16" halves weights, keys and memory; sums stay float32. Work goes to
-    the caller's current stream. Raises OptionError where khmer_fast was built without CUDA.
+    the caller's current stream. loop "plain", "graph" or "persistent" says what runs the steps, see
+    docs/cuda.md; the answers are the same. Raises OptionError where khmer_fast was built without
+    CUDA.
     """
 
-    def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        dtype: str = "float32",
+        loop: str | None = None,  # None: KHMER_FAST_CUDA_LOOP, else "plain"
+    ):
         if build.CUDA is None:
             raise OptionError(
                 f"this khmer_fast decodes on the CPU only: it was built without CUDA "
                 f"({build.CUDA_REASON})"
             )
-        self._bind(torch.classes.khmer_fast.CudaDecoder, weights, dtype)
+        loop = loop or os.environ.get("KHMER_FAST_CUDA_LOOP", "plain")
+        self._bind(torch.classes.khmer_fast.CudaDecoder, weights, dtype, loop)
 
-    def _bind(self, native, weights: DecoderWeights, dtype: str) -> None:
-        self._native = native([tensor.detach() for tensor in weights], dtype)
+    def _bind(self, native, weights: DecoderWeights, dtype: str, loop: str = "plain") -> None:
+        self._native = native([tensor.detach() for tensor in weights], dtype, loop)
         self.computes_in = dtype
+        self.loop = loop
+
+    def persistent_obstacle(self, lines: int, beam: int = 5) -> str:
+        """Why the persistent loop leaves a batch of so many lines to the plain one, or ""."""
+        return self._native.persistent_obstacle(lines, beam)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -29,7 +29,7 @@ for a, b in zip(expected, got, strict=True):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 try:
-    torch.classes.khmer_fast.CudaDecoder(list(w[:5]), "float32")
+    torch.classes.khmer_fast.CudaDecoder(list(w[:5]), "float32", "plain")
 except ValueError as error:
     assert "13 tensors" in str(error), error
 else:

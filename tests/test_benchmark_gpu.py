@@ -25,6 +25,25 @@ def test_parts(tmp_path):
     assert "no number here is a measurement" in text and "| ours float32 |" in text
 
 
+def test_report_names_the_fastest_loop(tmp_path):
+    rows = [
+        dict(sizes="512", case="forced", dtype="bfloat16", K=5, B=B, loop=loop, ms=ms,
+             spread_ms=0.1, us_a_step=ms, engine=f"ours bfloat16 {loop}")
+        for B, loop, ms in ((1, "plain", 6.0), (1, "persistent", 1.5), (256, "plain", 4.0),
+                            (256, "graph", 5.0))
+    ]  # fmt: skip
+    rows.append(dict(rows[0], engine="eager step", ms=0.1))
+    del rows[-1]["loop"]
+    best = gpu.fastest(rows)
+    assert [(r["B"], r["loop"], r["times_plain"]) for r in best] == [
+        (1, "persistent", 4.0), (256, "plain", 1.0)
+    ]  # fmt: skip
+    part = {"ok": True, "found": {"rows": rows}, "seconds": 1}
+    (tmp_path / "table.json").write_text(json.dumps(part))
+    gpu.report(gpu.Options(tmp_path, "cuda", False, 0), ["table"])
+    assert "| bfloat16 | 5 | 1 | persistent | 1.5 | 4.00 |" in (tmp_path / "gpu.md").read_text()
+
+
 def test_failed_part_is_told_and_run_again(tmp_path, monkeypatch, capsys):
     (tmp_path / "build.json").write_text(json.dumps({"ok": True, "found": {}, "seconds": 1}))
     broken = {"ok": False, "error": "it broke", "found": {}, "seconds": 1}

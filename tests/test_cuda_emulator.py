@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 SOURCES = [HERE / "selftest.cu", HERE / "host.cpp"]
 NO_BARRIER, DIVERGENT, OUTSIDE, UNWRITTEN, WRONG_MASK, ENDLESS, REUSE = range(1, 8)
+NO_WAIT, WRONG_ROW, WRONG_FRAGMENT, MISALIGNED = range(8, 12)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,50 @@ def test_conversions_round_to_even(emulator):
         np.testing.assert_array_equal(got.get(), expected)
 
 
+def pipeline(emulator, bug=0, rounds=5):
+    x = np.random.default_rng(2).normal(size=(rounds, 64)).astype(np.float32)
+    out = emulator.empty(64)
+    emulator.run("selftest_pipeline", emulator.put(x), out, rounds, bug)
+    return out.get(), x.sum(0)[::-1]
+
+
+def test_asynchronous_copies(emulator):
+    for seed in range(4):
+        emulator.seed(seed)
+        got, expected = pipeline(emulator)
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bug", [NO_WAIT, NO_BARRIER, REUSE])
+def test_wrong_pipelines_show_as_nan(emulator, bug):
+    for seed in range(4):
+        emulator.seed(seed)
+        assert np.isnan(pipeline(emulator, bug)[0]).any()
+
+
+def test_misaligned_copy_is_reported(emulator):
+    with pytest.raises(EmulatorError, match="source is not aligned to 16 bytes"):
+        pipeline(emulator, MISALIGNED)
+
+
+@pytest.mark.parametrize("words", [False, True], ids=["ldmatrix", "words"])
+@pytest.mark.parametrize("half", [False, True], ids=["bfloat16", "float16"])
+def test_tensor_core_product(emulator, half, words):
+    torch = pytest.importorskip("torch")
+    rng = torch.Generator().manual_seed(3)
+    dtype = torch.float16 if half else torch.bfloat16
+    A, B = (torch.randn(16, 16, generator=rng).to(dtype) for _ in range(2))
+    arrays = [emulator.put(x.view(torch.int16).numpy()) for x in (A, B)]
+    expected = (A.double() @ B.double().T).numpy()
+    for seed, bug in ((1, 0), (2, 0), (3, WRONG_FRAGMENT), (4, WRONG_ROW)):
+        if bug == WRONG_ROW and words:
+            continue
+        emulator.seed(seed)
+        D = emulator.empty((16, 16))
+        emulator.run("selftest_matrix", *arrays, D, half, words, bug)
+        assert np.allclose(D.get(), expected, rtol=1e-6, atol=1e-6) == (bug == 0)
+
+
 def in_a_process(library, code, **environment):
     program = (
         "import numpy as np\nfrom tests.cuda_emulator import Emulator\n"
@@ -169,6 +214,8 @@ extern "C" int selftest_block_sum(const float*, float*, int, int, int);
 extern "C" int selftest_reverse_twice(const float*, float*, int);
 extern "C" int selftest_warp(int*, int);
 extern "C" int selftest_grid(int*, int*, int, int);
+extern "C" int selftest_pipeline(const float*, float*, int, int);
+extern "C" int selftest_matrix(const void*, const void*, float*, bool, bool, int);
 int main(int, char** argv) {
   std::vector<float> x(3 * 130, 1.0f), out(64);
   std::vector<int> warp(64 * 8), count(1), seen(4 * 32);
@@ -177,6 +224,9 @@ int main(int, char** argv) {
   failed |= selftest_reverse_twice(x.data(), out.data(), 0);
   failed |= selftest_warp(warp.data(), 0);
   failed |= selftest_grid(count.data(), seen.data(), 4, 0);
+  alignas(16) float matrix[16 * 16] = {}, product[16 * 16];
+  failed |= selftest_pipeline(matrix, out.data(), 4, 0);
+  failed |= selftest_matrix(matrix, matrix, product, true, false, 0);
   return failed;
 }
 """

@@ -34,9 +34,9 @@ def native(tmp_path_factory):
     return torch.classes.khmer_fast_emulated.CudaDecoder
 
 
-def decoder(native, weights, dtype="float32") -> ops.CudaDecoder:
+def decoder(native, weights, dtype="float32", loop="plain") -> ops.CudaDecoder:
     made = ops.CudaDecoder.__new__(ops.CudaDecoder)
-    made._bind(native, weights, dtype)
+    made._bind(native, weights, dtype, loop)
     return made
 
 
@@ -79,3 +79,39 @@ def test_empty_batches_and_wrong_input(native):
         made.beam_search(torch.zeros(2, 4, E), two + 5)
     with pytest.raises(ValueError, match="dtype must be"):
         decoder(native, case.weights, "int8")
+    with pytest.raises(ValueError, match="loop must be plain, graph or persistent, got fast"):
+        decoder(native, case.weights, loop="fast")
+
+
+@pytest.mark.parametrize("loop", ["graph", "persistent"])
+def test_loops(native, loop):
+    """Batches of other sizes in turn through one decoder, and several at once."""
+    weights = random_case(2).weights
+    E = weights.W_k.shape[1]
+    made, plain = decoder(native, weights, loop=loop), decoder(native, weights)
+    rng = torch.Generator().manual_seed(0)
+    for lines, positions in ((2, 9), (1, 40), (2, 9), (3, 5), (0, 4), (2, 0)):
+        memory = torch.randn(lines, positions, E, generator=rng)
+        length = torch.full((lines,), positions)
+        options = dict(beam=3, n_best=2, return_attention=True, return_trace=True)
+        options["step_limit"] = torch.arange(lines) + 3
+        got, expected = (x.beam_search(memory, length, **options) for x in (made, plain))
+        assert torch.equal(got.tokens, expected.tokens) and got.failed.equal(expected.failed)
+        assert torch.equal(got.trace.token, expected.trace.token)
+        torch.testing.assert_close(got.attention, expected.attention, atol=1e-5, rtol=0)
+        torch.testing.assert_close(got.log_prob, expected.log_prob, atol=1e-5, rtol=0)
+
+
+def test_what_does_not_fit_is_said_once(native):
+    case = random_case(1)
+    made = decoder(native, case.weights, loop="persistent")
+    assert made.persistent_obstacle(1, 5) == "" and "32 rows" in made.persistent_obstacle(7, 5)
+    memory = torch.zeros(4, 3, case.memory.shape[2])
+    arguments = (memory, torch.full((4,), 3), 1, 1, 0.0, torch.full((4,), 2))
+    expected = decoder(native, case.weights).beam_search(*arguments)
+    with pytest.warns(
+        UserWarning, match="plain loop decodes in place of the persistent one"
+    ) as said:
+        for _ in range(2):  # four lines, three multiprocessors
+            assert torch.equal(made.beam_search(*arguments).tokens, expected.tokens)
+    assert len(said) == 1

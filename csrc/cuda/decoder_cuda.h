@@ -1,10 +1,13 @@
 // The decoder on a GPU: raw pointers and a stream, no torch. The steps are those of
 // python_ref/attn_gru_step.py and python_ref/beam_search.py, one kernel or two each.
 //
-// Rows: slot k of line b is row n = b*K + k everywhere. A hypothesis is a child: its slot holds its
-// last token and the row of its parent's state, `state_row`. Children of one parent share query,
-// attention and context, so that those are computed on the rows that are somebody's state_row, the
-// parents. Nothing is gathered: h_new of child n is the state in row n of the next step.
+// Seats: as many lines are at work at once; a seat takes the next line from the queue when its own is
+// done, so that the buffers of a step are bounded and the steps stay full.
+//
+// Rows: slot k of the line in a seat is row n = seat*K + k everywhere. A hypothesis is a child: its
+// slot holds its last token and the row of its parent's state, `state_row`. Children of one parent
+// share query, attention and context, so that those are computed on the rows that are somebody's
+// state_row, the parents. Nothing is gathered: h_new of child n is the state in row n of the next step.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,11 +17,21 @@
 
 #include "cuda/storage.h"
 #include "dims.h"
+#include "energy_form.h"
 
 namespace khmer_fast {
 
 constexpr int kMaxBeam = 64;
+constexpr int kMaxSeats = 256;  // from about 64 lines on, more at once are no faster a line
 constexpr size_t kMaxShared = 160 << 10;  // bytes a block of attend_kernel may take, on sm_80 too
+
+// What a kernel tells whether the WHILE node around it goes on.
+#if CUDART_VERSION >= 12040
+#define KHMER_FAST_WHILE_NODE
+using LoopHandle = cudaGraphConditionalHandle;
+#else
+using LoopHandle = unsigned long long;
+#endif
 
 // Mangled name of the kernel whose launch failed last on this thread, or null.
 inline const char*& failed_kernel() {
@@ -29,12 +42,18 @@ inline const char*& failed_kernel() {
 // Sizes of one call. Padded sizes are multiples of kLanes, what lies there is 0.
 struct DecodeSizes {
   int B, K, T, S;         // S: the largest step limit of a line
+  int seats;              // N = seats * K
   int V, D, E, A, H;
   int Ep, Ap, Hp;
   int n_best;
   double alpha;
   bool forced;            // the limit of each line is its length
 };
+
+// Row of the attention at a step of line b, which counts from 0.
+KHMER_FAST_ANYWHERE constexpr size_t attention_row(const DecodeSizes& s, int b, int step, int k) {
+  return (static_cast<size_t>(b) * s.S + step) * s.K + k;
+}
 
 // Every pointer of the device is aligned to 16 bytes.
 template <class Storage>
@@ -63,7 +82,7 @@ struct Chosen {
   int32_t parent, token;
   float score, log_prob;
   int32_t state_row;  // k of the parent's state, whose attention it is
-  int32_t frozen;     // was finished before this step
+  int32_t length;     // tokens so far: the number of this step, or less if finished before
 };
 
 template <class Storage>
@@ -72,10 +91,15 @@ struct Workspace {
   Storage* key;         // [B, T, Ap]
   Factor<Storage>* P;   // [B, T, Ap]  exp(2 key)
   unsigned* max_p;      // [B]  bits of the largest |key| of the valid positions
-  float* mean;          // [B, Ep]
+  Storage* mean;        // [B, Ep]
+  float* h_0;           // [B, Hp]
+  int* step;            // [B]  steps that the line ran
+  Chosen* history;      // [B, S, K]
+  float* attention;     // [B, S, K, T] on request, else null; at a parent's k
   float* h;             // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
+  Storage* h_narrow;    // [2, N, Hp]  rounded, as products read them; float32: null, they read h
   float* hidden;        // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
-  float* context;       // [N, Ep]
+  Storage* context;     // [N, Ep]
   float* logits;        // [N, V]  then log_probs
   float* score;         // [N]  -infinity: empty
   int* token;           // [N]
@@ -84,12 +108,12 @@ struct Workspace {
   int* state_row;       // [N]
   int* parents;         // [2, N]  rows to compute in odd and even steps, in no order
   int* children;        // [2, N]
-  int* counts;          // [2, 2]  of parents and children
-  int* running;         // [1]  lines that are not done
-  int* step;            // [B]  steps that the line ran
-  int* done;            // [B]
-  Chosen* history;      // [B, S, K]
-  float* attention;     // [S, N, T] on request, else null
+  int* line;            // [seats]  -1: the queue was empty
+  int* counts;          // [2, 2]  of parents and children; 0 in the lists of the next step
+  int* clock;           // [1]  number of this step, counted over all lines
+  int* queue;           // [1]  the next line that no seat took
+  int* running;         // [1]  seats with a line
+  int* selected;        // [1]  seats whose selection of this step has ended
 };
 
 struct DecodeInput {
@@ -129,13 +153,21 @@ void visit_packed(PackedDecoder<Storage>& w, const DecodeSizes& s, Take&& take) 
 
 template <class Storage, class Take>
 void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention, Take&& take) {
-  const size_t B = s.B, T = s.T, S = s.S, Ep = s.Ep, Ap = s.Ap, N = B * s.K;
+  const size_t B = s.B, T = s.T, S = s.S, Ep = s.Ep, Ap = s.Ap;
+  const size_t seats = s.seats, N = seats * s.K;
   take(w.memory, B * T * Ep);
   take(w.key, B * T * Ap);
   take(w.P, B * T * Ap);
   take(w.max_p, B);
   take(w.mean, B * Ep);
+  take(w.h_0, B * s.Hp);
+  take(w.step, B);
+  take(w.history, B * S * s.K);
+  w.attention = nullptr;
+  if (attention) take(w.attention, B * S * s.K * T);
   take(w.h, 2 * N * s.Hp);
+  w.h_narrow = nullptr;
+  if constexpr (!std::is_same_v<Storage, float>) take(w.h_narrow, 2 * N * s.Hp);
   take(w.hidden, N * (s.A + 3 * size_t(s.H)));
   take(w.context, N * Ep);
   take(w.logits, N * s.V);
@@ -146,19 +178,18 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
   take(w.state_row, N);
   take(w.parents, 2 * N);
   take(w.children, 2 * N);
+  take(w.line, seats);
   take(w.counts, size_t{4});
+  take(w.clock, size_t{1});
+  take(w.queue, size_t{1});
   take(w.running, size_t{1});
-  take(w.step, B);
-  take(w.done, B);
-  take(w.history, B * S * s.K);
-  w.attention = nullptr;
-  if (attention) take(w.attention, S * N * T);
+  take(w.selected, size_t{1});
 }
 
-inline DecodeSizes decode_sizes(const Dims& d, int B, int K, int T, int S, int n_best, double alpha,
-                                bool forced) {
+inline DecodeSizes decode_sizes(const Dims& d, int B, int K, int T, int S, int seats, int n_best,
+                                double alpha, bool forced) {
   const auto narrow = [](int64_t x) { return static_cast<int>(x); };
-  return {B, K, T, S,
+  return {B, K, T, S, seats,
           narrow(d.V), narrow(d.D), narrow(d.E), narrow(d.A), narrow(d.H),
           narrow(padded(d.E)), narrow(padded(d.A)), narrow(padded(d.H)),
           n_best, alpha, forced};
@@ -174,10 +205,9 @@ template <class Storage>
 cudaError_t attn_gru_init_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
                                const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream);
-// Step s counts from 1.
 template <class Storage>
 cudaError_t attn_gru_step_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
-                               const DecodeInput& in, const Workspace<Storage>& space, int s,
+                               const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream);
 
 template <class Storage>
@@ -185,7 +215,8 @@ cudaError_t beam_begin_cuda(const DecodeSizes& sizes, const DecodeInput& in,
                             const Workspace<Storage>& space, cudaStream_t stream);
 template <class Storage>
 cudaError_t beam_select_cuda(const DecodeSizes& sizes, const DecodeInput& in,
-                             const Workspace<Storage>& space, int s, cudaStream_t stream);
+                             const Workspace<Storage>& space, cudaStream_t stream,
+                             const LoopHandle* loop = nullptr);
 template <class Storage>
 cudaError_t beam_finish_cuda(const DecodeSizes& sizes, const DecodeInput& in,
                              const Workspace<Storage>& space, const DecodeOutput& out,
@@ -197,5 +228,67 @@ template <class Storage>
 cudaError_t beam_search_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
                              const DecodeInput& in, const Workspace<Storage>& space,
                              const DecodeOutput& out, cudaStream_t stream);
+
+// The step's kernels as a graph over one workspace and one input, whose pointers are its own.
+struct StepGraph {
+  cudaGraphExec_t exec = nullptr;
+  bool loops = false;         // a WHILE node is around the step
+  cudaEvent_t used = nullptr;  // the end of the last search; who uses the workspace records it
+  int* running = nullptr;     // [2] pinned; of the last two launches
+  cudaEvent_t looked[2] = {};
+};
+
+template <class Storage>
+cudaError_t capture_steps_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                               const DecodeInput& in, const Workspace<Storage>& space,
+                               StepGraph* graph);
+void destroy_steps_cuda(StepGraph* graph);
+
+// The whole search, with the arguments that `graph` was captured with. The host waits for nothing
+// where there is a WHILE node, else for the launch before the last one.
+template <class Storage>
+cudaError_t beam_search_graph_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                                   const DecodeInput& in, const Workspace<Storage>& space,
+                                   const DecodeOutput& out, const StepGraph& graph,
+                                   cudaStream_t stream);
+
+// The whole search in one kernel; every line has a seat.
+constexpr int kMaxPersistentRows = 32;
+constexpr int kChunk = 32;                     // positions that a block attends to at once
+constexpr long long kPatience = 1ll << 34;     // ticks of the clock, about 10 s
+
+struct PersistentSpace {
+  float* context;     // [N, chunks, Ep]  of each chunk of T, before the division by the sum
+  float* top;         // [N, chunks]  largest energy
+  float* sum;         // [N, chunks]  of exponentials
+  unsigned* arrived;  // [1]
+  int* gave_up;       // [1]  1: a block did not come to a meeting in time, nothing is right
+};
+
+template <class Take>
+void visit_persistent(PersistentSpace& w, const DecodeSizes& s, Take&& take) {
+  const size_t rows = static_cast<size_t>(s.B) * s.K * ((s.T + kChunk - 1) / kChunk);
+  take(w.context, rows * s.Ep);
+  take(w.top, rows);
+  take(w.sum, rows);
+  take(w.arrived, size_t{1});
+  take(w.gave_up, size_t{1});
+}
+
+struct PersistentPlan {
+  int blocks;            // one a multiprocessor
+  size_t shared;         // bytes of each
+  const char* obstacle;  // why this GPU cannot take these sizes, or null
+};
+
+template <class Storage>
+PersistentPlan persistent_plan_cuda(const DecodeSizes& sizes);
+
+template <class Storage>
+cudaError_t beam_search_persistent_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                                        const DecodeInput& in, const Workspace<Storage>& space,
+                                        const PersistentSpace& part, const PersistentPlan& plan,
+                                        const DecodeOutput& out, long long patience,
+                                        cudaStream_t stream);
 
 }  // namespace khmer_fast

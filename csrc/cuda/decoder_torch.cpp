@@ -7,7 +7,13 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <limits>
+#include <memory>
+#include <mutex>
+#include <tuple>
+#include <vector>
 
 #include "attn_gru_step.h"
 #include "cuda/check_cuda.h"
@@ -19,6 +25,17 @@ namespace {
 constexpr size_t kAlignment = 256;
 constexpr int64_t kLargest = std::numeric_limits<int>::max();
 constexpr int64_t kChosenWords = sizeof(Chosen) / sizeof(int32_t);
+constexpr size_t kIdleGraphs = 8;  // that a decoder keeps, with their workspaces
+// A graph serves every batch whose sizes round up to its own.
+constexpr int64_t kGraphPositions = 32, kGraphSteps = 64;
+
+enum class Loop { kPlain, kGraph, kPersistent };
+
+Loop loop_of(const std::string& name) {
+  TORCH_CHECK_VALUE(name == "plain" || name == "graph" || name == "persistent",
+                    "loop must be plain, graph or persistent, got ", name);
+  return name == "plain" ? Loop::kPlain : name == "graph" ? Loop::kGraph : Loop::kPersistent;
+}
 
 // Hands out arrays of one block of memory; without memory it only counts.
 class Arrays {
@@ -59,12 +76,24 @@ DeviceWeights device_weights(DecoderTensors& tensors) {
           w.W_ih,      w.W_hh, w.b_ih, w.b_hh,   w.W_o,    w.b_o};
 }
 
+// A captured step with all that it points to but the weights.
+template <class Storage>
+struct CapturedSearch {
+  ~CapturedSearch() { destroy_steps_cuda(&graph); }
+  DecodeSizes sizes;
+  Workspace<Storage> space;
+  int64_t* length;  // [B]
+  int64_t* limit;   // [B]
+  at::Tensor memory;
+  StepGraph graph;
+};
+
 // Packed weights of one storage type and the search over them.
 template <class Storage>
 class Packed {
  public:
   Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
-    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 0, false);
+    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
     memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
     check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
                                  c10::cuda::getCurrentCUDAStream(device.index())),
@@ -73,28 +102,107 @@ class Packed {
   const PackedDecoder<Storage>& weights() const { return weights_; }
 
   void search(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
-              Chosen* history) const {
+              Chosen* history, Loop loop) const {
+    if (loop == Loop::kGraph) return search_graph(sizes, in, out, history);
     const at::Device device = memory_.device();
+    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device.index());
     Workspace<Storage> space;
     const at::Tensor memory = allocate(device, [&](auto& take) {
       visit_workspace(space, sizes, out.attention != nullptr, take);
     });
     if (history) space.history = history;
-    check_cuda(beam_search_cuda(sizes, weights_, in, space, out,
-                                c10::cuda::getCurrentCUDAStream(device.index())),
+    if (loop == Loop::kPlain)
+      return check_cuda(beam_search_cuda(sizes, weights_, in, space, out, stream), "beam search");
+    PersistentSpace part;
+    const at::Tensor parts =
+        allocate(device, [&](auto& take) { visit_persistent(part, sizes, take); });
+    const at::Tensor gave_up = at::zeros({1}, at::TensorOptions().dtype(at::kInt).device(device));
+    part.gave_up = gave_up.data_ptr<int>();
+    check_cuda(beam_search_persistent_cuda(sizes, weights_, in, space, part,
+                                           persistent_plan_cuda<Storage>(sizes), out, kPatience,
+                                           stream),
                "beam search");
+    TORCH_CHECK(gave_up.item<int>() == 0,
+                "khmer_fast: beam search failed on the GPU in beam_search_persistent_kernel: a "
+                "block did not come to a barrier of the grid in time; decode with loop=\"plain\"");
   }
 
  private:
+  using Captured = std::unique_ptr<CapturedSearch<Storage>>;
+
+  void search_graph(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
+                    Chosen* history) const {
+    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(memory_.device().index());
+    Captured captured = take(sizes, out.attention != nullptr);
+    const Workspace<Storage>& space = captured->space;
+    const auto copy = [&](void* to, const void* from, size_t bytes) {
+      check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "beam search");
+    };
+    check_cuda(cudaStreamWaitEvent(stream, captured->graph.used, 0), "beam search");
+    copy(captured->length, in.length, sizes.B * sizeof(int64_t));
+    copy(captured->limit, in.limit, sizes.B * sizeof(int64_t));
+    check_cuda(beam_search_graph_cuda(sizes, weights_,
+                                      {in.memory, captured->length, captured->limit}, space, out,
+                                      captured->graph, stream),
+               "beam search");
+    if (history)
+      copy(history, space.history, attention_row(sizes, sizes.B, 0, 0) * sizeof(Chosen));
+    check_cuda(cudaEventRecord(captured->graph.used, stream), "beam search");
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() == kIdleGraphs) idle_.erase(idle_.begin());
+    idle_.push_back(std::move(captured));
+  }
+
+  // An idle graph of these sizes, or a new one: no two searches share a workspace at once.
+  Captured take(const DecodeSizes& sizes, bool attention) const {
+    const auto key = [](const DecodeSizes& s, bool attention) {
+      return std::make_tuple(s.B, s.K, s.T, s.S, s.seats, s.n_best, s.alpha, s.forced, attention);
+    };
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto it = idle_.rbegin(); it != idle_.rend(); ++it)
+        if (key((*it)->sizes, (*it)->space.attention != nullptr) == key(sizes, attention)) {
+          Captured found = std::move(*it);
+          idle_.erase(std::next(it).base());
+          return found;
+        }
+    }
+    try {
+      return capture(sizes, attention);
+    } catch (const c10::OutOfMemoryError&) {
+      const std::lock_guard lock(mutex_);
+      idle_.clear();
+    }
+    return capture(sizes, attention);
+  }
+
+  Captured capture(const DecodeSizes& sizes, bool attention) const {
+    Captured made = std::make_unique<CapturedSearch<Storage>>();
+    made->sizes = sizes;
+    made->memory = allocate(memory_.device(), [&](auto& take) {
+      visit_workspace(made->space, sizes, attention, take);
+      take(made->length, static_cast<size_t>(sizes.B));
+      take(made->limit, static_cast<size_t>(sizes.B));
+    });
+    check_cuda(capture_steps_cuda(sizes, weights_, {nullptr, made->length, made->limit},
+                                  made->space, &made->graph),
+               "capturing the step");
+    return made;
+  }
+
   PackedDecoder<Storage> weights_;
   at::Tensor memory_;
+  mutable std::mutex mutex_;
+  mutable std::vector<Captured> idle_;  // the latest last
 };
 
 // What ops.CudaDecoder wraps. The weights may have any device that the kernels run on.
 class CudaDecoder : public torch::CustomClassHolder {
  public:
   // weights: the tensors of python_ref.attn_gru_step.DecoderWeights
-  CudaDecoder(const std::vector<at::Tensor>& weights, const std::string& dtype) {
+  CudaDecoder(const std::vector<at::Tensor>& weights, const std::string& dtype,
+              const std::string& loop)
+      : loop_(loop_of(loop)) {
     DecoderTensors tensors = decoder_tensors(weights);
     device_ = tensors.embedding.device();
     dims_ = check_decoder_weights(tensors, at::kFloat, device_);
@@ -112,6 +220,18 @@ class CudaDecoder : public torch::CustomClassHolder {
   // V, D, E, A, H
   std::vector<int64_t> sizes() const { return {dims_.V, dims_.D, dims_.E, dims_.A, dims_.H}; }
 
+  // Why the persistent loop cannot take a batch of B lines, or "".
+  std::string persistent_obstacle(int64_t B, int64_t beam) const {
+    if (B * beam > kMaxPersistentRows) return "it takes at most 32 rows (lines times beam)";
+    const c10::cuda::CUDAGuard guard(device_);
+    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam), 1, 1,
+                                           static_cast<int>(B), 1, 0, false);
+    const char* obstacle = float32_    ? persistent_plan_cuda<float>(sizes).obstacle
+                           : bfloat16_ ? persistent_plan_cuda<__nv_bfloat16>(sizes).obstacle
+                                       : persistent_plan_cuda<__half>(sizes).obstacle;
+    return obstacle ? obstacle : "";
+  }
+
   // The fields of BeamResult up to `attention` (without elements where not asked for), then the
   // history [B, S, K, 6] int32, which is the trace (likewise).
   std::vector<at::Tensor> beam_search(const at::Tensor& memory,  // [B, T, E]
@@ -127,16 +247,29 @@ class CudaDecoder : public torch::CustomClassHolder {
     const c10::cuda::CUDAGuard guard(device_);
     check_beam_search(dims_, memory, length, beam, n_best, alpha, step_limit, force_length, 1);
     TORCH_CHECK_VALUE(beam <= kMaxBeam, "beam must be at most ", kMaxBeam, " on a GPU, got ", beam);
-    const int64_t B = memory.size(0), T = std::max<int64_t>(memory.size(1), 1);
+    const int64_t lines = memory.size(0), positions = memory.size(1);
     const int64_t longest = static_cast<int64_t>(kMaxShared / sizeof(float)) - padded(dims_.A);
-    TORCH_CHECK_VALUE(T <= longest, "memory must have at most T = ", longest,
-                      " positions on a GPU, got ", T);
+    TORCH_CHECK_VALUE(positions <= longest, "memory must have at most T = ", longest,
+                      " positions on a GPU, got ", positions);
+    const Loop loop = loop_for(lines, beam);
+    // What is rounded up for a graph are lines without steps and positions outside the lines.
+    const bool round = loop == Loop::kGraph && lines > 0;
+    const int64_t B = !round              ? lines
+                      : lines < kMaxSeats ? std::bit_ceil(static_cast<uint64_t>(lines))
+                                          : round_up(lines, kMaxSeats);
+    const int64_t T =
+        round ? std::min(round_up(std::max<int64_t>(positions, 1), kGraphPositions), longest)
+              : std::max<int64_t>(positions, 1);
     TORCH_CHECK_VALUE(B * std::max(T, beam * std::max(dims_.V, dims_.A + 3 * dims_.H)) <= kLargest,
-                      "a batch of B = ", B, " lines is too large for a GPU: split it");
+                      "a batch of B = ", lines, " lines is too large for a GPU: split it");
+    const auto pad_lines = [&](const at::Tensor& x) {
+      return (B == lines ? x : at::constant_pad_nd(x, {0, B - lines})).contiguous();
+    };
     const at::Tensor limit =
-        (force_length ? *force_length : step_limit ? *step_limit : length + 8).contiguous();
-    const int64_t S = B ? limit.max().item<int64_t>() : 0;
-    TORCH_CHECK_VALUE(S <= kLargest, "step limits must be below 2^31, got ", S);
+        pad_lines(force_length ? *force_length : step_limit ? *step_limit : length + 8);
+    int64_t S = B ? limit.max().item<int64_t>() : 0;
+    TORCH_CHECK_VALUE(S <= kLargest - kGraphSteps, "step limits must be below 2^31, got ", S);
+    if (round) S = round_up(S, kGraphSteps);
 
     const auto of = [&](at::ScalarType type) {
       return at::TensorOptions().dtype(type).device(device_);
@@ -152,12 +285,16 @@ class CudaDecoder : public torch::CustomClassHolder {
     at::Tensor attention = at::zeros({return_attention ? B : 0, n_best, S, T}, of(at::kFloat));
     at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
     if (B > 0 && S > 0) {
-      const at::Tensor memory_c = memory.size(1) ? memory.contiguous()
-                                                 : at::zeros({B, 1, dims_.E}, of(at::kFloat));
-      const at::Tensor length_c = length.contiguous();
+      const at::Tensor memory_c =
+          (B == lines && T == positions
+               ? memory
+               : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}))
+              .contiguous();
+      const at::Tensor length_c = pad_lines(length);
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
-          static_cast<int>(S), static_cast<int>(n_best), alpha, force_length.has_value());
+          static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
+          static_cast<int>(n_best), alpha, force_length.has_value());
       const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
                            limit.const_data_ptr<int64_t>()};
       const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
@@ -167,17 +304,39 @@ class CudaDecoder : public torch::CustomClassHolder {
                              return_attention ? attention.data_ptr<float>() : nullptr};
       Chosen* chosen =
           return_trace ? reinterpret_cast<Chosen*>(history.data_ptr<int32_t>()) : nullptr;
-      if (float32_) float32_->search(sizes, in, out, chosen);
-      if (bfloat16_) bfloat16_->search(sizes, in, out, chosen);
-      if (float16_) float16_->search(sizes, in, out, chosen);
+      if (float32_) float32_->search(sizes, in, out, chosen, loop);
+      if (bfloat16_) bfloat16_->search(sizes, in, out, chosen, loop);
+      if (float16_) float16_->search(sizes, in, out, chosen, loop);
     }
-    // S becomes the longest answer, T what was given
+    // S becomes the longest answer, B and T what was given
     const int64_t answer = B ? count.max().item<int64_t>() : 0;
-    return {tokens.narrow(2, 0, answer), count, score, log_prob.narrow(2, 0, answer), truncated,
-            failed, steps, attention.narrow(2, 0, answer).narrow(3, 0, memory.size(1)), history};
+    const auto given = [&](const at::Tensor& x) { return x.narrow(0, 0, lines); };
+    return {given(tokens).narrow(2, 0, answer),
+            given(count),
+            given(score),
+            given(log_prob).narrow(2, 0, answer),
+            given(truncated),
+            given(failed),
+            given(steps),
+            (return_attention ? given(attention) : attention)
+                .narrow(2, 0, answer)
+                .narrow(3, 0, positions),
+            return_trace ? given(history) : history};
   }
 
  private:
+  // The loop asked for, or the plain one where it cannot take the batch, once said.
+  Loop loop_for(int64_t B, int64_t beam) const {
+    if (loop_ != Loop::kPersistent || B == 0) return loop_;
+    const std::string obstacle = persistent_obstacle(B, beam);
+    if (obstacle.empty()) return loop_;
+    if (!told_.exchange(true))
+      TORCH_WARN("khmer_fast: the plain loop decodes in place of the persistent one: ", obstacle);
+    return Loop::kPlain;
+  }
+
+  const Loop loop_;
+  mutable std::atomic<bool> told_{false};
   at::Device device_{at::kCPU};
   Dims dims_{};
   std::unique_ptr<Packed<float>> float32_;  // one of the three
@@ -236,6 +395,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   const at::Tensor both = rows.repeat({2});  // lists of odd and even steps
   const at::Tensor token_c = token.to(at::kInt).contiguous();
   const at::Tensor counts = at::full({4}, N, options.dtype(at::kInt));
+  const at::Tensor steps = at::zeros({B}, options.dtype(at::kInt));
+  const at::Tensor clock = at::ones({1}, options.dtype(at::kInt));
   Workspace<float> space{};
   space.memory = memory_p.data_ptr<float>();
   space.key = key_p.data_ptr<float>();
@@ -249,12 +410,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   space.state_row = rows.data_ptr<int>();
   space.parents = both.data_ptr<int>();
   space.children = both.data_ptr<int>();
+  space.line = rows.data_ptr<int>();
+  space.step = steps.data_ptr<int>();
   space.counts = counts.data_ptr<int>();
+  space.clock = clock.data_ptr<int>();
   space.attention = weight.data_ptr<float>();
-  const DecodeSizes sizes = decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B),
-                                         static_cast<int>(T), 1, 1, 0, false);
+  const DecodeSizes sizes =
+      decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B), static_cast<int>(T), 1,
+                   static_cast<int>(B), 1, 0, false);
   const DecodeInput in{nullptr, length_c.const_data_ptr<int64_t>(), nullptr};
-  check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space, 1,
+  check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space,
                                 c10::cuda::getCurrentCUDAStream(memory.device().index())),
              "attn_gru_step");
   const at::Tensor empty = length_c.eq(0).repeat_interleave(N / B).unsqueeze(1);
@@ -268,8 +433,9 @@ TORCH_LIBRARY_IMPL(khmer_fast, CUDA, m) { m.impl("attn_gru_step", &attn_gru_step
 
 TORCH_LIBRARY_FRAGMENT(khmer_fast, m) {
   m.class_<CudaDecoder>("CudaDecoder")
-      .def(torch::init<std::vector<at::Tensor>, std::string>())
+      .def(torch::init<std::vector<at::Tensor>, std::string, std::string>())
       .def("sizes", &CudaDecoder::sizes)
+      .def("persistent_obstacle", &CudaDecoder::persistent_obstacle)
       .def("beam_search", &CudaDecoder::beam_search);
 }
 

@@ -46,8 +46,52 @@ __device__ __forceinline__ float4 load_quad(const Storage* p) {
   return make_float4(to_float(quad.x), to_float(quad.y), to_float(quad.z), to_float(quad.w));
 }
 
-// A float whose division is the hardware's (2 ulp, 0 for a divisor above 2^126): what step_math.h
-// calls F. Plain float division would cost eight instructions for each pair of energies.
+// Eight neighbours; the address is a multiple of 16 bytes.
+__device__ __forceinline__ void load_eight(const float* p, float (&x)[8]) {
+  const float4 low = load_quad(p), high = load_quad(p + 4);
+  x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+  x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+}
+template <class Storage>
+struct alignas(16) Eight {
+  Storage x[8];
+};
+__device__ __forceinline__ void load_eight(const __nv_bfloat16* p, float (&x)[8]) {
+  const uint4 words = *reinterpret_cast<const uint4*>(p);
+  const unsigned pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {  // a bfloat16 is the upper half of a float
+    x[2 * i] = __uint_as_float(pairs[i] << 16);
+    x[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
+  }
+}
+__device__ __forceinline__ void load_eight(const __half* p, float (&x)[8]) {
+  const auto eight = *reinterpret_cast<const Eight<__half>*>(p);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) x[i] = to_float(eight.x[i]);
+}
+template <class Storage>
+__device__ __forceinline__ void store_eight(Storage* p, const float (&x)[8]) {
+  Eight<Storage> eight;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) eight.x[i] = from_float<Storage>(x[i]);
+  *reinterpret_cast<Eight<Storage>*>(p) = eight;
+}
+
+// 1 / x to 1 ulp in one special-function operation; 0 for x above 2^126, infinity below 2^-126.
+__device__ __forceinline__ float reciprocal(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return cuda_emulator::rcp_approx_ftz(x);
+#endif
+}
+
+// A float that divides by multiplying with the reciprocal: what step_math.h calls F, whose divisors
+// lie between 1 and 2^126 or may as well be infinite. Plain float division would cost eight
+// instructions for each pair of energies.
 struct Real {
   float value;
   Real() = default;
@@ -58,7 +102,7 @@ KHMER_FAST_MATH Real operator+(Real a, Real b) { return a.value + b.value; }
 KHMER_FAST_MATH Real operator-(Real a, Real b) { return a.value - b.value; }
 KHMER_FAST_MATH Real operator-(Real a) { return -a.value; }
 KHMER_FAST_MATH Real operator*(Real a, Real b) { return a.value * b.value; }
-KHMER_FAST_MATH Real operator/(Real a, Real b) { return __fdividef(a.value, b.value); }
+KHMER_FAST_MATH Real operator/(Real a, Real b) { return a.value * reciprocal(b.value); }
 KHMER_FAST_MATH Real fma(Real a, Real b, Real c) { return fmaf(a.value, b.value, c.value); }
 KHMER_FAST_MATH Real fast_exp(Real x) { return expf(x.value); }
 KHMER_FAST_MATH Real fast_tanh(Real x) { return tanhf(x.value); }

@@ -31,8 +31,8 @@ __device__ __forceinline__ T* dynamic_shared() {
 
 // Returns the launch's error, and keeps the kernel's (mangled) name for the caller's message.
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
-                   cudaStream_t stream, Arguments... arguments) {
+cudaError_t launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), dim3 grid,
+                        dim3 block, size_t shared, cudaStream_t stream, Arguments... arguments) {
   if (shared > kPlainShared)
     KHMER_FAST_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         static_cast<int>(shared)));
@@ -41,11 +41,29 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
+  config.attrs = attribute;
+  config.numAttrs = attribute ? 1 : 0;
   const cudaError_t error =
       cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   if (error != cudaSuccess)
     cudaFuncGetName(&failed_kernel(), reinterpret_cast<const void*>(kernel));
   return error;
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
+                   cudaStream_t stream, Arguments... arguments) {
+  return launch_with(nullptr, kernel, grid, block, shared, stream, arguments...);
+}
+
+// All blocks run at once, or the launch fails.
+template <class... Parameters, class... Arguments>
+cudaError_t launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
+                               cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute together{};
+  together.id = cudaLaunchAttributeCooperative;
+  together.val.cooperative = 1;
+  return launch_with(&together, kernel, grid, block, shared, stream, arguments...);
 }
 
 }  // namespace khmer_fast

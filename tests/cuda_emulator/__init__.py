@@ -48,6 +48,9 @@ class Emulator:
         """Order of threads and blocks; `parallel` runs the blocks of a launch at once."""
         self.library.emulator_options(seed, parallel, patience)
 
+    def device(self, driver: int = 13000, multiprocessors: int = 3) -> None:
+        self.library.emulator_device(driver, multiprocessors)
+
     def launches(self) -> int:
         return self.library.emulator_launches()
 

@@ -14,6 +14,9 @@
 //                          the launch returns cudaErrorLaunchFailure, and report() tells who waits where
 //   a wrong index          dynamic shared memory and cudaMalloc end at a page without access
 //   an unwritten output    cudaMalloc gives NaN
+//   a missing cp.async     what a copy writes to is NaN from its issue to its thread's wait, so that
+//   wait, or one copy      both who reads too early and who still reads what was there see NaN
+//   into what is read
 //
 // It cannot see memory order between blocks, occupancy, or the rounding of the real approximations.
 #pragma once
@@ -45,6 +48,7 @@
 #include <thread>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -65,6 +69,9 @@
 #endif
 
 #define CUDA_EMULATOR 1
+#ifndef CUDART_VERSION
+#define CUDART_VERSION 13000
+#endif
 #define __global__
 #define __device__
 #define __host__
@@ -97,6 +104,8 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorNotReady = 600,
+  cudaErrorLaunchTimeout = 702,
   cudaErrorLaunchFailure = 719,
 };
 
@@ -109,6 +118,8 @@ struct Options {
   bool parallel = false;           // blocks of every launch at once, as in a cooperative one
   std::size_t stack_bytes = 128 << 10;
   double patience = 20;            // seconds that a block may wait for other blocks
+  int driver = 13000;              // what cudaDriverGetVersion gives
+  int multiprocessors = 3;
 };
 inline Options& options() { static Options instance; return instance; }
 
@@ -117,7 +128,14 @@ inline std::uint64_t& launches() { static std::uint64_t count = 0; return count;
 
 // What a fiber asks for before it lets others run.
 enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kDone, kError };
-enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd };
+enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd, kOr, kLoadMatrix, kMma };
+
+// cp.async: a copy of 16 bytes that happens when its thread waits for its group.
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+  unsigned group;
+};
 
 struct Fiber {
   void* stack_pointer = nullptr;
@@ -133,6 +151,11 @@ struct Fiber {
   unsigned mask = 0;
   int source = 0;                      // lane, -1: own
   std::uint64_t value = 0;             // in and out
+  std::uint32_t* words = nullptr;      // of the matrix functions, in and out
+  float (*widen)(std::uint16_t) = nullptr;
+  // Asynchronous copies
+  std::vector<Copy> copies;
+  unsigned groups = 0;                 // committed
 #if defined(CUDA_EMULATOR_UCONTEXT)
   ucontext_t context{};
 #endif
@@ -447,6 +470,7 @@ class BlockRun {
         case Wait::kNothing:
           ready_.push_back(static_cast<int>(i));
           if (++idle == 1) since = std::chrono::steady_clock::now();
+          if (ready_.size() == 1) sched_yield();  // it waits for another block
           if (idle % 4096 == 0) {
             if (grid.failed) throw std::runtime_error("another block failed");
             sched_yield();
@@ -509,6 +533,14 @@ class BlockRun {
       if (fiber.op != last.op || fiber.where.line() != last.where.line())
         throw std::runtime_error(dump("lanes of a warp meet in different functions"));
     }
+    if (last.words) {
+      std::uint32_t* words[32];
+      for (std::size_t lane = 0; lane < 32; ++lane) {
+        words[lane] = fibers_[first + lane].words;
+        wake(first + lane);
+      }
+      return last.op == WarpOp::kMma ? multiply_matrices(words, last.widen) : spread_rows(words);
+    }
     std::uint64_t value[32], ballot = 0, result = last.value;
     for (int lane = 0; lane < 32; ++lane) {
       value[lane] = ~std::uint64_t{0};  // what an absent lane gives is NaN
@@ -516,12 +548,13 @@ class BlockRun {
       value[lane] = fibers_[first + static_cast<std::size_t>(lane)].value;
       if (value[lane]) ballot |= std::uint64_t{1} << lane;
     }
-    if (last.op == WarpOp::kAdd) result = 0;
+    if (last.op == WarpOp::kAdd || last.op == WarpOp::kOr) result = 0;
     for (int lane = 0; lane < 32; ++lane) {
       if (!(last.mask >> lane & 1)) continue;
       if (last.op == WarpOp::kMax) result = std::max(result, value[lane]);
       if (last.op == WarpOp::kMin) result = std::min(result, value[lane]);
       if (last.op == WarpOp::kAdd) result += value[lane];
+      if (last.op == WarpOp::kOr) result |= value[lane];
     }
     for (int lane = 0; lane < 32; ++lane) {
       if (!(last.mask >> lane & 1)) continue;
@@ -532,6 +565,42 @@ class BlockRun {
         fiber.value = fiber.op == WarpOp::kBallot ? ballot : result;
       wake(first + static_cast<std::size_t>(lane));
     }
+  }
+
+  // ldmatrix.x4: lane l gave row l % 8 of matrix l / 8, and gets elements 2 (l % 4) and the next of
+  // row l / 4 of each matrix.
+  CUDA_EMULATOR_UNSEEN static void spread_rows(std::uint32_t* (&words)[32]) {
+    std::uint32_t row[32][4];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 4; ++i) row[lane][i] = words[lane][i];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int matrix = 0; matrix < 4; ++matrix)
+        words[lane][matrix] = row[matrix * 8 + lane / 4][lane % 4];
+  }
+
+  // mma.m16n8k16: D += A B; words of a lane: 4 of A [16, 16], 2 of B [16, 8], 4 of D [16, 8]. The
+  // fragments are those of the PTX manual: a word of A or B holds k and k + 1, a word of D a float.
+  CUDA_EMULATOR_UNSEEN static void multiply_matrices(std::uint32_t* (&words)[32],
+                                                     float (*widen)(std::uint16_t)) {
+    float A[16][16], B[16][8];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 12; ++i) {
+        const int word = i / 2, half = i % 2, group = lane / 4, k = lane % 4 * 2 + half;
+        const float x = widen(static_cast<std::uint16_t>(words[lane][word] >> 16 * half));
+        if (word < 4)
+          A[group + word % 2 * 8][k + word / 2 * 8] = x;
+        else
+          B[k + (word - 4) * 8][group] = x;
+      }
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 4; ++i) {
+        const std::uint32_t word = words[lane][6 + i];
+        double sum = std::bit_cast<float>(word);
+        for (int k = 0; k < 16; ++k)
+          sum += static_cast<double>(A[lane / 4 + i / 2 * 8][k]) * B[k][lane % 4 * 2 + i % 2];
+        const float rounded = static_cast<float>(sum);
+        words[lane][6 + i] = std::bit_cast<std::uint32_t>(rounded);
+      }
   }
 
   void wake(std::size_t i) {
@@ -653,8 +722,25 @@ CUDA_EMULATOR_UNSEEN inline std::uint64_t warp(WarpOp op, unsigned mask, std::ui
   fiber->mask = mask;
   fiber->value = value;
   fiber->source = source;
+  fiber->words = nullptr;
   state.run->pause(Wait::kWarp, what, where);
   return fiber->value;
+}
+
+// Of a whole warp, as the matrix functions are.
+CUDA_EMULATOR_UNSEEN inline void warp_matrix(WarpOp op, std::uint32_t* words,
+                                             float (*widen)(std::uint16_t), const char* what,
+                                             const Location& where) {
+  Fiber* fiber = state.fiber;
+  fiber->op = op;
+  fiber->mask = 0xffffffffu;
+  fiber->words = words;
+  fiber->widen = widen;
+  state.run->pause(Wait::kWarp, what, where);
+}
+
+inline void check_aligned(const void* pointer, const char* what, const Location& where) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0) fail(what, where);
 }
 
 template <class T>
@@ -785,6 +871,53 @@ inline unsigned __reduce_add_sync(unsigned mask, unsigned value, CUDA_EMULATOR_W
   return static_cast<unsigned>(
       cuda_emulator::warp(cuda_emulator::WarpOp::kAdd, mask, value, -1, "__reduce_add_sync", where));
 }
+inline unsigned __reduce_or_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
+  return static_cast<unsigned>(
+      cuda_emulator::warp(cuda_emulator::WarpOp::kOr, mask, value, -1, "__reduce_or_sync", where));
+}
+
+namespace cuda_emulator {
+
+// ldmatrix.sync.aligned.m8n8.x4.shared.b16 of the row of 8 elements that this lane points to.
+inline void ldmatrix_x4(std::uint32_t (&out)[4], const void* row, CUDA_EMULATOR_WHERE) {
+  check_aligned(row, "ldmatrix: the row is not aligned to 16 bytes", where);
+  std::memcpy(out, row, sizeof out);
+  warp_matrix(WarpOp::kLoadMatrix, out, nullptr, "ldmatrix", where);
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.T.T.f32; `widen` makes a float of T's bits.
+inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                         float (*widen)(std::uint16_t), CUDA_EMULATOR_WHERE) {
+  std::uint32_t words[10];
+  std::copy_n(a, 4, words);
+  std::copy_n(b, 2, words + 4);
+  std::memcpy(words + 6, d, sizeof d);
+  warp_matrix(WarpOp::kMma, words, widen, "mma", where);
+  std::memcpy(d, words + 6, sizeof d);
+}
+
+// cp.async.cg.shared.global of 16 bytes, or of zeros.
+inline void copy_async(void* to, const void* from, bool zeros, CUDA_EMULATOR_WHERE) {
+  check_aligned(to, "cp.async: the destination is not aligned to 16 bytes", where);
+  check_aligned(from, "cp.async: the source is not aligned to 16 bytes", where);
+  std::memset(to, 0xff, 16);
+  state.fiber->copies.push_back({to, zeros ? nullptr : from, state.fiber->groups});
+}
+inline void commit_copies() { ++state.fiber->groups; }
+// Until at most the `pending` newest groups are under way.
+inline void wait_copies(unsigned pending) {
+  Fiber& fiber = *state.fiber;
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group + pending >= fiber.groups) return false;
+    if (copy.from)
+      std::memcpy(copy.to, copy.from, 16);
+    else
+      std::memset(copy.to, 0, 16);
+    return true;
+  });
+}
+
+}  // namespace cuda_emulator
 
 inline void __nanosleep(unsigned, CUDA_EMULATOR_WHERE) {
   cuda_emulator::state.run->pause(cuda_emulator::Wait::kNothing, "__nanosleep", where);
@@ -865,11 +998,22 @@ inline float __fdividef(float x, float y) {
   if (std::fabs(y) > 0x1p126f && std::fabs(y) < INFINITY) return std::isinf(x) ? NAN : 0.0f * x;
   return x * (1.0f / y);
 }
+namespace cuda_emulator {
+inline float rcp_approx_ftz(float x) {
+  if (std::fabs(x) < 0x1p-126f) return std::copysign(INFINITY, x);
+  const float y = 1.0f / x;
+  return std::fabs(y) < 0x1p-126f ? std::copysign(0.0f, x) : y;
+}
+}  // namespace cuda_emulator
 inline float __frcp_rn(float x) { return 1.0f / x; }
 
 // ---- host functions
 
 using cudaStream_t = struct CUstream_st*;
+namespace cuda_emulator {
+using Node = std::function<cudaError_t()>;
+bool captured(cudaStream_t stream, Node node);  // true: it became a node of a graph
+}  // namespace cuda_emulator
 enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
 union cudaLaunchAttributeValue { int cooperative; };
 struct cudaLaunchAttribute { cudaLaunchAttributeID id; cudaLaunchAttributeValue val; };
@@ -903,6 +1047,8 @@ inline const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorLaunchTimeout: return "the launch timed out and was terminated";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
   }
   return "unknown error";
@@ -937,8 +1083,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     if (config->attrs[i].id == cudaLaunchAttributeCooperative && config->attrs[i].val.cooperative)
       together = true;
   const std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
-  return cuda_emulator::run_grid([&] { std::apply(kernel, values); }, grid, block,
-                                 config->dynamicSmemBytes, together);
+  const auto run = [=, shared = config->dynamicSmemBytes] {
+    return cuda_emulator::run_grid([=] { std::apply(kernel, values); }, grid, block, shared,
+                                   together);
+  };
+  return cuda_emulator::captured(config->stream, run) ? cudaSuccess : run();
 }
 
 inline cudaError_t cudaMalloc(void** out, std::size_t bytes) {
@@ -974,6 +1123,151 @@ inline cudaError_t cudaFuncGetName(const char** name, const void* function) {
   *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "kernel";
   return cudaSuccess;
 }
+
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount
+               ? cuda_emulator::options().multiprocessors
+               : static_cast<int>(cuda_emulator::kLargestShared);
+  return cudaSuccess;
+}
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = cuda_emulator::options().driver;
+  return cudaSuccess;
+}
+inline cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned) {
+  return cudaMalloc(out, bytes);
+}
+inline cudaError_t cudaFreeHost(void* pointer) { return cudaFree(pointer); }
+
+// ---- events: done at once, but the first question of each record gets "not ready"
+
+struct CUevent_st { bool asked = true; };
+using cudaEvent_t = CUevent_st*;
+enum { cudaEventDisableTiming = 2, cudaStreamNonBlocking = 1 };
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) { delete event; return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->asked = false;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return std::exchange(event->asked, true) ? cudaSuccess : cudaErrorNotReady;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+
+// ---- graphs: lists of launches, and WHILE nodes around other lists
+
+using cudaGraphConditionalHandle = unsigned long long;
+namespace cuda_emulator {
+struct Condition { unsigned value, first; };
+struct Graph {
+  std::vector<Node> nodes;
+  std::vector<std::unique_ptr<Condition>> conditions;
+  cudaError_t run() const {
+    for (const auto& condition : conditions) condition->value = condition->first;
+    for (const Node& node : nodes)
+      if (const cudaError_t error = node(); error != cudaSuccess) return error;
+    return cudaSuccess;
+  }
+};
+}  // namespace cuda_emulator
+struct CUgraph_st {
+  std::shared_ptr<cuda_emulator::Graph> graph = std::make_shared<cuda_emulator::Graph>();
+  std::vector<std::unique_ptr<CUgraph_st>> bodies;
+  std::vector<std::unique_ptr<CUgraph_st*>> pointers;
+};
+using cudaGraph_t = CUgraph_st*;
+struct CUgraphExec_st { std::shared_ptr<cuda_emulator::Graph> graph; };
+using cudaGraphExec_t = CUgraphExec_st*;
+using cudaGraphNode_t = void*;
+struct cudaGraphEdgeData {};
+struct CUstream_st {
+  cudaGraph_t capture = nullptr;
+};
+inline bool cuda_emulator::captured(cudaStream_t stream, Node node) {
+  if (!stream || !stream->capture) return false;
+  stream->capture->graph->nodes.push_back(std::move(node));
+  return true;
+}
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
+enum cudaGraphNodeType { cudaGraphNodeTypeConditional = 13 };
+enum cudaGraphConditionalNodeType { cudaGraphCondTypeWhile = 1 };
+enum { cudaGraphCondAssignDefault = 1 };
+struct cudaConditionalNodeParams {
+  cudaGraphConditionalHandle handle;
+  cudaGraphConditionalNodeType type;
+  unsigned size;
+  cudaGraph_t* phGraph_out;
+};
+struct cudaGraphNodeParams {
+  cudaGraphNodeType type;
+  cudaConditionalNodeParams conditional;
+};
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { delete stream; return cudaSuccess; }
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->capture = new CUgraph_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph,
+                                                 const cudaGraphNode_t*, const cudaGraphEdgeData*,
+                                                 std::size_t, cudaStreamCaptureMode) {
+  stream->capture = graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = std::exchange(stream->capture, nullptr);
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
+  *graph = new CUgraph_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { delete graph; return cudaSuccess; }
+inline cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle,
+                                                    cudaGraph_t graph, unsigned first, unsigned) {
+  auto& all = graph->graph->conditions;
+  all.push_back(std::make_unique<cuda_emulator::Condition>(first, first));
+  *handle = reinterpret_cast<std::uintptr_t>(all.back().get());
+  return cudaSuccess;
+}
+inline void cudaGraphSetConditional(cudaGraphConditionalHandle handle, unsigned value) {
+  reinterpret_cast<cuda_emulator::Condition*>(static_cast<std::uintptr_t>(handle))->value = value;
+}
+inline cudaError_t cudaGraphAddNode(cudaGraphNode_t*, cudaGraph_t graph, const cudaGraphNode_t*,
+                                    const cudaGraphEdgeData*, std::size_t,
+                                    cudaGraphNodeParams* params) {
+  graph->bodies.push_back(std::make_unique<CUgraph_st>());
+  graph->pointers.push_back(std::make_unique<CUgraph_st*>(graph->bodies.back().get()));
+  params->conditional.phGraph_out = graph->pointers.back().get();
+  const auto* condition = reinterpret_cast<cuda_emulator::Condition*>(
+      static_cast<std::uintptr_t>(params->conditional.handle));
+  graph->graph->nodes.push_back([condition, body = graph->bodies.back()->graph] {
+    while (condition->value)
+      if (const cudaError_t error = body->run(); error != cudaSuccess) return error;
+    return cudaSuccess;
+  });
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                        unsigned long long) {
+  *exec = new CUgraphExec_st{graph->graph};
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { delete exec; return cudaSuccess; }
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) { return exec->graph->run(); }
 
 namespace cooperative_groups {
 // this_grid().sync() of a cooperative launch: each block's threads first, then the blocks.

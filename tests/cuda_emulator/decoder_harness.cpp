@@ -33,14 +33,16 @@ class Arrays {
 };
 
 struct Call {
-  int B, K, T, S, V, D, E, A, H, n_best, forced;
+  int B, K, T, S, V, D, E, A, H, seats, n_best, forced;
+  int loop;            // 0 plain, 1 graph, 2 persistent
+  long long patience;  // of the persistent kernel
   double alpha;
 };
 
 template <class Storage>
 int run(const Call& c, const DeviceWeights& weights, const DecodeInput& in, const DecodeOutput& out,
         Chosen* history) {
-  const DecodeSizes s = decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.n_best,
+  const DecodeSizes s = decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.seats, c.n_best,
                                      c.alpha, c.forced);
   Arrays arrays;
   PackedDecoder<Storage> packed;
@@ -48,7 +50,24 @@ int run(const Call& c, const DeviceWeights& weights, const DecodeInput& in, cons
   visit_packed(packed, s, arrays);
   visit_workspace(space, s, out.attention != nullptr, arrays);
   cudaError_t error = pack_decoder_cuda(s, weights, packed, nullptr);
-  if (error == cudaSuccess) error = beam_search_cuda(s, packed, in, space, out, nullptr);
+  if (error == cudaSuccess && c.loop == 0)
+    error = beam_search_cuda(s, packed, in, space, out, nullptr);
+  if (error == cudaSuccess && c.loop == 1) {
+    StepGraph graph;
+    error = capture_steps_cuda(s, packed, in, space, &graph);
+    for (int twice = 0; twice < 2 && error == cudaSuccess; ++twice)  // the same graph serves again
+      error = beam_search_graph_cuda(s, packed, in, space, out, graph, nullptr);
+    destroy_steps_cuda(&graph);
+  }
+  if (error == cudaSuccess && c.loop == 2) {
+    PersistentSpace part;
+    visit_persistent(part, s, arrays);
+    const PersistentPlan plan = persistent_plan_cuda<Storage>(s);
+    error = plan.obstacle ? cudaErrorInvalidConfiguration
+                          : beam_search_persistent_cuda(s, packed, in, space, part, plan, out,
+                                                        c.patience, nullptr);
+    if (error == cudaSuccess && *part.gave_up) error = cudaErrorLaunchTimeout;
+  }
   if (error == cudaSuccess && history)
     std::copy_n(space.history, std::size_t(c.B) * c.S * c.K, history);
   return arrays.intact() ? error : cudaErrorInvalidValue;

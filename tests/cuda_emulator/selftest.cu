@@ -5,10 +5,14 @@
 #include <cooperative_groups.h>
 
 #include "launch.cuh"
+#include "mma.cuh"
 
 using namespace khmer_fast;
 
-enum Bug : int { kNone, kNoBarrier, kDivergent, kOutside, kUnwritten, kWrongMask, kEndless, kReuse };
+enum Bug : int {
+  kNone, kNoBarrier, kDivergent, kOutside, kUnwritten, kWrongMask, kEndless, kReuse, kNoWait,
+  kWrongRow, kWrongFragment, kMisaligned
+};
 
 // out[block] = sum of x[block * n, n) by a tree in static shared memory.
 __global__ void block_sum_kernel(const float* x, float* out, int n, int bug) {
@@ -80,8 +84,78 @@ __global__ void convert_kernel(const float* x, float* bf16, float* half, int n) 
   half[i] = __half2float(__float2half(x[i]));
 }
 
+// out[t] = the sum over the rounds of x[round][63 - t], through two stages of asynchronous copies.
+__global__ void pipeline_kernel(const float* x, float* out, int rounds, int bug) {
+  float* stages = dynamic_shared<float>();
+  const int t = static_cast<int>(threadIdx.x);
+  const auto fill = [&](int round) {
+    const int shift = bug == kMisaligned ? 2 : 0;
+    if (t < 16 && round < rounds)
+      copy_async(stages + round % 2 * 64 + t * 4, x + round * 64 + t * 4 + shift);
+    commit_copies();
+  };
+  fill(0);
+  fill(1);
+  float sum = 0;
+  for (int round = 0; round < rounds; ++round) {
+    if (bug != kNoWait) wait_copies<1>();
+    if (bug != kNoBarrier) __syncthreads();
+    sum += stages[round % 2 * 64 + 63 - t];
+    if (bug != kReuse) __syncthreads();
+    fill(round + 2);
+  }
+  out[t] = sum;
+}
+
+// D [16, 16] = A [16, 16] B^T of B [16, 16]: `words` fills the fragments as the PTX manual lists
+// them, else ldmatrix does.
+template <class Storage>
+__global__ void matrix_kernel(const Storage* A, const Storage* B, float* D, bool words, int bug) {
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, c = lane % 4 * 2;
+  uint32_t a[4], b[2][2];
+  if (words) {
+    const auto pair = [](const Storage* x) { return *reinterpret_cast<const uint32_t*>(x); };
+    for (int i = 0; i < 4; ++i) a[i] = pair(A + (g + i % 2 * 8) * 16 + c + i / 2 * 8);
+    for (int n = 0; n < 2; ++n)
+      for (int i = 0; i < 2; ++i) b[n][i] = pair(B + (n * 8 + g) * 16 + c + i * 8);
+  } else {
+    __shared__ __align__(16) Storage rows[2][16][16];
+    for (int i = lane; i < 64; i += 32)
+      copy_async(&rows[i / 32][i % 32 / 2][i % 2 * 8], (i < 32 ? A : B) + i % 32 * 8);
+    commit_copies();
+    wait_copies<0>();
+    __syncwarp();
+    const int low = lane % 16, high = lane / 16, shift = bug == kWrongRow;
+    uint32_t both[4];
+    ldmatrix_x4(a, &rows[0][(low + shift) % 16][high * 8]);
+    ldmatrix_x4(both, &rows[1][high * 8 + lane % 8][lane / 8 % 2 * 8]);
+    for (int i = 0; i < 4; ++i) b[i / 2][i % 2] = both[i];
+  }
+  if (bug == kWrongFragment) {
+    const uint32_t other = a[1];
+    a[1] = a[2];
+    a[2] = other;
+  }
+  for (int n = 0; n < 2; ++n) {
+    float d[4] = {};
+    mma_m16n8k16<Storage>(d, a, b[n]);
+    for (int i = 0; i < 4; ++i) D[(g + i / 2 * 8) * 16 + n * 8 + c + i % 2] = d[i];
+  }
+}
+
 extern "C" {
 
+int selftest_pipeline(const float* x, float* out, int rounds, int bug) {
+  return launch(pipeline_kernel, 1, 64, 128 * sizeof(float), nullptr, x, out, rounds, bug);
+}
+int selftest_matrix(const void* A, const void* B, float* D, bool half, bool words, int bug) {
+  if (half)
+    return launch(matrix_kernel<__half>, 1, 32, 0, nullptr, static_cast<const __half*>(A),
+                  static_cast<const __half*>(B), D, words, bug);
+  return launch(matrix_kernel<__nv_bfloat16>, 1, 32, 0, nullptr,
+                static_cast<const __nv_bfloat16*>(A), static_cast<const __nv_bfloat16*>(B), D,
+                words, bug);
+}
 int selftest_block_sum(const float* x, float* out, int blocks, int n, int bug) {
   return launch(block_sum_kernel, blocks, 64, 0, nullptr, x, out, n, bug);
 }
