@@ -13,6 +13,7 @@ namespace {
 
 constexpr float kEmpty = -std::numeric_limits<float>::infinity();
 constexpr int64_t kReservedSteps = 4096;       // of a line's history; a longer one grows
+constexpr int64_t kReservedDraft = 256;        // steps of a draft, likewise
 constexpr int64_t kGroup = 16;                 // lines that a thread decodes together, at most
 constexpr int64_t kGroupFloats = int64_t{1} << 23;  // and the size of their caches, about
 
@@ -112,7 +113,7 @@ class Group {
     line.draft.state.clear();
     line.draft.log_prob.clear();
     if (drafts_) {
-      const int64_t steps = std::min(line.limit, kReservedSteps / 16);
+      const int64_t steps = std::min(line.limit, kReservedDraft);
       line.draft.state.reserve(steps * d_.Hp);
       line.draft.log_prob.reserve(steps * d_.Vp);
     }
