@@ -348,7 +348,7 @@ def captured(step: Callable[[], None], count: int) -> Callable[[], None]:
 
 def reading(options: Options) -> dict[str, Any]:
     """PNG to text, lines a second, with the packaged model."""
-    from khmer_fast.reader import Reader
+    from khmer_fast.recognize.reader import Reader
 
     image = str(ROOT / "examples" / "line.png")
     rows = {}

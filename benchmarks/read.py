@@ -26,12 +26,13 @@ import numpy as np
 import torch
 
 from benchmarks import machine, tesseract
-from khmer_fast.batch import collate
+from khmer_fast.document import Line
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.evaluate import percent
-from khmer_fast.labels import Label, load_labels
-from khmer_fast.metrics import LineEdits, Scores, compare, line_edits, summarise
-from khmer_fast.reader import Line, Reader, has_fast_bfloat16
+from khmer_fast.evaluation.describe import percent
+from khmer_fast.evaluation.labels import Label, load_labels
+from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
+from khmer_fast.recognize.batch import collate
+from khmer_fast.recognize.reader import Reader, has_fast_bfloat16
 from khmer_fast.text import canonical
 from khmer_fast.weights import Weights, load_weights
 from python_ref.beam_search import BeamResult

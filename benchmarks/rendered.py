@@ -23,7 +23,7 @@ from khmer_fast.data import LineSource
 from khmer_fast.data.fonts import Face
 from khmer_fast.data.sheet import draw_sheet, save_sheet
 from khmer_fast.data.source import Sample
-from khmer_fast.metrics import LineEdits, Scores, compare, line_edits, summarise
+from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
 from khmer_fast.text import canonical
 
 SEED = 4_000_003  # of lines that neither training, validation nor calibration draws

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from khmer_fast import train
-    from khmer_fast.decoder import decode
+    from khmer_fast.document import Line
     from khmer_fast.errors import KhmerFastError
-    from khmer_fast.reader import Line, Reader
+    from khmer_fast.recognize.decoder import decode
+    from khmer_fast.recognize.reader import Reader
 
 __all__ = ["KhmerFastError", "Line", "Reader", "decode", "train"]
 
 _HOME = {  # loaded when first asked for: `khmer-fast --help` must not wait for torch
     "KhmerFastError": "khmer_fast.errors",
-    "Line": "khmer_fast.reader",
-    "Reader": "khmer_fast.reader",
-    "decode": "khmer_fast.decoder",
+    "Line": "khmer_fast.document",
+    "Reader": "khmer_fast.recognize.reader",
+    "decode": "khmer_fast.recognize.decoder",
     "train": "khmer_fast.train",  # a package that can be called
 }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from khmer_fast import ops
+from khmer_fast.cli.info import collect
 from khmer_fast.errors import OptionError
-from khmer_fast.info import collect
-from khmer_fast.reader import choose
+from khmer_fast.recognize.reader import choose
 from python_ref.attn_gru_step import attn_gru_init, attn_gru_step
 from tests.random_models import random_case
 

@@ -20,7 +20,7 @@ from rapidfuzz.distance import Levenshtein
 
 from khmer_fast import weights as weights_module
 from khmer_fast.data import LineSource
-from khmer_fast.reader import Reader
+from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import clusters
 
 SEED = 2_000_003  # of lines that neither training nor validation draws

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from khmer_fast.reader import Reader
+from khmer_fast.recognize.reader import Reader
 
 DRY = ["--device", "cpu", "--quick"]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import read, tesseract
-from khmer_fast.labels import Label
-from khmer_fast.reader import Reader
+from khmer_fast.evaluation.labels import Label
+from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import DEFAULT_CHARSET
 from khmer_fast.weights import load_weights, save_weights
 from python_ref.beam_search import EOS, PAD

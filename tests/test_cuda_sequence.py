@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from khmer_fast import ops
-from khmer_fast.info import collect
+from khmer_fast.cli.info import collect
 from khmer_fast.sequence import attn_gru_sequence
 from khmer_fast.train.loop import find_recurrent, find_sequence
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference

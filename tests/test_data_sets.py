@@ -21,8 +21,8 @@ from khmer_fast.data.dataset import (
 )
 from khmer_fast.data.guard import RealImageError, image_hash, real_images, refuse_real
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.image import load_grey
-from khmer_fast.labels import LabelError
+from khmer_fast.evaluation.labels import LabelError
+from khmer_fast.files.images import load_grey
 from tests.data_fixtures import KHMER_FONTS, needs_fonts, write_texts
 
 

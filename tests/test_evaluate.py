@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from khmer_fast import cli, evaluate
-from khmer_fast.diagnosis import calibrate, reliability, repetition
+from khmer_fast import cli
+from khmer_fast.cli import evaluate as verb
 from khmer_fast.errors import ImageError, KhmerFastError
-from khmer_fast.image import load_grey
-from khmer_fast.labels import Label, LabelError
-from khmer_fast.metrics import score
-from khmer_fast.predictions import Prediction, load_predictions, match_predictions
+from khmer_fast.evaluation import evaluate
+from khmer_fast.evaluation.diagnosis import calibrate, reliability, repetition
+from khmer_fast.evaluation.labels import Label, LabelError
+from khmer_fast.evaluation.metrics import score
+from khmer_fast.evaluation.predictions import Prediction, load_predictions, match_predictions
+from khmer_fast.files.images import load_grey
 from khmer_fast.text import Vocabulary
 from khmer_fast.weights import save_weights
 from python_ref.config import make_config
@@ -82,7 +84,7 @@ def folder(tmp_path):
 @pytest.fixture
 def fake_reader(monkeypatch):
     answers = {name: prediction for name, _, _, prediction in LINES}
-    monkeypatch.setattr(evaluate, "open_reader", lambda args: FakeReader(answers))
+    monkeypatch.setattr(verb, "open_reader", lambda args: FakeReader(answers))
 
 
 def run(capsys, *arguments):

@@ -10,7 +10,7 @@ import torch
 from benchmarks.gpu import LARGEST_BEAM, search
 from benchmarks.parity import compare
 from khmer_fast import ops
-from khmer_fast.reader import Reader, cuda_obstacle
+from khmer_fast.recognize.reader import Reader, cuda_obstacle
 from khmer_fast.sequence import attn_gru_sequence
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference
 from python_ref.attn_gru_step import DecoderWeights

@@ -16,15 +16,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from khmer_fast.errors import ImageError
-from khmer_fast.image import (
+from khmer_fast.files.images import MAX_PIXELS, load_grey
+from khmer_fast.recognize.line_image import (
     HEIGHT,
-    MAX_PIXELS,
     MAX_WIDTH,
     MIN_WIDTH,
     _extent,
     _local_percentiles,
     find_levels,
-    load_grey,
     prepare_line,
 )
 from tests.conftest import draw

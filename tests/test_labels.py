@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.labels import LabelError, load_labels, scan_labels
+from khmer_fast.evaluation.labels import LabelError, load_labels, scan_labels
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.metrics import align, compare, confusions, line_edits, score, summarise
+from khmer_fast.evaluation.metrics import align, compare, confusions, line_edits, score, summarise
 from khmer_fast.text import canonical, clusters
 
 khmer = st.text(st.sampled_from("កខគតនប្រាិុំះ៍ ១២a។"), max_size=12)

@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from khmer_fast import batch
-from khmer_fast.batch import collate, plan_batches
-from khmer_fast.decoder import decode
+from khmer_fast.document import Line
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError, WeightsError
-from khmer_fast.reader import Line, Reader, carry_over, choose
+from khmer_fast.recognize import batch
+from khmer_fast.recognize.batch import collate, plan_batches
+from khmer_fast.recognize.decoder import decode
+from khmer_fast.recognize.reader import Reader, carry_over, choose
 from khmer_fast.text import DEFAULT_CHARSET, canonical
 from khmer_fast.weights import load_weights
 from python_ref.beam_search import EOS

@@ -77,7 +77,8 @@ def test_share_is_given_back_after_an_error():
 def test_two_readers_in_two_threads_read_the_same_and_share_the_processors(
     tiny_weights, line_image, monkeypatch
 ):
-    from khmer_fast import Reader, reader
+    from khmer_fast import Reader
+    from khmer_fast.recognize import reader
 
     monkeypatch.setattr(reader, "_PROCESSORS", Share(usable_processors()))
     readers = [Reader(tiny_weights), Reader(tiny_weights)]

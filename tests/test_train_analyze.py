@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from khmer_fast.cli import analyze as verb
 from khmer_fast.train import analyze, plots, report
 from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import History, epoch_line, open_history
@@ -247,8 +248,8 @@ def test_any_log_is_read_and_analysed(lines):
     assert 0 <= log.unread <= log.lines <= len(lines)
     found = analyze.analyze(log)
     assert found[-1].topic == "next"
-    json.loads(analyze.to_json(log, found), parse_constant=pytest.fail)
-    assert analyze.to_text(log, found)
+    json.loads(report.to_json(log, found), parse_constant=pytest.fail)
+    assert report.to_text(log, found)
 
 
 def test_a_resume_replaces_the_epochs_it_made_again():
@@ -363,7 +364,7 @@ def make_run(path: Path) -> RunFolder:
 def test_a_run_of_our_own(tmp_path):
     folder = make_run(tmp_path / "run")
     log = read_run_or_log(folder.path)
-    document = json.loads(analyze.to_json(log, analyze.analyze(log)))
+    document = json.loads(report.to_json(log, analyze.analyze(log)))
     assert document["history"] == open_history(folder).records
     found = by_code(log)
     assert log.planned_epochs == 60 and document["kind"] == "run"
@@ -433,8 +434,8 @@ def command(*arguments: str) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
-    analyze.add_arguments(parser)
-    return analyze.run(parser.parse_args(arguments))
+    verb.add_arguments(parser)
+    return verb.run(parser.parse_args(arguments))
 
 
 def test_the_command_writes_text_json_and_html(tmp_path, capsys):

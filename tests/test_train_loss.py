@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from khmer_fast import reader
+from khmer_fast.recognize import reader
 from khmer_fast.train import loop
 from khmer_fast.train.loop import Progress, Trainer, find_amp, is_loop, update_average
 from khmer_fast.train.loss import LossError, check, losses

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from khmer_fast.data.dataset import StoredLine
 from khmer_fast.data.guard import image_hash, real_images
 from khmer_fast.errors import ImageError
-from khmer_fast.image import load_grey, prepare_line
+from khmer_fast.files.images import load_grey
+from khmer_fast.recognize.line_image import prepare_line
 from khmer_fast.text import DEFAULT_CHARSET, canonical, clusters, describe_character
 
 # Pixels at 48 rows: the densest real line has 8.3 a character, and no cluster is narrower than 4.

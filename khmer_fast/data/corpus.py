@@ -24,11 +24,8 @@ class TextError(KhmerFastError):
 
 
 def data_folder() -> Path:
-    """The folder of development data: $KHMER_FAST_DATA, or shared/data beside the repository."""
-    named = os.environ.get("KHMER_FAST_DATA")
-    if named:
-        return Path(named)
-    return Path(__file__).resolve().parents[3] / "shared" / "data"
+    """The folder of private development data: $KHMER_FAST_DATA; without it, one that is missing."""
+    return Path(os.environ.get("KHMER_FAST_DATA") or "KHMER_FAST_DATA is not set")
 
 
 def read_text(path: Path, *, drop_control: bool = False) -> str:

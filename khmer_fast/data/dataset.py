@@ -23,14 +23,14 @@ from PIL import Image
 from khmer_fast.data.guard import refuse_real
 from khmer_fast.data.source import Sample
 from khmer_fast.errors import ImageError, KhmerFastError
-from khmer_fast.image import load_grey
-from khmer_fast.labels import (
+from khmer_fast.evaluation.labels import (
     GROUND_TRUTH_SUFFIX,
     IMAGE_SUFFIXES,
     LabelError,
     Problem,
     scan_labels,
 )
+from khmer_fast.files.images import load_grey
 from khmer_fast.text import canonical
 
 FORMS = ("pairs", "tsv", "shards")

@@ -14,7 +14,7 @@ import numpy as np
 
 from khmer_fast.data.config import tomllib
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.image import load_grey
+from khmer_fast.files.images import load_grey
 
 REAL_IMAGES = Path(__file__).with_name("real_images.toml")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

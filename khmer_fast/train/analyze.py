@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from khmer_fast.train import health, history, trend
 from khmer_fast.train.health import BIGRAM_ENTROPY, UNIGRAM_ENTROPY, Finding
 from khmer_fast.train.history import counted
-from khmer_fast.train.logs import RunLog, read_run_or_log
-from khmer_fast.train.report import to_html, to_json, to_text
+from khmer_fast.train.logs import RunLog
 from khmer_fast.train.trend import Trend
 
 TARGET = 0.10  # CER that a projection is made for
 SLOW_HALVING = 100  # epochs to halve a loss, above which the pace is too slow
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="RUN_OR_LOG", help="a run folder, or a training log")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
-    parser.add_argument("--html", metavar="FILE", help="also write the report with plots as HTML")
-    parser.add_argument(
-        "--target",
-        type=_share,
-        default=TARGET,
-        metavar="CER",
-        help="CER to look ahead to, as a fraction (default 0.10)",
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    log = read_run_or_log(args.source)
-    findings = analyze(log, args.target)
-    if args.html:
-        Path(args.html).write_text(to_html(log, findings), "utf-8")
-        print(f"wrote {args.html}", file=sys.stderr)
-    sys.stdout.write(to_json(log, findings) if args.json else to_text(log, findings))
-    return 0
 
 
 def analyze(log: RunLog, target: float = TARGET) -> list[Finding]:
@@ -842,10 +815,3 @@ def _finding_of_course(code: str, observation: str, figures: dict[str, Any]) -> 
 
 def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + "."
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 10:
-        raise argparse.ArgumentTypeError(f"expected a fraction such as 0.1, got {text}")
-    return value

@@ -318,7 +318,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
         return None
     if choice == "bfloat16" or device.type == "cuda":
         return torch.bfloat16
-    from khmer_fast.reader import has_fast_bfloat16
+    from khmer_fast.recognize.reader import has_fast_bfloat16
 
     return torch.bfloat16 if has_fast_bfloat16() else None
 
@@ -344,8 +344,8 @@ def validate(
 
     Without `by_decoder` by the CTC head alone, whose CER then stands under `val_cer` too.
     """
-    from khmer_fast.decoder import decode
-    from khmer_fast.metrics import score
+    from khmer_fast.evaluation.metrics import score
+    from khmer_fast.recognize.decoder import decode
 
     model, options = trainer.average, trainer.options
     decoder = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
@@ -428,6 +428,6 @@ def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
 
 def is_loop(text: str, reference: str) -> bool:
     """Whether a reading repeats what its reference does not, as `evaluate` counts it."""
-    from khmer_fast.diagnosis import LOOP, repetition
+    from khmer_fast.evaluation.diagnosis import LOOP, repetition
 
     return repetition(text) - repetition(reference) >= LOOP

@@ -54,7 +54,7 @@ class LineDataset(torch.utils.data.Dataset):
     seed: int
 
     def __getitem__(self, index: int) -> TrainLine:
-        from khmer_fast.image import prepare_line
+        from khmer_fast.recognize.line_image import prepare_line
 
         sample = self.source.sample(self.seed, index)
         return TrainLine(

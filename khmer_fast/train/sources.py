@@ -12,7 +12,7 @@ import numpy as np
 
 from khmer_fast.data.dataset import StoredSource
 from khmer_fast.errors import ImageError, KhmerFastError
-from khmer_fast.labels import LabelError, Problem
+from khmer_fast.evaluation.labels import LabelError, Problem
 from khmer_fast.text import Vocabulary, describe_character
 from khmer_fast.train.history import counted
 from khmer_fast.train.options import DataPart
@@ -160,7 +160,7 @@ class Data:
         The header tells both but for what trimming takes away, so that only labels near the limit
         need their image.
         """
-        from khmer_fast.image import prepare_line
+        from khmer_fast.recognize.line_image import prepare_line
 
         try:
             width, height = part.size(number)

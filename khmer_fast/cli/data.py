@@ -65,7 +65,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from khmer_fast.data.dataset import read_lines, write_lines
-    from khmer_fast.labels import Problem
+    from khmer_fast.evaluation.labels import Problem
 
     skipped: list[Problem] = []
     lines = read_lines(args.data, on_problem=skipped.append if args.skip_bad else None)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from khmer_fast.labels import Label
-from khmer_fast.metrics import LineEdits, Scores, align, summarise
+from khmer_fast.evaluation.labels import Label
+from khmer_fast.evaluation.metrics import LineEdits, Scores, align, summarise
 from khmer_fast.text import clusters
 
 BINS = 10  # of the reliability curve

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.labels import Label, Problem, load_labels
+from khmer_fast.evaluation.labels import Label, Problem, load_labels
 
 
 @dataclass(frozen=True)

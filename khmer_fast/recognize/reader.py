@@ -18,10 +18,12 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
-from khmer_fast.batch import collate, plan_batches
-from khmer_fast.decoder import BACKENDS
+from khmer_fast.document import Alternative, Box, Character, Line
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError
-from khmer_fast.image import load_grey, prepare_line
+from khmer_fast.files.images import load_grey
+from khmer_fast.recognize.batch import collate, plan_batches
+from khmer_fast.recognize.decoder import BACKENDS
+from khmer_fast.recognize.line_image import prepare_line
 from khmer_fast.text import Vocabulary, canonical, clusters
 from khmer_fast.threads import Share, default_threads, usable_processors
 from khmer_fast.weights import Weights, load_weights
@@ -48,35 +50,6 @@ if hasattr(os, "register_at_fork"):
 
 
 @dataclass(frozen=True)
-class Character:
-    """A cluster of the text and the calibrated probability of its tokens."""
-
-    text: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """Another reading; score is the sum of its log-probabilities."""
-
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """What stands in one line image."""
-
-    text: str  # canonical
-    confidence: float  # calibrated: that the whole text is right (empty: that nothing stands there)
-    characters: tuple[Character, ...]
-    alternatives: tuple[Alternative, ...]  # of n_best > 1, best first, without the text itself
-    truncated: bool  # the decoder ran into its step limit: the text is the CTC head's
-    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image
-    failed: bool = False  # the model gave numbers that are not finite: no text
-
-
-@dataclass(frozen=True)
 class Choice:
     """Where and how lines are read, and why there."""
 
@@ -89,7 +62,7 @@ class Choice:
 @dataclass(frozen=True)
 class Prepared:
     line: np.ndarray  # [Y, X] uint8
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 class Reader:
@@ -213,7 +186,7 @@ class Reader:
         written = []
         for i, x in enumerate(prepared):
             if x.line.min() == 255:
-                answers[i] = Line("", 1.0, (), (), False, x.box)
+                answers[i] = Line("", 1.0, x.box)
             else:
                 written.append(i)
         widths = [prepared[i].line.shape[1] for i in written]
@@ -283,9 +256,9 @@ class Reader:
                 feature, length = encoder.features(image, width)
             return encoder.recurrent(feature.float(), length), length
 
-    def _line(self, result: BeamResult, b: int, box: tuple[int, int, int, int]) -> Line:
+    def _line(self, result: BeamResult, b: int, box: Box) -> Line:
         if bool(result.failed[b]):
-            return Line("", 0.0, (), (), False, box, failed=True)
+            return Line("", 0.0, box, flags=("failed",))
         answers = []
         for i, count in enumerate(result.length[b].tolist()):
             if count:
@@ -302,10 +275,10 @@ class Reader:
         return Line(
             text,
             self._calibrated("line", math.exp(sum(log_probs))),
-            self._characters(raw, text, log_probs[: len(raw)]),
-            tuple(Alternative(other, score) for other, score in alternatives.items()),
-            bool(result.truncated[b, 0]),
             box,
+            characters=self._characters(raw, text, log_probs[: len(raw)]),
+            alternatives=tuple(Alternative(other, score) for other, score in alternatives.items()),
+            flags=("truncated",) if bool(result.truncated[b, 0]) else (),
         )
 
     def _characters(self, raw: str, text: str, log_probs: list[float]) -> tuple[Character, ...]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from khmer_fast.cli import program_version
@@ -47,7 +48,7 @@ def _program() -> dict[str, Any]:
     return {
         "version": program_version(),
         "python": platform.python_version(),
-        "folder": os.path.dirname(os.path.abspath(__file__)),
+        "folder": str(Path(__file__).resolve().parents[1]),
     }
 
 
@@ -76,7 +77,7 @@ def _compiled() -> tuple[Any, str]:
 def _processor() -> dict[str, Any]:
     import torch
 
-    from khmer_fast.reader import has_fast_bfloat16
+    from khmer_fast.recognize.reader import has_fast_bfloat16
 
     build, error = _compiled()
     facts = {
@@ -117,7 +118,7 @@ def _cuda() -> dict[str, Any]:
     facts: dict[str, Any] = {"error": error} if build is None else {"built": build.CUDA is not None}
     if build is not None:
         facts |= {"toolkit": build.CUDA, "reason": build.CUDA_REASON}
-    from khmer_fast.reader import cuda_obstacle
+    from khmer_fast.recognize.reader import cuda_obstacle
 
     if build is not None:
         obstacle = cuda_obstacle()
@@ -155,7 +156,7 @@ def _weights(path: str | None) -> dict[str, Any]:
 
 def _backend() -> dict[str, Any]:
     from khmer_fast.errors import KhmerFastError
-    from khmer_fast.reader import choose
+    from khmer_fast.recognize.reader import choose
 
     try:
         choice = choose()

@@ -9,13 +9,20 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from khmer_fast.diagnosis import Calibration, Hallucination, LineResult, Reliability, Table
 from khmer_fast.errors import ImageError, KhmerFastError
-from khmer_fast.evaluate import Evaluation, describe_reliability, percent, show
-from khmer_fast.metrics import align
+from khmer_fast.evaluation.describe import describe_reliability, percent, show
+from khmer_fast.evaluation.diagnosis import (
+    Calibration,
+    Hallucination,
+    LineResult,
+    Reliability,
+    Table,
+)
+from khmer_fast.evaluation.evaluate import Evaluation
+from khmer_fast.evaluation.metrics import align
 from khmer_fast.text import describe_character
 
-STYLE = Path(__file__).parent / "data_files" / "report.css"
+STYLE = Path(__file__).parents[1] / "data_files" / "report.css"
 IMAGE_HEIGHT = 72  # pixels at most; shown at two thirds of it
 IMAGE_WIDTH = 3000
 SHOWN_PROBLEMS = 50
@@ -372,7 +379,7 @@ def _image(result: LineResult) -> str:
     """The line's image inlined as a small JPEG."""
     from PIL import Image
 
-    from khmer_fast.image import load_grey
+    from khmer_fast.files.images import load_grey
 
     try:
         image = Image.fromarray(load_grey(result.label.image))

@@ -1,0 +1,1 @@
+"""Scores: labels and predictions to error rates, diagnoses and reports."""

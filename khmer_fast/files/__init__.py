@@ -1,0 +1,1 @@
+"""Files in: bytes or paths to grey pages."""

@@ -1,0 +1,1 @@
+"""Lines: line image > batch > encoder > decoder > tokens > text."""
