@@ -18,7 +18,7 @@ from PIL import Image
 
 from khmer_fast.document import Page
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.evaluation.labels import IMAGE_SUFFIXES, GROUND_TRUTH_SUFFIX, load_labels
+from khmer_fast.evaluation.labels import GROUND_TRUTH_SUFFIX, IMAGE_SUFFIXES, load_labels
 from khmer_fast.evaluation.pages import (
     PageScore,
     ReferenceLine,
@@ -28,7 +28,7 @@ from khmer_fast.evaluation.pages import (
     total,
 )
 
-DPI = 300  # of PDF pages
+DPI = 200  # of PDF pages
 MOST_PIXELS = 40_000_000  # of a PDF page; larger ones are rendered at fewer dots an inch
 STRINGS_SUFFIX = ".strings.txt"
 CELL_LINES = " | "  # between the lines of a cell in a text that has TABs

@@ -210,7 +210,8 @@ def match_texts(references: Sequence[str], found: Sequence[Line]) -> PageScore:
         joined=sum(n > 1 for n in parts.values()),
         split=split,
         invented=sum(
-            bool(line) and n > FOUND * len(line) for line, n in zip(lines, free, strict=True)
+            bool(line) and n > FOUND * len(line)
+            for line, n in zip(lines, free.tolist(), strict=True)
         ),
     )
 
