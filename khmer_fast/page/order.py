@@ -15,7 +15,7 @@ from khmer_fast.page.paragraphs import split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import are_rows, reading_sequence
+from khmer_fast.page.side_by_side import part, reading_sequence
 from khmer_fast.page.tables import FoundTable, ruled_tables, unruled_table
 
 GUTTER = 1.1  # letter heights of white between what stands side by side
@@ -24,6 +24,7 @@ MOST_LINES = 1500  # of more, no structure is looked for: they are read from top
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
 _FAR = 7.0  # letter heights of white under which nothing goes on
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
+_SECTION = 2.3  # times the white between rows
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 
 
@@ -156,28 +157,28 @@ class _Reader:
 
     def _beside(self, places: list[Place]) -> list[list[Place]]:
         """Columns of a run in reading order; rows stay together, as a table where they are one."""
-        columns = _columns(places, self.page)
+        columns = _columns(places)
         if len(columns) < 2:
             return [places]
-        groups = [[columns[0]]]
-        for column in columns[1:]:
-            if are_rows(groups[-1][-1], column, groups[-1], self.page):
-                groups[-1].append(column)
-            else:
-                groups.append([column])
-        if len(groups) > 1:
-            blocks = [[place for column in group for place in column] for group in groups]
-            return [
-                column
-                for block in reading_sequence(blocks, self.page)
-                for column in self.read(block)
-            ]
+        groups = part(columns, self.page.horizontal)
+        if len(groups) == 1:
+            parts = _sections(places)
+            if len(parts) > 1:
+                return [column for part in parts for column in self.read(part)]
+            return [self._row_by_row(groups[0].columns)]
+        blocks = [group.places for group in groups]
+        return [
+            column for block in reading_sequence(blocks, self.page) for column in self.read(block)
+        ]
+
+    def _row_by_row(self, columns: Sequence[Sequence[Place]]) -> list[Place]:
+        """What is read across: the table that it is, or its places as they are."""
         table = unruled_table(columns, self.page)
         if table is None:
-            return [places]
+            return [place for column in columns for place in column]
         index = -1 - len(self.tables)
         self.tables[index] = table
-        return [[table.place(index)]]
+        return [table.place(index)]
 
 
 class _Gutter:
@@ -270,7 +271,7 @@ def _goes_on(places: list[Place], i: int, sides: list[bool]) -> bool:
     return steps[at] <= _GOES_ON * max(leading, 2.2 * letter)
 
 
-def _columns(places: list[Place], page: LevelPage) -> list[list[Place]]:
+def _columns(places: list[Place]) -> list[list[Place]]:
     """Places by column from left to right: parted by every gutter that runs through all."""
     columns: list[list[Place]] = []
     right = float("-inf")
@@ -284,3 +285,29 @@ def _columns(places: list[Place], page: LevelPage) -> list[list[Place]]:
             columns.append([place])
         right = max(right, place.right - shrunk)
     return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
+
+
+def _sections(places: list[Place]) -> list[list[Place]]:
+    """Places parted at white that is far wider than that between their other rows."""
+    bands: list[list[Place]] = []
+    whites = []
+    end = float("-inf")
+    for place in sorted(places, key=lambda place: place.top):
+        if bands and place.top < end:
+            bands[-1].append(place)
+        else:
+            if bands:
+                whites.append(place.top - end)
+            bands.append([place])
+        end = max(end, place.bottom)
+    if len(whites) < 2:
+        return [places]
+    usual = sorted(whites)[len(whites) // 4]
+    parts = [bands[0]]
+    for white, band in zip(whites, bands[1:], strict=True):
+        letter = max(place.letter for place in band)
+        if white > max(_SECTION * usual, 3 * letter):
+            parts.append(list(band))
+        else:
+            parts[-1] = parts[-1] + band
+    return parts

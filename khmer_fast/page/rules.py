@@ -1,9 +1,8 @@
 """Straight rules on a page: the lines of tables, frames and leaders, which are no text's ink.
 
-A rule is a long thin run of ink, horizontal or vertical but for a small skew. Ink is thickened by a
-pixel across the direction that is looked for, so that the steps of a skewed rule are one run; a run
-counts where the ink itself is thin along it, or where it stands out from the ink beside it. Pieces
-in one line are joined over small breaks.
+A rule is a long thin run, horizontal or vertical but for a small skew, of pixels that differ from
+what is on both of their sides. These are thickened by a pixel across the direction that is looked
+for, so that the steps of a skewed rule are one run. Pieces in one line are joined over small breaks.
 """
 
 from __future__ import annotations
@@ -16,12 +15,17 @@ from khmer_fast.document import Point
 
 SHORTEST = 28  # pixels of a piece: longer than the strokes of a letter
 SHORTEST_RULE = 40  # pixels of a whole rule
-THICKEST = 7  # pixels
-_REACH = 10  # pixels across a rule that are looked at
-_THIN = 0.75  # of a rule's pixels must be thin: letters touch underlines
+THICKEST = 6  # pixels
+_REACH = 8  # pixels across a rule that are looked at
+_THIN = 0.7  # of a rule must be thin: letters touch underlines
+_EVEN = 0.9  # of a rule is of one grey
+_CLEAR = 0.9  # of a rule has paper on its better side
 _BREAK = 16  # pixels, or a share of the shorter piece
 _BREAK_SHARE = 0.3
 _STEEPEST = 0.1  # rise over run
+LEAST_DIFFERENCE = 7  # grey levels
+_SIDES = (3, 5)  # pixels above and below that a rule differs from
+_SMOOTH = 4  # pixels along a rule over which grey is averaged
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,55 @@ class Rules:
     mask: np.ndarray | None = None  # bool [Y, X], their ink at the network's scale
 
 
-def find_rules(ink: np.ndarray, scale: float = 1.0) -> Rules:
-    """The rules of a page: ink bool or uint8 [Y, X], not 0 where there is any.
+def find_rules(grey: np.ndarray, scale: float = 1.0) -> Rules:
+    """The rules of a page: grey uint8 [Y, X].
 
-    `scale` is the size of a pixel of `ink` over one of the page: rules are in pixels of the page,
-    the mask in those of `ink`.
+    `scale` is the size of a pixel of `grey` over one of the page: rules are in pixels of the page,
+    the mask in those of `grey`.
     """
-    dark = np.ascontiguousarray(ink != 0)
-    mask = np.zeros(dark.shape, dtype=bool)
-    horizontal = _find_horizontal(dark, mask)
-    across = _find_horizontal(np.ascontiguousarray(dark.T), mask.T)
-    vertical = [Rule(r.start[::-1], r.end[::-1], r.thickness) for r in across]
+    mask = np.zeros(grey.shape, dtype=bool)
+    wide = np.ascontiguousarray(grey).astype(np.int16)
+    least = _least_difference(wide)
+    horizontal = _find_horizontal(wide, least, mask)
+    across = np.ascontiguousarray(wide.T)
+    vertical = [
+        Rule(r.start[::-1], r.end[::-1], r.thickness)
+        for r in _find_horizontal(across, least, mask.T)
+    ]
     return Rules(
         tuple(_scaled(rule, scale) for rule in horizontal),
         tuple(_scaled(rule, scale) for rule in vertical),
         mask,
     )
+
+
+def _least_difference(grey: np.ndarray) -> int:
+    """Grey levels by which a rule differs from its paper: more than the page's noise does."""
+    some = grey[:: max(1, grey.shape[0] // 64), :]
+    bend = np.abs(2 * some[:, 1:-1] - some[:, :-2] - some[:, 2:])
+    noise = float(np.median(bend)) if bend.size else 0.0
+    return max(LEAST_DIFFERENCE, round(1.3 * noise))
+
+
+def _stands_out(grey: np.ndarray, least: int) -> np.ndarray:
+    """Where a pixel, smoothed along x, is darker or lighter than what is above and below it.
+
+    int16 [Y, X] to int8 [Y, X]: 1 darker, -1 lighter, 0 neither.
+    """
+    height, width = grey.shape
+    out = np.zeros((height, width), dtype=np.int8)
+    if height < 2 * max(_SIDES) + 1 or width < _SMOOTH:
+        return out
+    two = grey[:, :-1] + grey[:, 1:]
+    four = two[:, :-2] + two[:, 2:]  # [Y, X - 3], 4 times the mean
+    for side in _SIDES:
+        middle, above, below = four[side:-side], four[: -2 * side], four[2 * side :]
+        darker = np.minimum(above, below) - middle > 4 * least
+        lighter = middle - np.maximum(above, below) > 4 * least
+        found = out[side:-side, 1:-2]
+        found[darker] = 1
+        found[lighter & (found == 0)] = -1
+    return out
 
 
 def _scaled(rule: Rule, scale: float) -> Rule:
@@ -79,14 +116,16 @@ class _Piece:
         return self.slope * x + self.offset
 
 
-def _find_horizontal(dark: np.ndarray, mask: np.ndarray) -> list[Rule]:
-    """Rules from left to right in dark, bool [Y, X]; marks their ink in mask, bool [Y, X]."""
+def _find_horizontal(grey: np.ndarray, least: int, mask: np.ndarray) -> list[Rule]:
+    """Rules from left to right in grey, int16 [Y, X]; marks them in mask, bool [Y, X]."""
+    found = _stands_out(grey, least)
     pieces = []
-    for rows, left, right in _run_groups(dark):
-        piece = _fit(dark, rows, left, right)
-        if piece is not None:
-            pieces.append(piece)
-            _mark(dark, mask, piece)
+    for sign in (1, -1):  # darker, lighter than what is beside
+        for rows, left, right in _run_groups(found == sign):
+            piece = _fit(grey, sign, rows, left, right, least)
+            if piece is not None:
+                pieces.append(piece)
+                _mark(found == sign, mask, piece)
     rules = []
     for piece in _joined(pieces):
         if piece.right - piece.left >= SHORTEST_RULE:
@@ -128,29 +167,39 @@ def _run_groups(dark: np.ndarray) -> list[tuple[tuple[int, int], int, int]]:
     return [((g[0], g[1] + 1), g[2], g[3]) for g in groups]
 
 
-def _fit(dark: np.ndarray, rows: tuple[int, int], left: int, right: int) -> _Piece | None:
-    """The thin straight run in a group of runs, or None where the ink is no rule."""
+def _fit(
+    grey: np.ndarray, sign: int, rows: tuple[int, int], left: int, right: int, least: int
+) -> _Piece | None:
+    """The thin straight run in a group of runs, or None where it is no rule.
+
+    A rule is of one grey along its length, and clear paper stands on one of its sides at least.
+    """
     top = max(0, rows[0] - _REACH)
-    window = dark[top : rows[1] + _REACH, left:right]  # [h, w]
-    core = window[rows[0] - top : rows[1] - top]
-    count = core.sum(axis=0)  # [w]
-    has = count > 0
-    if has.mean() < 0.9:
-        return None
-    middle = (core * np.arange(core.shape[0])[:, None]).sum(axis=0) / np.maximum(count, 1)  # [w]
-    x = np.arange(right - left)
-    slope, offset = _straight(x[has], middle[has] + rows[0] - top)
+    window = -sign * grey[top : rows[1] + _REACH, left:right]  # [h, w], rules are high
+    height, width = window.shape
+    x = np.arange(width)
+    low, high = rows[0] - top, rows[1] - top
+    middle = low + window[low:high].argmax(axis=0)  # [w]
+    slope, offset = _straight(x, middle)
     if abs(slope) > _STEEPEST:
         return None
     at = np.rint(slope * x + offset).astype(int)  # [w], row in the window
-    thickness = _thickness(window, at, x)
-    inked = thickness > 0
-    thin = (thickness <= THICKEST) & inked
-    if inked.mean() < 0.85 or thin.sum() < _THIN * inked.sum():
+    near = [window[np.clip(at + k, 0, height - 1), x] for k in (-1, 0, 1)]
+    ridge = np.maximum(np.maximum(near[0], near[1]), near[2])  # [w]
+    sides = [window[np.clip(at + k, 0, height - 1), x] for k in (-_SIDES[1], _SIDES[1])]
+    contrast = float(np.median(ridge) - min(np.median(side) for side in sides))
+    if contrast < least:
+        return None
+    even = np.abs(ridge - np.median(ridge)) < 0.35 * contrast + least / 2
+    clear = sorted(float((ridge - side > 0.5 * contrast).mean()) for side in sides)
+    if even.mean() < _EVEN or clear[1] < _CLEAR or clear[0] < 0.4:
+        return None
+    inside = window > np.median(ridge) - 0.5 * contrast  # [h, w]
+    thickness = _thickness(inside, at, x)
+    thin = (thickness <= THICKEST) & (thickness > 0)
+    if thin.mean() < _THIN:
         return None
     typical = float(np.median(thickness[thin]))
-    if right - left < 8 * typical:
-        return None
     return _Piece(left, right, slope, offset + top - slope * left, typical)
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 from khmer_fast.page.plans import CellPlan
+from khmer_fast.page.side_by_side import cell_rows
 
 _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
 _CROSSING = 0.2  # of a table's lines may run over its rules
-_CONTINUED = 3.5  # letter heights between lines of one cell, at most
-_CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
 
 
 @dataclass(frozen=True)
@@ -232,76 +231,21 @@ def unruled_table(columns: Sequence[Sequence[Place]], page: LevelPage) -> FoundT
     """
     if any(place.index < 0 for column in columns for place in column):
         return None
-    rows = _rows(columns, page)
-    full = sum(len(row) >= 2 for row in rows)
-    if len(columns) == 2 and full < 3 or len(columns) > 2 and full < 2:
+    rows = cell_rows(columns, page.horizontal)
+    full = sum(len({cell.column for cell in row}) >= 2 for row in rows)
+    if full < (3 if len(columns) == 2 else 2) or _is_list(columns):
         return None
-    if len(columns) == 2 and _is_list(columns):
-        return None
-    cells = {(r, c): lines for r, row in enumerate(rows) for c, lines in row.items()}
+    cells: dict[tuple[int, int], list[Place]] = {}
+    for r, row in enumerate(rows):
+        for cell in row:
+            cells.setdefault((r, cell.column), []).extend(cell.lines)
     return _table(cells, {})
 
 
 def _is_list(columns: Sequence[Sequence[Place]]) -> bool:
     """Marks or numbers, and prose beside them."""
-    marks, texts = columns
-    if max(place.width / place.letter for place in marks) > 3.0:
+    marks, texts = columns[0], columns[1]
+    if len(columns) > 2 or max(place.width / place.letter for place in marks) > 3.0:
         return False
     wide = max(p.right for p in texts) - min(p.left for p in texts)
     return len(texts) > len(marks) and wide > 20 * texts[0].letter
-
-
-def _rows(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[dict[int, list[Place]]]:
-    """Rows of a table: the lines of each column in it."""
-    levels = _levels(columns)
-    anchored = [level for level in levels if 0 in level]
-    steps = [_bottom(b) - _bottom(a) for a, b in zip(anchored, anchored[1:], strict=False)]
-    usual = statistics.median(steps) if steps else float("inf")
-    rows: list[dict[int, list[Place]]] = []
-    last = float("-inf")
-    for found in levels:
-        bottom = _bottom(found)
-        letter = max(place.letter for lines in found.values() for place in lines)
-        step = bottom - last
-        poor = 0 not in found or len(found) <= len(columns) / 2
-        close = step <= _CONTINUED * letter and step < _CLOSER * usual
-        ruled = any(last < rule.at < bottom - 0.8 * letter for rule in _over(columns, page))
-        if rows and poor and close and not ruled and set(found) <= set(rows[-1]):
-            for column, lines in found.items():
-                rows[-1][column] += lines
-        else:
-            rows.append({column: list(lines) for column, lines in found.items()})
-        last = bottom
-    return rows
-
-
-def _over(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[LevelRule]:
-    """Horizontal rules over at least half of the columns' width."""
-    left = min(place.left for column in columns for place in column)
-    right = max(place.right for column in columns for place in column)
-    return [
-        rule
-        for rule in page.horizontal
-        if min(rule.high, right) - max(rule.low, left) > 0.5 * (right - left)
-    ]
-
-
-def _levels(columns: Sequence[Sequence[Place]]) -> list[dict[int, list[Place]]]:
-    """Lines on one baseline, by column."""
-    found: list[dict[int, list[Place]]] = []
-    places = sorted(
-        ((place, c) for c, column in enumerate(columns) for place in column),
-        key=lambda item: item[0].bottom,
-    )
-    last = float("-inf")
-    for place, column in places:
-        if found and place.bottom - last <= 0.5 * place.letter:
-            found[-1].setdefault(column, []).append(place)
-        else:
-            found.append({column: [place]})
-            last = place.bottom
-    return found
-
-
-def _bottom(found: dict[int, list[Place]]) -> float:
-    return min(place.bottom for lines in found.values() for place in lines)
