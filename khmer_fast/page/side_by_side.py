@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 
 _FULL = 0.75  # of a column's width that a line of prose fills
+_FULL_LINES, _FULL_LINES_OF_MANY = 0.55, 0.38  # shares of prose that fill it, with lists in it
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 9.0  # letter heights of a column of amounts or numbers, at most
@@ -17,6 +18,10 @@ _FEW = 6  # rows: with more, blocks beside each other do not have their lines le
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
 _CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
+_AS_CLOSE = 1.18  # times the least distance of lines in a column
+_ONE_LEVEL = 0.45  # letter heights between baselines of one row
+_MOST = 0.6  # of the columns have a line on a row's baseline
+_HEAD = 0.35  # of the page's height, where a letter's head stands
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -58,7 +63,8 @@ def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list
     for k, column in enumerate(columns[1:], 1):
         usual = [c for c in groups[-1] if not _sparse(c, columns)] or groups[-1]
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
-        if _level(usual[-1], following if _sparse(column, columns) else column, rules):
+        other = following if _sparse(column, columns) else column
+        if any(_level(before, other, rules) for before in usual[-2:]):
             groups[-1].append(column)
         else:
             groups.append([column])
@@ -116,18 +122,27 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
 
 
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
-    """Blocks beside each other in reading order: from left to right, but what is centred on the
-    page and begins higher comes first (the kingdom's name over the ministry's)."""
+    """Blocks beside each other in reading order: from left to right.
+
+    But a right one that is centred on the page and begins higher comes first (the kingdom's name
+    over the ministry's), and what a right one has above the left one is read before both (the
+    date over two signers).
+    """
     order = [list(block) for block in blocks]
     if len(order) != 2:
         return order
     left, right = order
-    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    higher = min(p.bottom for p in left) - min(p.bottom for p in right)
     letter = statistics.median(place.letter for place in right)
-    if higher > 1.2 * letter and abs(middle - page.width / 2) < 0.06 * page.width:
+    top = min(place.top for place in left)
+    above = [place for place in right if place.bottom < top + 0.2 * letter]
+    if not above:
+        return order
+    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
+    if abs(middle - page.width / 2) < 0.06 * page.width:
         return [right, left]
-    return order
+    if top < _HEAD * page.height:
+        return order
+    return [above, left, [place for place in right if place not in above]]
 
 
 # ---- cells ----
@@ -152,12 +167,22 @@ def cell_rows(
 
 def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list[CellLines]:
     """The cells of columns: lines that are closer than rows are go on in the same cell."""
-    usual = max((_usual_step(column) for column in columns), default=0.0)
+    steps = [_steps(column) for column in columns]
+    usual = max((statistics.median(s) for s in steps if s), default=0.0)
+    least = min((min(s) for s in steps if s), default=0.0)
+    full = _full_levels(columns)
     cells = []
     for k, column in enumerate(columns):
         lines: list[Place] = []
         for place in column:
-            if lines and not _same_cell(lines[-1], place, usual, rules):
+            step = place.bottom - lines[-1].bottom if lines else 0.0
+            letter = place.letter
+            goes_on = step < _ONE_LEVEL * letter or (
+                step < min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual)
+                and not (_at(full, place.bottom, letter) and _at(full, lines[-1].bottom, letter))
+                and not _ruled(lines[-1], place, rules)
+            )
+            if lines and not goes_on:
                 cells.append(CellLines(k, tuple(lines)))
                 lines = []
             lines.append(place)
@@ -166,22 +191,36 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     return cells
 
 
-def _usual_step(column: Sequence[Place]) -> float:
-    """The median distance of a column's lines, those of one baseline left out."""
+def _steps(column: Sequence[Place]) -> list[float]:
+    """The distances of a column's lines, those of one baseline left out."""
     steps = [b.bottom - a.bottom for a, b in zip(column, column[1:], strict=False)]
-    return statistics.median([s for s in steps if s > 0.5 * column[0].letter] or [0.0])
+    return [step for step in steps if step > 1.2 * column[0].letter]
 
 
-def _same_cell(a: Place, b: Place, usual: float, rules: Sequence[LevelRule]) -> bool:
-    step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
-    if step < 0.5 * letter:
-        return True
-    if step > _CONTINUED * letter or step > _CLOSER * usual:
-        return False
-    middle = max(a.left, b.left), min(a.right, b.right)
-    return not any(
-        a.bottom < rule.at < b.top + 0.3 * letter
-        and rule.low < (middle[0] + middle[1]) / 2 < rule.high
+def _full_levels(columns: Sequence[Sequence[Place]]) -> list[float]:
+    """Baselines on which most columns have a line: each is a row, however close they are."""
+    places = sorted(
+        ((place.bottom, k, place.letter) for k, column in enumerate(columns) for place in column)
+    )
+    full, on, start = [], set(), float("-inf")
+    for bottom, column, letter in places:
+        if bottom - start > _ONE_LEVEL * letter:
+            on, start = set(), bottom
+        on.add(column)
+        if len(on) > _MOST * len(columns) and (not full or full[-1] != start):
+            full.append(start)
+    return full
+
+
+def _at(levels: Sequence[float], bottom: float, letter: float) -> bool:
+    return any(abs(bottom - level) <= _ONE_LEVEL * letter for level in levels)
+
+
+def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
+    """Whether a horizontal rule stands between two lines."""
+    middle = (max(a.left, b.left) + min(a.right, b.right)) / 2
+    return any(
+        a.bottom < rule.at < b.top + 0.3 * b.letter and rule.low < middle < rule.high
         for rule in rules
     )
 
@@ -193,9 +232,14 @@ def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
-    if len(column) < 4 or wide < _PROSE * letter or _usual_step(column) > _LEADING * letter:
+    if (
+        len(column) < 4
+        or wide < _PROSE * letter
+        or statistics.median(_steps(column) or [0.0]) > _LEADING * letter
+    ):
         return False
-    return sum(place.width >= _FULL * wide for place in column) >= 0.55 * len(column)
+    full = sum(place.width >= _FULL * wide for place in column)
+    return full >= (_FULL_LINES if len(column) < 12 else _FULL_LINES_OF_MANY) * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:
