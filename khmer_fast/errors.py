@@ -15,3 +15,11 @@ class WeightsError(KhmerFastError):
 
 class OptionError(KhmerFastError, ValueError):
     """An argument outside of what it may be, or that this build or machine cannot serve."""
+
+
+class FileError(KhmerFastError):
+    """A file of pages that cannot be opened, or a page of it that cannot be shown."""
+
+
+class FormatError(KhmerFastError):
+    """A document that a format cannot hold, or bytes that do not say a document."""
