@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from khmer_fast.errors import KhmerFastError
 
@@ -15,6 +15,7 @@ else:
     import tomli as tomllib
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
+Parsed = TypeVar("Parsed")
 
 
 class ConfigError(KhmerFastError):
@@ -143,6 +144,13 @@ class RenderConfig:
 
 def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
     """Read a mixture from TOML; ConfigError names the file and the key that is wrong."""
+    config = parse_toml(RenderConfig, path)
+    _check(config, str(path))
+    return config
+
+
+def parse_toml(kind: type[Parsed], path: str | Path) -> Parsed:
+    """Read a TOML file to the dataclass `kind`; ConfigError names the file and the wrong key."""
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
@@ -150,9 +158,7 @@ def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    config = _parse(RenderConfig, table, str(path))
-    _check(config, str(path))
-    return config
+    return _parse(kind, table, str(path))
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:
