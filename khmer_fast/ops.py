@@ -198,7 +198,7 @@ class Decoder:
         not depend on its batch or on the number of threads. `threads` shares out the lines; None
         means torch's number.
         """
-        *fields, trace, live, parents = self._native.beam_search(
+        *fields, trace, position, live, parents = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -210,7 +210,7 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
-        return DecodeResult(*fields, Trace(*trace) if trace else None, live, parents)
+        return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
 
 
 class CudaDecoder:
@@ -265,7 +265,8 @@ class CudaDecoder:
     ) -> DecodeResult:
         """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
 
-        As `Decoder.beam_search`; `threads` is ignored, and no rows are counted.
+        As `Decoder.beam_search`; `threads` is ignored, no rows are counted, and there is no
+        `position`.
         """
         *fields, attention, history = self._native.beam_search(
             memory.detach(),
