@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from khmer_fast.page.pixels import AS_IT_IS, BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
+from khmer_fast.page.pixels import BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
 
 CELL = 16  # pixels of a node of the paper's grid
 PAPER_REACH, CONTRAST_REACH = 2, 1  # cells around a node whose pixels count
