@@ -9,6 +9,7 @@ padding, and what is padded with 0 is seen as more paper.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,14 +56,14 @@ class DenseConv2d(nn.Module):
         self.gain = nn.Parameter(torch.full((outputs,), gain))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def standardized_weight(self) -> Tensor:  # [outputs, inputs, size, size]
+    def folded_weight(self) -> Tensor:  # [outputs, inputs, size, size]
         fan_in = self.weight[0].numel()
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         scale = (RELU_GAIN * self.gain)[:, None, None, None] * torch.rsqrt(variance * fan_in + 1e-6)
         return (self.weight - mean) * scale
 
     def forward(self, x: Tensor) -> Tensor:  # [B, inputs, Y, X] -> [B, outputs, Y', X']
-        weight = self.standardized_weight()
+        weight = self.folded_weight()
         return F.conv2d(x, weight, self.bias, self.stride, padding=weight.shape[2] // 2)
 
 
@@ -75,6 +76,9 @@ class DepthwiseConv2d(nn.Module):
         taps = size[0] * size[1]
         self.weight = nn.Parameter(torch.randn(channels, 1, *size) * RELU_GAIN / taps**0.5)
         self.bias = nn.Parameter(torch.zeros(channels))
+
+    def folded_weight(self) -> Tensor:  # [C, 1, rows, columns]
+        return self.weight
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, Y, X] -> [B, C, Y', X']
         rows, columns = self.weight.shape[2:]
@@ -116,6 +120,21 @@ class Up(nn.Module):
         return skip + x[:, :, : skip.shape[2], : skip.shape[3]]
 
 
+class Readout(nn.Module):
+    """What is read off the features at each place."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1) * 0.01)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def folded_weight(self) -> Tensor:  # [outputs, inputs, 1, 1]
+        return self.weight
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, inputs, Y, X] -> [B, outputs, Y, X]
+        return F.conv2d(x, self.weight, self.bias)
+
+
 class Segmenter(nn.Module):
     def __init__(self, config: SegmenterConfig):
         super().__init__()
@@ -132,11 +151,8 @@ class Segmenter(nn.Module):
         self.up = nn.ModuleList(map(Up, widths[1:], widths[:-1]))
         self.up_blocks = nn.ModuleList(map(Block, config.channels[:-1], sizes[:-1]))
         self.merge = DenseConv2d(config.fine, config.fine, 3)
-        self.head = nn.Conv2d(config.fine, MAPS, 1)
-        self.turn = nn.Conv2d(config.channels[-1], ROTATIONS + 1, 1)
-        for last in (self.head, self.turn):
-            nn.init.normal_(last.weight, std=0.01)
-            nn.init.zeros_(last.bias)
+        self.head = Readout(config.fine, MAPS)
+        self.turn = Readout(config.channels[-1], ROTATIONS + 1)
 
     def forward(self, image: Tensor) -> SegmenterOutput:
         """Maps of pages: image [B, 1, Y, X], ink 1 and paper 0 on a dark-on-light page."""
@@ -159,6 +175,19 @@ class Segmenter(nn.Module):
         # 4. four maps
         maps = self.head(F.relu(self.merge(x)))  # [B, 4, Y/4, X/4]
         return SegmenterOutput(*maps.unbind(1), rotation)
+
+    def in_order(self) -> Iterator[nn.Module]:
+        """The convolutions as the fused segmenter takes them: level by level, there and back."""
+        yield from (self.stem, self.fine)
+        for level, (down, blocks, up) in enumerate(
+            zip(self.down, self.blocks, self.up, strict=True)
+        ):
+            for pair in (down, *blocks):
+                yield from (pair.depthwise, pair.pointwise)
+            yield up.pointwise
+            if level < len(self.up_blocks):
+                yield from (self.up_blocks[level].depthwise, self.up_blocks[level].pointwise)
+        yield from (self.merge, self.head, self.turn)
 
     def rotation(self, x: Tensor) -> Tensor:
         """The page's turn from the coarsest features, each place weighed by what it knows.

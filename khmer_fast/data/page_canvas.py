@@ -74,6 +74,17 @@ class Canvas:
             round_box(ImageDraw.Draw(mask), (0, 0, x1 - x0 - 1, y1 - y0 - 1), radius, fill=255)
             self.blend(np.asarray(mask), x0, y0, level, 0)
 
+    def gradient(
+        self, box: tuple[float, float, float, float], levels: tuple[float, float], across: bool
+    ) -> None:
+        """A rectangle whose level runs from the first to the second, across or down; opaque."""
+        x0, y0, x1, y1 = (max(0, round(v)) for v in box)
+        view = self.grey[y0:y1, x0:x1]
+        if view.size:
+            ramp = np.linspace(*levels, view.shape[1 if across else 0])
+            view[:] = ramp[None] if across else ramp[:, None]
+            self.owner[y0:y1, x0:x1] = 0
+
     def outline(
         self,
         box: tuple[float, float, float, float],
@@ -90,6 +101,10 @@ class Canvas:
         pen = ImageDraw.Draw(mask)
         round_box(pen, corners, radius, outline=255, width=max(1, round(thick)))
         self.blend(np.asarray(mask), x0, y0, level)
+
+    def invert(self) -> None:
+        """Turn dark on light to light on dark."""
+        self.grey = 255 - self.grey
 
     def rule(
         self, x0: float, y0: float, x1: float, y1: float, level: int, thick: float = 1

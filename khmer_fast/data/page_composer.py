@@ -7,7 +7,7 @@ as A4's is, whatever its pixels. Layouts draw in reading order.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +16,13 @@ from PIL import Image
 from khmer_fast.data.fonts import Face, FontLibrary
 from khmer_fast.data.page_canvas import Canvas
 from khmer_fast.data.page_type import Run, Type, Typesetter
-from khmer_fast.data.texts import TextSource
+from khmer_fast.data.texts import KHMER_DIGITS, TextSource
 from khmer_fast.text import canonical
 
 POINTS = 842.0  # of a page's long side
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 _TRIES = 40
+_TO_KHMER = str.maketrans("0123456789", KHMER_DIGITS)
 _BODY_KINDS = {
     "running": 0.6, "number_in_text": 0.1, "latin_in_text": 0.06, "sentence_end": 0.1,
     "enclosed": 0.05, "repetition": 0.02, "abbreviation": 0.03, "enumeration": 0.04,
@@ -53,8 +54,11 @@ class Composer:
     canvas: Canvas
     body: Type
     heading: Type
+    unit: float  # pixels of a point
     lines: list[DrawnLine] = field(default_factory=list)
     regions: list[str] = field(default_factory=list)
+    khmer_digits: bool = True
+    after: list[Callable[[], None]] = field(default_factory=list)  # what is read last
     emphasis: float = 0.0  # chance that a body line has words in another style
 
     @property
@@ -64,11 +68,6 @@ class Composer:
     @property
     def height(self) -> int:
         return self.canvas.height
-
-    @property
-    def unit(self) -> float:
-        """Pixels of a point."""
-        return max(self.width, self.height) / POINTS
 
     def chance(self, share: float) -> bool:
         return self.rng.random() < share
@@ -106,6 +105,10 @@ class Composer:
                 return text
             length = max(1, int(length * 0.8))
         return "ក"
+
+    def digits(self, text: str) -> str:
+        """The text with its digits in the page's script."""
+        return text.translate(_TO_KHMER) if self.khmer_digits else text
 
     def letter(self, type: Type) -> float:
         """The type's height of a plain consonant, in pixels."""
@@ -264,12 +267,35 @@ class Composer:
         """The grey of a coloured ink that stands beside ink of `level`."""
         return round(self.some(30, 130) if level < 128 else self.some(140, 230))
 
-    # Marks of the page that are no text
+    # The page
 
     def inked(self, box: tuple[float, float, float, float]) -> bool:
         """Whether a line has ink in the box (left, top, right, bottom)."""
         x0, y0, x1, y1 = (max(0, round(v)) for v in box)
         return bool(self.canvas.owner[y0:y1, x0:x1].any())
+
+    def crop(self, box: tuple[float, float, float, float]) -> None:
+        """Keep what is inside the box (left, top, right, bottom) of the page."""
+        x0, y0 = max(0, round(box[0])), max(0, round(box[1]))
+        x1, y1 = min(self.width, round(box[2])), min(self.height, round(box[3]))
+        x1, y1 = max(x0 + 8, x1), max(y0 + 8, y1)
+        canvas = self.canvas
+        canvas.grey = np.ascontiguousarray(canvas.grey[y0:y1, x0:x1])
+        canvas.owner = np.ascontiguousarray(canvas.owner[y0:y1, x0:x1])
+        for line in self.lines:
+            line.x0, line.x1, line.y = line.x0 - x0, line.x1 - x0, line.y - y0
+
+    def full_mask(self, height: float, width: float) -> np.ndarray:
+        """Alpha uint8 [h, w], opaque everywhere."""
+        return np.full((max(1, round(height)), max(1, round(width))), 255, np.uint8)
+
+    def ink_box(self) -> tuple[int, int, int, int] | None:
+        """The box of all lines' ink; None on a page without text."""
+        rows = np.flatnonzero(self.canvas.owner.any(1))
+        if not len(rows):
+            return None
+        columns = np.flatnonzero(self.canvas.owner.any(0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def choose_type(

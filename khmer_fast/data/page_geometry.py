@@ -66,11 +66,12 @@ class Warp:
             seen = seen + (points - self.source(seen))
         return seen
 
-    def scale_at(self, point: np.ndarray) -> float:
-        """How much taller a letter at point [2] of the flat page is on the new page."""
-        x, y = point
-        ends = self.forward(np.array(((x, y - 4.0), (x, y + 4.0))))
-        return float(np.hypot(*(ends[1] - ends[0]))) / 8.0
+    def scales(self, points: np.ndarray) -> np.ndarray:
+        """How much taller letters at points [N, 2] of the flat page are on the new page: [N]."""
+        half = np.array((0.0, 4.0))
+        seen = self.forward(np.concatenate((points - half, points + half)))
+        above, below = seen[: len(points)], seen[len(points) :]
+        return np.hypot(*(below - above).T) / 8.0
 
     def apply(self, pixels: np.ndarray, resample: Image.Resampling, fill: int) -> np.ndarray:
         """The new page from pixels uint8 or uint16 [Y, X] of the flat one, of the same size."""

@@ -21,6 +21,7 @@ from khmer_fast.data.page_composer import Composer, DrawnLine
 from khmer_fast.data.page_config import LayoutChoice, PageConfig, PagePaper, load_page_config
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_layouts import LAYOUTS, begin
+from khmer_fast.data.page_marks import mark_page
 from khmer_fast.data.page_type import Typesetter
 from khmer_fast.data.source import LineSource
 
@@ -116,6 +117,12 @@ class PageSource:
         long_side = self.long_side or rng.randint(*self.config.long_side)
         page = begin(rng, numbers, self.texts, self._setter, layout.name, paper.on, long_side)
         LAYOUTS[layout.name](page)
+        for last in page.after:
+            last()
+        if paper.on == "paper":
+            mark_page(page, self.config.marks)
+        if layout.on == "paper" and rng.random() < self.config.marks.cut_margin:
+            _cut_margins(page)
         return self._photographed(page, layout.name, paper)
 
     def _photographed(self, page: Composer, layout: str, paper: PagePaper) -> PageSample:
@@ -166,6 +173,18 @@ def _chosen(
     return chosen or config.layouts
 
 
+def _cut_margins(page: Composer) -> None:
+    """Cut away margins, now and then a little into the text at one side."""
+    box = page.ink_box()
+    if box is None:
+        return
+    rng, size = page.rng, page.body.size
+    pads = [rng.uniform(0, 3) * size for _ in range(4)]
+    if rng.random() < 0.15:
+        pads[rng.randrange(4)] = -rng.uniform(0, 2) * size
+    page.crop((box[0] - pads[0], box[1] - pads[1], box[2] + pads[2], box[3] + pads[3]))
+
+
 def _warp(rng: random.Random, paper: PagePaper, width: int, height: int) -> Warp:
     tilt = (0.0,) * 8
     if rng.random() < paper.tilted:
@@ -197,17 +216,17 @@ def _labels(
     kept = sorted({page.lines[i].region for i in order})
     region_of = {region: i for i, region in enumerate(kept)}
     edge = (owner.shape[1], owner.shape[0])
+    baselines, scales = _placed([page.lines[i] for i in order], warp)
     lines = []
-    for i in order:
+    for i, flat, scale in zip(order, baselines, scales, strict=True):
         drawn = page.lines[i]
         box = boxes[i]
-        baseline, height_there = _placed(drawn, warp)
-        baseline = turn_points(baseline, rotation, width, height).astype(np.float32)
+        baseline = turn_points(flat, rotation, width, height).astype(np.float32)
         at_edge = box[0] == 0 or box[1] == 0 or box[2] == edge[0] or box[3] == edge[1]
         lines.append(
             PageLine(
-                drawn.text, baseline, height_there, box, region_of[drawn.region], drawn.cell,
-                drawn.kind, at_edge,
+                drawn.text, baseline, drawn.letter_height * scale, box, region_of[drawn.region],
+                drawn.cell, drawn.kind, at_edge,
             )
         )  # fmt: skip
     regions = tuple(
@@ -217,14 +236,19 @@ def _labels(
     return tuple(lines), regions, number[owner]
 
 
-def _placed(drawn: DrawnLine, warp: Warp) -> tuple[np.ndarray, float]:
-    """The baseline [P, 2] of a line on the warped page, and its letter height there."""
-    count = max(2, round((drawn.x1 - drawn.x0) / _BASELINE_STEP) + 1)
-    xs = np.linspace(drawn.x0, drawn.x1, count)
-    points = np.stack((xs, np.full(count, drawn.y)), 1)
-    if warp.identity:
-        return points, drawn.letter_height
-    return warp.forward(points), drawn.letter_height * warp.scale_at(points[count // 2])
+def _placed(lines: list[DrawnLine], warp: Warp) -> tuple[list[np.ndarray], list[float]]:
+    """The baseline [P, 2] of each line on the warped page, and how much taller its letters are."""
+    flat = []
+    for line in lines:
+        count = max(2, round((line.x1 - line.x0) / _BASELINE_STEP) + 1)
+        xs = np.linspace(line.x0, line.x1, count)
+        flat.append(np.stack((xs, np.full(count, line.y)), 1))
+    if warp.identity or not flat:
+        return flat, [1.0] * len(flat)
+    ends = np.cumsum([len(points) for points in flat])
+    placed = np.split(warp.forward(np.concatenate(flat)), ends[:-1])
+    middles = np.array([points[len(points) // 2] for points in flat])
+    return placed, warp.scales(middles).tolist()
 
 
 def _ink_boxes(owner: np.ndarray, lines: int) -> tuple[list[Box], np.ndarray]:
