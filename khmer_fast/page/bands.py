@@ -177,9 +177,7 @@ def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
         mean = (letter + other) / 2
         gap = parts.left[candidates] - parts.right[i]
         step = np.abs(
-            height_left[candidates]
-            - height_right[i]
-            - gap * (slope[i] + slope[candidates]) / 2
+            height_left[candidates] - height_right[i] - gap * (slope[i] + slope[candidates]) / 2
         )
         fits = (
             (gap <= JOINED_GAP * mean)
@@ -214,9 +212,9 @@ def _ends(parts: _Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # a short part hardly knows its slope: the page's counts as a dozen letter heights of it
     long = parts.right - parts.left
     page = float(
-        _median(
-            tilt / np.maximum(spread, 1e-9), weight * long**2 + 1e-9, np.zeros(n, np.int64), 1
-        )[0]
+        _median(tilt / np.maximum(spread, 1e-9), weight * long**2 + 1e-9, np.zeros(n, np.int64), 1)[
+            0
+        ]
     )
     trust = spread + 0.0
     prior = weight * (6 * parts.letter) ** 2 / 12
@@ -239,8 +237,7 @@ def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
     order = np.lexsort((parts.x, line))
     line = line[order]
     x, y, height, weight, above, below = (
-        a[order]
-        for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)
+        a[order] for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)
     )
     begin = np.searchsorted(line, np.arange(lines + 1))
     letter = _median(height, weight, line, lines)
@@ -266,9 +263,7 @@ def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
     averages = []
     for values in (above, below):
         sums = np.concatenate([[0.0], np.cumsum(weight * values)])
-        averages.append(
-            np.maximum((sums[high] - sums[low]) / (total[high] - total[low]), floor)
-        )
+        averages.append(np.maximum((sums[high] - sums[low]) / (total[high] - total[low]), floor))
     points = np.stack([x, middle], 1).astype(np.float32)
     up, down = (a.astype(np.float32) for a in averages)
     return [
@@ -295,9 +290,7 @@ def _page_slope(t, y, weight, half, line, degree, lines) -> float:  # [N], half,
     spread = np.bincount(line, weight * dt * dt, minlength=lines)
     slope = np.bincount(line, weight * dt * (y - mean_y[line]), minlength=lines)
     slope = slope[long] / spread[long] / half[long]
-    return float(
-        _median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0]
-    )
+    return float(_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
 
 
 def _fit(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from khmer_fast.document import Box, Point
 from khmer_fast.page.bands import Band, Maps, find_bands
 from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
 from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink, find_pieces
 from khmer_fast.page.lines import FoundLine
-from khmer_fast.page.rules import Rules, find_rules
+from khmer_fast.page.rules import Rule, Rules, find_rules
 from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
@@ -22,6 +23,9 @@ WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as lon
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
 LEAST_TURN = 0.5  # probability that a page is turned by quarters
+UPRIGHT_STROKE = 4.5  # letter heights: shorter rules that cross lines are strokes of letters
+LEVEL_STROKE = 3.5  # and shorter ones that run in a line
+NO_WALLS = np.zeros((0, 3), np.float32)
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
 
 
@@ -98,10 +102,14 @@ def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
         grey = _level(grey, skew)
         small = scale_page(grey, scale)
         maps = segmenter.maps(small)
-    # 3. bands, which no rule crosses
+    # 3. bands, which no rule crosses; strokes of letters are no rules
+    scale = small.shape[1] / grey.shape[1]
     ink, paper = find_ink(small)
-    rules = find_rules(ink, small.shape[1] / grey.shape[1])
-    bands = _bands(small, maps, _walls(rules, small.shape[1] / grey.shape[1]), segmenter)
+    bands = _bands(small, maps, NO_WALLS, segmenter)
+    rules = without_strokes(find_rules(ink, scale), bands, scale)
+    walls = _walls(rules, scale)
+    if len(walls):
+        bands = _bands(small, maps, walls, segmenter)
     # 4. ink
     pieces = find_pieces(ink, paper, rules.mask)
     owners = assign_ink(pieces, bands, maps.offset)
@@ -113,6 +121,55 @@ def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
     )
 
 
+def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
+    """The rules that are longer than the strokes of the text that they stand in.
+
+    `scale`: network pixels a page pixel.
+    """
+    upright = tuple(
+        rule
+        for rule in rules.vertical
+        if scale * (rule.end[1] - rule.start[1])
+        >= UPRIGHT_STROKE * max((b.letter_height for b in _crossed(rule, bands, scale)), default=0)
+    )
+    level = tuple(
+        rule
+        for rule in rules.horizontal
+        if scale * (rule.end[0] - rule.start[0])
+        >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
+    )
+    if rules.mask is None or len(upright) + len(level) == len(rules.vertical + rules.horizontal):
+        return Rules(level, upright, rules.mask)
+    kept = Image.new("1", rules.mask.shape[::-1])
+    draw = ImageDraw.Draw(kept)
+    for rule in upright + level:
+        ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
+        draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
+    return Rules(level, upright, rules.mask & np.asarray(kept))
+
+
+def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
+    """Bands that an upright rule crosses."""
+    x = scale * (rule.start[0] + rule.end[0]) / 2
+    top, bottom = scale * rule.start[1], scale * rule.end[1]
+    for band in bands:
+        if band.left < x < band.right:
+            y = float(np.interp(x, band.middle[:, 0], band.middle[:, 1]))
+            if top < y < bottom:
+                yield band
+
+
+def _run_in(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
+    """Bands that a level rule runs in, for most of its length."""
+    left, right = scale * rule.start[0], scale * rule.end[0]
+    y = scale * (rule.start[1] + rule.end[1]) / 2
+    for band in bands:
+        if min(right, band.right) - max(left, band.left) > (right - left) / 2:
+            middle = float(np.interp((left + right) / 2, band.middle[:, 0], band.middle[:, 1]))
+            if abs(y - middle) < 2 * band.letter_height:
+                yield band
+
+
 def _walls(rules: Rules, scale: float) -> np.ndarray:
     """Vertical rules at the network's scale: [W, 3] float32 (x, top, bottom)."""
     walls = [
@@ -121,9 +178,7 @@ def _walls(rules: Rules, scale: float) -> np.ndarray:
     return scale * np.array(walls, np.float32).reshape(-1, 3)
 
 
-def _bands(
-    small: np.ndarray, maps: Maps, walls: np.ndarray, segmenter: Segmenter
-) -> list[Band]:
+def _bands(small: np.ndarray, maps: Maps, walls: np.ndarray, segmenter: Segmenter) -> list[Band]:
     """Bands of the page and of the page once more, smaller, at the page's scale."""
     quarter = scale_page(small, 1 / LARGE_TYPE)
     large = [

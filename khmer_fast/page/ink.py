@@ -14,6 +14,7 @@ LETTER = 0.2  # letter heights squared of a small letter's ink
 FRAME = 0.9  # of a page's width or height: what is wider or higher surrounds it
 UNREAD_BOXES = 20  # of the largest pieces of ink that no line took
 
+
 @dataclass(frozen=True, eq=False)
 class PageInk:
     """What differs from its paper, in connected pieces: Y, X at the network's scale."""
@@ -61,9 +62,7 @@ def assign_ink(
 ) -> Owners:
     """Gives every piece of ink to one of the bands or to nobody."""
     columns = columns_of(bands, *found.ink.shape)
-    owners = pixels.assign_ink(
-        found.ink, found.labels, found.boxes, found.areas, offset, columns
-    )
+    owners = pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns)
     top, bottom, counts = pixels.line_extents(owners, found.ink, columns)
     return Owners(owners, pixels.widen_owners(owners), columns, top, bottom, counts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +42,9 @@ class PageReader:
     packaged ones). `layout` "line" reads each picture as one line, "page" always looks for lines,
     "auto" does what the picture shows. Lines under `min_confidence` are marked, never left out.
     A page has `most_lines` lines at most, the surest ones, and reading it ends after
-    `most_seconds`; its notes say so. The other options are `Reader`'s. May be used from several
-    threads at once. Raises KhmerFastError for weights or options that cannot be used.
+    `most_seconds`; its notes say so. `on_page` sees each page with what was found on it (not those
+    that are one line). The other options are `Reader`'s. May be used from several threads at once.
+    Raises KhmerFastError for weights or options that cannot be used.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class PageReader:
         batch_size: int = 32,
         dtype: str = "auto",
         threads: int | None = None,
+        on_page: Callable[[FoundPage, Page], None] | None = None,
     ):
         if layout not in LAYOUTS:
             raise OptionError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
@@ -71,10 +73,12 @@ class PageReader:
                 f"most_lines must be at least 1 and most_seconds above 0, got {most_lines!r} and "
                 f"{most_seconds!r}"
             )
-        self.layout, self.min_confidence = layout, min_confidence
+        self.layout, self.min_confidence, self.on_page = layout, min_confidence, on_page
         self.most_lines, self.most_seconds = most_lines, most_seconds
         self.reader = Reader(weights, device, backend, beam, n_best, batch_size, dtype, threads)
-        self.segmenter = segmenter if isinstance(segmenter, Segmenter) else Segmenter(segmenter)
+        if segmenter is None or isinstance(segmenter, (str, os.PathLike)):
+            segmenter = Segmenter(segmenter, backend, threads)
+        self.segmenter = segmenter
 
     def read(self, file: Any) -> Document:
         """Reads a file: a path, bytes, a PIL image or an array (files.images.load_grey).
@@ -128,7 +132,7 @@ class PageReader:
             elif sheet.found is None:
                 yield self._line_page(sheet)
             else:
-                yield make_page(
+                page = make_page(
                     sheet.image,
                     sheet.found,
                     sheet.chosen,
@@ -136,6 +140,9 @@ class PageReader:
                     self.min_confidence,
                     self.most_seconds,
                 )
+                if self.on_page is not None:
+                    self.on_page(sheet.found, page)
+                yield page
 
     def _read(self, sheets: Sequence[_Sheet]) -> None:
         """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
@@ -145,9 +152,7 @@ class PageReader:
             if start and time.monotonic() > deadline:
                 return
             group = jobs[start : start + READ_TOGETHER]
-            crops = [
-                None if sheet.found is None else sheet.found.crop(i) for sheet, i in group
-            ]
+            crops = [None if sheet.found is None else sheet.found.crop(i) for sheet, i in group]
             pictures = [
                 sheet.image.grey if crop is None else crop.grey
                 for (sheet, _), crop in zip(group, crops, strict=True)

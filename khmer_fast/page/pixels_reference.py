@@ -44,9 +44,7 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least = near.sum(-1, keepdims=True) // TAIL
     darkest = (near.cumsum(-1) > least).argmax(-1)
     lightest = 31 - (near[..., ::-1].cumsum(-1) > least).argmax(-1)
-    contrast = np.maximum(
-        paper - (BIN * darkest + BIN // 2), BIN * lightest + BIN // 2 - paper
-    )
+    contrast = np.maximum(paper - (BIN * darkest + BIN // 2), BIN * lightest + BIN // 2 - paper)
     threshold = np.maximum(LEAST_CONTRAST, contrast * INK_SHARE[0] // INK_SHARE[1])
     return paper.astype(np.uint8), threshold.astype(np.uint8)
 
@@ -149,9 +147,7 @@ def assign_ink(
     for line in range(len(columns.left)):
         from_y, to_y = core_rows(columns, line, np.arange(*columns.inner[line]), ink.shape[0])
         inside = np.zeros(count, np.int64)
-        for column, top, bottom in zip(
-            range(*columns.inner[line]), from_y, to_y, strict=True
-        ):
+        for column, top, bottom in zip(range(*columns.inner[line]), from_y, to_y, strict=True):
             found = labels[top:bottom, column]
             np.add.at(inside, found[found > 0] - 1, 1)
         for c in np.flatnonzero(inside):
@@ -165,9 +161,7 @@ def assign_ink(
         place[mine] = NOBODY
         if ink[top:bottom, left:right][mine][0] == RULE:
             continue
-        sure = [
-            line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2
-        ]
+        sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
         if not sure and core[c]:
             sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
         if not sure:

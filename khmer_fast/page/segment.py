@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 
 import python_ref.segmenter
-from khmer_fast.page.bands import STRIDE, Maps
-from python_ref.segmenter import SEGMENTERS, DenseConv2d
+from khmer_fast import ops
+from khmer_fast.page.bands import Maps
+from python_ref.segmenter import SEGMENTERS
 
 LONG_SIDE = 1280  # network pixels of a page's longer side
 STRIP = 2.5  # of a longer page so many times the shorter side counts as the longer one
@@ -45,25 +45,30 @@ def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
 
 
 class Segmenter:
-    """The network that finds lines, folded once; may be used from several threads at once.
+    """The network that finds lines, packed once; may be used from several threads at once.
 
-    `weights` is a safetensors file of python_ref.segmenter's tensors.
+    `weights` is a safetensors file of python_ref.segmenter's tensors; `threads` (torch's by
+    default) share a page. The backend "reference" computes with python_ref's network.
     """
 
-    def __init__(self, weights: str | os.PathLike[str]):
+    def __init__(
+        self,
+        weights: str | os.PathLike[str],
+        backend: str = "fast",
+        threads: int | None = None,
+    ):
         state = load_file(weights)
         network = python_ref.segmenter.Segmenter(SEGMENTERS["small"])
         network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-        self._network = _fold(network.eval().requires_grad_(False))
+        network.eval().requires_grad_(False)
+        self._network = network if backend == "reference" else ops.Segmenter(network)
+        self._options = {} if backend == "reference" else {"threads": threads}
 
     @torch.inference_mode()
     def maps(self, grey: np.ndarray) -> Maps:
         """What the network says of a page at its scale: uint8 [Y, X]."""
-        Y, X = grey.shape
-        image = np.zeros((1, 1, Y + -Y % STRIDE, X + -X % STRIDE), np.float32)
-        np.subtract(255, grey, out=image[0, 0, :Y, :X], dtype=np.float32)
-        image /= 255
-        output = self._network(torch.from_numpy(image))
+        image = np.subtract(255, grey, dtype=np.float32) * np.float32(1 / 255)
+        output = self._network(torch.from_numpy(image)[None, None], **self._options)
         return Maps(
             band=output.band[0].numpy(),
             above=output.above[0].numpy(),
@@ -71,16 +76,3 @@ class Segmenter:
             offset=OFFSET_UNIT * output.offset[0].numpy(),
             rotation=output.rotation[0].softmax(0).numpy(),
         )
-
-
-def _fold(network: nn.Module) -> nn.Module:
-    """Standardised convolutions become plain ones, their weights computed once."""
-    for parent in list(network.modules()):
-        for name, conv in list(parent.named_children()):
-            if isinstance(conv, DenseConv2d):
-                outputs, inputs, size, _ = conv.weight.shape
-                plain = nn.Conv2d(inputs, outputs, size, conv.stride, padding=size // 2)
-                plain.weight = nn.Parameter(conv.standardized_weight(), requires_grad=False)
-                plain.bias = nn.Parameter(conv.bias, requires_grad=False)
-                setattr(parent, name, plain)
-    return network
