@@ -8,14 +8,13 @@ import pytest
 from khmer_fast.page import pixels
 from khmer_fast.page.bands import find_bands
 from khmer_fast.page.crops import cut_line, line_inks, outline
-from khmer_fast.page.ink import assign_ink, find_ink, find_pieces
+from khmer_fast.page.ink import assign_ink, find_ink
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
 
 def find(page: DrawnPage):
     maps = page.maps()
-    ink = find_pieces(*find_ink(page.grey))
-    owners = assign_ink(ink, find_bands(maps), maps.offset)
+    ink, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
     columns = owners.columns
     inks = sorted(line_inks(owners), key=lambda x: columns.middle[columns.of(x.index)][0])
     return ink, owners, inks
@@ -102,5 +101,5 @@ def test_a_line_without_ink_is_no_line():
     page = tight_page()
     maps = page.maps()
     page.grey[page.owner == 2] = page.paper
-    owners = assign_ink(find_pieces(*find_ink(page.grey)), find_bands(maps), maps.offset)
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
     assert len(line_inks(owners)) == 2

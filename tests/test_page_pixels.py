@@ -91,6 +91,16 @@ def test_owners_equal_the_reference(seed):
         owners, pixels_reference.assign_ink(ink, *pieces, offset, columns)
     )
     assert len(np.unique(owners)) >= 4  # paper and all lines
+    line_paper = pixels.line_paper(page.grey, columns)
+    for a, b in zip(
+        line_paper, pixels_reference.line_paper(page.grey, columns), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    arguments = (ink, page.grey // 2, page.grey, columns, *line_paper)
+    for a, b in zip(
+        pixels.find_line_ink(*arguments), pixels_reference.find_line_ink(*arguments), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(
         pixels.widen_owners(owners), pixels_reference.widen_owners(owners)
     )

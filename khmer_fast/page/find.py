@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from khmer_fast.document import Box, Point
 from khmer_fast.page.bands import Band, Maps, find_bands
 from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
-from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink, find_pieces
+from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.rules import Rule, Rules, find_rules
 from khmer_fast.page.segment import Segmenter, network_scale, scale_page
@@ -23,7 +23,7 @@ WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as lon
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
 LEAST_TURN = 0.5  # probability that a page is turned by quarters
-UPRIGHT_STROKE = 4.5  # letter heights: shorter rules that cross lines are strokes of letters
+UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 NO_WALLS = np.zeros((0, 3), np.float32)
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
@@ -111,8 +111,7 @@ def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
     if len(walls):
         bands = _bands(small, maps, walls, segmenter)
     # 4. ink
-    pieces = find_pieces(ink, paper, rules.mask)
-    owners = assign_ink(pieces, bands, maps.offset)
+    pieces, owners = assign_ink(small, ink, paper, bands, maps.offset, rules.mask)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]
@@ -138,8 +137,8 @@ def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
         if scale * (rule.end[0] - rule.start[0])
         >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
     )
-    if rules.mask is None or len(upright) + len(level) == len(rules.vertical + rules.horizontal):
-        return Rules(level, upright, rules.mask)
+    if rules.mask is None:
+        return Rules(level, upright)
     kept = Image.new("1", rules.mask.shape[::-1])
     draw = ImageDraw.Draw(kept)
     for rule in upright + level:

@@ -44,27 +44,26 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pixels.find_ink(grey, paper, threshold), pixels.spread(paper, *grey.shape)
 
 
-def find_pieces(
-    ink: np.ndarray,  # [Y, X] uint8
-    paper: np.ndarray,  # [Y, X] uint8
-    rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
-) -> PageInk:
-    """The connected pieces of a page's ink."""
-    if rules is not None:
-        ink = np.where(rules & (ink > 0), np.uint8(pixels.RULE), ink)
-    return PageInk(ink, paper, *pixels.label(ink))
-
-
 def assign_ink(
-    found: PageInk,
+    grey: np.ndarray,  # [Y, X] uint8
+    ink: np.ndarray,  # [Y, X] uint8, of find_ink
+    paper: np.ndarray,  # [Y, X] uint8, of find_ink
     bands: list[Band],
     offset: np.ndarray,  # [Y/4, X/4] float32, px down to the middle of an ink pixel's own band
-) -> Owners:
-    """Gives every piece of ink to one of the bands or to nobody."""
-    columns = columns_of(bands, *found.ink.shape)
-    owners = pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns)
-    top, bottom, counts = pixels.line_extents(owners, found.ink, columns)
-    return Owners(owners, pixels.widen_owners(owners), columns, top, bottom, counts)
+    rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
+) -> tuple[PageInk, Owners]:
+    """Gives every connected piece of ink to one of the bands or to nobody."""
+    columns = columns_of(bands, *grey.shape)
+    # within a line's reach its own paper counts, not what stands around it
+    ink, paper = pixels.find_line_ink(
+        ink, paper, grey, columns, *pixels.line_paper(grey, columns)
+    )
+    if rules is not None:
+        ink[rules & (ink > 0)] = pixels.RULE
+    found = PageInk(ink, paper, *pixels.label(ink))
+    owners = pixels.assign_ink(ink, found.labels, found.boxes, found.areas, offset, columns)
+    top, bottom, counts = pixels.line_extents(owners, ink, columns)
+    return found, Owners(owners, pixels.widen_owners(owners), columns, top, bottom, counts)
 
 
 def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
