@@ -67,6 +67,14 @@ def test_one_place_that_is_wrong_does_not_move_the_line():
     np.testing.assert_allclose(band.middle[:, 1], 94, atol=0.8)
 
 
+def test_marks_of_large_letters_are_no_lines():
+    large = DrawnLine(40, 560, level(120), letter=40)
+    mark = DrawnLine(200, 230, level(66), letter=12)
+    assert len(find_bands(DrawnPage(200, 600, lines=[large, mark]).maps())) == 1
+    caption = DrawnLine(60, 500, level(52), letter=12)  # as long as a line is
+    assert len(find_bands(DrawnPage(200, 600, lines=[large, caption]).maps())) == 2
+
+
 def empty_maps(y: int, x: int) -> Maps:
     zeros = [np.zeros((y, x), np.float32) for _ in range(3)]
     return Maps(np.full((y, x), -9, np.float32), *zeros, np.array([1, 0, 0, 0], np.float32))
