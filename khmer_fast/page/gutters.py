@@ -12,13 +12,14 @@ GUTTER = 1.1  # letter heights of white between what stands side by side
 SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
 WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
-_NEAR = 4.5  # letter heights of white under which anything goes on
+_NEAR = 3.2  # letter heights of white under which anything goes on
 _FAR = 12.0  # the same for rows that are alike
 _FARTHEST = 60.0  # letter heights of a picture in a column
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 0.5  # letter heights between the edges or middles of a block's lines
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
+_WIDE = 4.0  # letter heights of a gutter that parts two blocks
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -90,7 +91,9 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     left = [place for place in run if gutter.is_left(place)]
     right = [place for place in run if not gutter.is_left(place)]
     fewer = min(len(left), len(right))
-    if fewer < _MANY and not any(_level(a, b) for a in left for b in right):
+    wide = gutter.right - gutter.left > _WIDE * max(a.letter, b.letter)
+    beside = fewer >= _MANY or fewer > 1 and wide
+    if not beside and not any(_level(one, other) for one in left for other in right):
         return None
     return Run(tuple(run), gutter.left, gutter.right, fewer)
 
@@ -106,7 +109,9 @@ def _joins(
     white = lower.top - upper.bottom
     if white > _NEAR * letter:
         run = places[low : high + 1]
-        alike = white < _FAR * letter and _alike_rows(places, near, place)
+        alike = white < _FAR * letter and (
+            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter)
+        )
         if not alike and not (new > high and _in_prose(run, place, gutter, white)):
             return False
     if _ruled_off(upper, lower, gutter, page):
@@ -119,6 +124,21 @@ def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
     rows = [[other for other in places if _level(other, place)] for place in (near, new)]
     pairs = sum(any(_aligned(a, b) for b in rows[0]) for a in rows[1])
     return pairs >= 2 and pairs >= 0.6 * min(map(len, rows))
+
+
+def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
+    """Whether a new row has pieces on both sides that begin where the lines of the run do."""
+    row = [place for place in places if _level(place, new)]
+    if len({gutter.is_left(place) for place in row}) < 2:
+        return False
+    return all(
+        sum(
+            abs(place.left - other.left) < _SAME_EDGE * max(place.letter, other.letter)
+            for other in run
+        )
+        >= 2
+        for place in row
+    )
 
 
 def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter, white: float) -> bool:

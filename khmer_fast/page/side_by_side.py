@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 
 _FULL = 0.75  # of a column's width that a line of prose fills
-_FULL_LINES, _FULL_LINES_OF_MANY = 0.55, 0.38  # shares of prose that fill it, with lists in it
+_FULL_LINES = 0.55  # of the lines of prose fill it
+_MANY = 12  # lines: prose in which there may be lists
+_HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 9.0  # letter heights of a column of amounts or numbers, at most
@@ -22,6 +24,7 @@ _AS_CLOSE = 1.18  # times the least distance of lines in a column
 _ONE_LEVEL = 0.45  # letter heights between baselines of one row
 _MOST = 0.6  # of the columns have a line on a row's baseline
 _HEAD = 0.35  # of the page's height, where a letter's head stands
+_SPREAD = 3.3  # letter heights of white between lines that are no text together
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -70,7 +73,7 @@ def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list
             groups.append([column])
     parted = []
     for group in groups:
-        if len(group) == 1 or _across(group):
+        if len(group) == 1 or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
@@ -93,7 +96,7 @@ def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -
     return len(one_each) >= 0.5 * fewer and uneven <= _UNEVEN * cells
 
 
-def _across(group: Sequence[Sequence[Place]]) -> bool:
+def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> bool:
     """Whether columns whose lines are level are read row by row."""
     if max(map(len, group)) == 1:
         return True
@@ -101,7 +104,7 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
         group = [column for column in group if not _sparse(column, group)]
         if len(group) == 1:
             return True
-    if len(group) <= 3 and sum(is_prose(column) for column in group) >= 2:
+    if all(is_prose(column) for column in group):
         return False
     if all(_varies(column) for column in group):  # cards
         return False
@@ -110,15 +113,27 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
     left, right = group
     if min(_widest(left), _widest(right)) < _MARKS:
         return True
-    rows = min(len(left), len(right))
-    if rows == 1:
-        return len(left) + len(right) <= 3
-    if rows > _FEW:
+    cells = _cells(group, rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if _spread(left, counts[0]) and _spread(right, counts[1]):
         return True
-    if rows <= 3 and _centred(left) and _centred(right):  # signers
+    if min(counts) == 1:
+        return len(left) + len(right) <= 3
+    if min(counts) > _FEW:
+        return True
+    if min(counts) <= 3 and _centred(left) and _centred(right):  # signers
         return False
     amounts = _widest(right) <= _NARROW and (_flush(right, "right") or _flush(right, "left"))
-    return amounts and abs(len(left) - len(right)) <= 1
+    return amounts and abs(counts[0] - counts[1]) <= 1
+
+
+def _spread(column: Sequence[Place], cells: int) -> bool:
+    """Whether a column's cells stand too far from each other to be one text."""
+    if cells == 1:
+        return True
+    letter = statistics.median(place.letter for place in column)
+    steps = [b.top - a.bottom for a, b in zip(column, column[1:], strict=False)]
+    return sum(step > _SPREAD * letter for step in steps) >= cells - 1
 
 
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
@@ -238,8 +253,9 @@ def is_prose(column: Sequence[Place]) -> bool:
         or statistics.median(_steps(column) or [0.0]) > _LEADING * letter
     ):
         return False
-    full = sum(place.width >= _FULL * wide for place in column)
-    return full >= (_FULL_LINES if len(column) < 12 else _FULL_LINES_OF_MANY) * len(column)
+    if len(column) >= _MANY:
+        return statistics.median(place.width for place in column) >= _HALF_FULL * wide
+    return sum(place.width >= _FULL * wide for place in column) >= _FULL_LINES * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:
