@@ -17,7 +17,7 @@ _FAR = 12.0  # the same for rows that are alike
 _FARTHEST = 60.0  # letter heights of a picture in a column
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _PROSE_GOES_ON = 2.2  # the same for columns of prose
-_SAME_EDGE = 0.5  # letter heights between the edges or middles of a block's lines
+_SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
@@ -91,11 +91,19 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     left = [place for place in run if gutter.is_left(place)]
     right = [place for place in run if not gutter.is_left(place)]
     fewer = min(len(left), len(right))
-    wide = gutter.right - gutter.left > _WIDE * max(a.letter, b.letter)
-    beside = fewer >= _MANY or fewer > 1 and wide
+    if not fewer:
+        return None
+    edges = max(place.right for place in left), min(place.left for place in right)
+    wide = edges[1] - edges[0] > _WIDE * max(a.letter, b.letter)
+    beside = fewer >= _MANY or wide and (fewer > 1 or _within(*sorted((left, right), key=len)))
     if not beside and not any(_level(one, other) for one in left for other in right):
         return None
-    return Run(tuple(run), gutter.left, gutter.right, fewer)
+    return Run(tuple(run), *edges, fewer)
+
+
+def _within(few: Sequence[Place], many: Sequence[Place]) -> bool:
+    """Whether the only line of one side stands between lines of the other."""
+    return min(p.top for p in many) < few[0].bottom and few[0].top < max(p.bottom for p in many)
 
 
 def _joins(
@@ -132,10 +140,7 @@ def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter:
     if len({gutter.is_left(place) for place in row}) < 2:
         return False
     return all(
-        sum(
-            abs(place.left - other.left) < _SAME_EDGE * max(place.letter, other.letter)
-            for other in run
-        )
+        sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
         >= 2
         for place in row
     )
@@ -280,5 +285,5 @@ def _parted(a: Place, b: Place, page: LevelPage) -> bool:
 
 def _aligned(a: Place, b: Place) -> bool:
     """Whether two lines begin, end or have their middles at one x."""
-    apart = (a.left - b.left, a.right - b.right, a.middle - b.middle)
+    apart = (a.left - b.left, 2 * (a.right - b.right), 2 * (a.middle - b.middle))
     return min(map(abs, apart)) < _SAME_EDGE * max(a.letter, b.letter)

@@ -14,7 +14,7 @@ _MANY = 12  # lines: prose in which there may be lists
 _HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
-_NARROW = 9.0  # letter heights of a column of amounts or numbers, at most
+_NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
@@ -106,6 +106,8 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if all(is_prose(column) for column in group):
         return False
+    if len(group) == 2 and _are_amounts(*group, rules):
+        return True
     if all(_varies(column) for column in group):  # cards
         return False
     if len(group) > 2:
@@ -119,12 +121,16 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
         return True
     if min(counts) == 1:
         return len(left) + len(right) <= 3
-    if min(counts) > _FEW:
-        return True
-    if min(counts) <= 3 and _centred(left) and _centred(right):  # signers
+    return min(counts) > _FEW
+
+
+def _are_amounts(left: Sequence[Place], right: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
+    """Whether names stand at the left and an amount for each, flush, at the right."""
+    cells = _cells([left, right], rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if min(counts) < 2 or abs(counts[0] - counts[1]) > 1 or _widest(right) > _NARROW:
         return False
-    amounts = _widest(right) <= _NARROW and (_flush(right, "right") or _flush(right, "left"))
-    return amounts and abs(counts[0] - counts[1]) <= 1
+    return _flush(right, "right") or _flush(right, "left") and not _centred(left)
 
 
 def _spread(column: Sequence[Place], cells: int) -> bool:
@@ -186,18 +192,24 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     usual = max((statistics.median(s) for s in steps if s), default=0.0)
     least = min((min(s) for s in steps if s), default=0.0)
     full = _full_levels(columns)
+    levels = sorted(place.bottom for column in columns for place in column)
+
+    def goes_on(a: Place, b: Place) -> bool:
+        step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
+        if step < _ONE_LEVEL * letter:
+            return True
+        if step >= min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual):
+            return False
+        rows = _at(full, a.bottom, letter) and _at(full, b.bottom, letter)
+        if rows and not any(a.bottom + 0.3 * step < y < b.bottom - 0.3 * step for y in levels):
+            return False
+        return not _ruled(a, b, rules)
+
     cells = []
     for k, column in enumerate(columns):
         lines: list[Place] = []
         for place in column:
-            step = place.bottom - lines[-1].bottom if lines else 0.0
-            letter = place.letter
-            goes_on = step < _ONE_LEVEL * letter or (
-                step < min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual)
-                and not (_at(full, place.bottom, letter) and _at(full, lines[-1].bottom, letter))
-                and not _ruled(lines[-1], place, rules)
-            )
-            if lines and not goes_on:
+            if lines and not goes_on(lines[-1], place):
                 cells.append(CellLines(k, tuple(lines)))
                 lines = []
             lines.append(place)
