@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -178,10 +179,12 @@ class Vocabulary:
         if not ids:
             raise KhmerFastError("expected a charset of at least one character, got an empty one")
         if len(ids) != len(self.charset):
-            twice = sorted({c for c in self.charset if self.charset.count(c) > 1})
+            twice = sorted(c for c, times in Counter(self.charset).items() if times > 1)
+            more = f" and {len(twice) - 10:,} more" if len(twice) > 10 else ""
             raise KhmerFastError(
                 "expected each character once in the charset, got several of "
-                + ", ".join(describe_character(character) for character in twice)
+                + ", ".join(describe_character(character) for character in twice[:10])
+                + more
             )
         object.__setattr__(self, "_ids", ids)
 
