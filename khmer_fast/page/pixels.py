@@ -75,9 +75,7 @@ def find_line_ink(
     threshold: np.ndarray,  # uint8 [M]
 ) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
     """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
-    return _native.page_find_line_ink(
-        ink, paper, grey, columns._arrays(), line_paper, threshold
-    )
+    return _native.page_find_line_ink(ink, paper, grey, columns._arrays(), line_paper, threshold)
 
 
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
