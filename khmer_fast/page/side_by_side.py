@@ -145,9 +145,9 @@ def _spread(column: Sequence[Place], cells: int) -> bool:
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
     """Blocks beside each other in reading order: from left to right.
 
-    But a right one that is centred on the page and begins higher comes first (the kingdom's name
-    over the ministry's), and what a right one has above the left one is read before both (the
-    date over two signers).
+    But a right one that begins a line higher comes first in a letter's head or where it is centred
+    on the page (the kingdom's name, the ministry's below at the left); elsewhere only what it has
+    above the left one does (the date over two signers).
     """
     order = [list(block) for block in blocks]
     if len(order) != 2:
@@ -159,10 +159,8 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
     if not above:
         return order
     middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if abs(middle - page.width / 2) < 0.06 * page.width:
+    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
         return [right, left]
-    if top < _HEAD * page.height:
-        return order
     return [above, left, [place for place in right if place not in above]]
 
 
