@@ -20,7 +20,7 @@ _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
-_GROUNDS = 0.4  # letter heights between the edges of two grounds, at least
+_GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -79,7 +79,7 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     """The run round places i and j, which stand beside each other."""
     a, b = places[i], places[j]
     gutter = _Gutter(a.right, b.left, GUTTER * max(a.letter, b.letter))
-    if _walled(a, b, page):
+    if min(a.index, b.index) < 0 or _walled(a, b, page):
         gutter.least *= WALLED
     low, high = min(i, j), max(i, j)
     if not all(gutter.passes(place) for place in places[low : high + 1]):
@@ -164,19 +164,21 @@ def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> 
     """Whether a horizontal rule over the gutter ends what stands above it, or a ground does that
     another one follows."""
     letter = max(upper.letter, lower.letter)
-    between = sorted(
-        rule.at
+    between = [
+        rule
         for rule in (*page.horizontal, *page.level_edges)
         if upper.bottom < rule.at < lower.top - 0.2 * letter
-        and rule.low < gutter.left
-        and rule.high > gutter.right
-    )
-    if not between:
-        return False
-    if between[-1] - between[0] > _GROUNDS * letter:
+    ]
+    ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
+    begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
+    if ends and begins and max(begins) - min(ends) > _GROUNDS * letter:
         return True
-    far = max(between[0] - upper.bottom, lower.top - between[-1]) > _CELL * letter
-    return far and any(rule.at in between for rule in page.horizontal)
+    over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
+    return any(
+        max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter
+        for rule in over
+        if rule.thickness > 0
+    )
 
 
 def _walled(a: Place, b: Place, page: LevelPage) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from khmer_fast.page.places import LevelPage, Place
 from khmer_fast.page.plans import RegionPlan
-from khmer_fast.page.tables import FoundTable
 
 _SAME_ROW = 0.6  # letter heights between baselines of pieces of one row
 _WIDER = 1.35  # times the column's leading: a paragraph ends
@@ -20,32 +19,41 @@ Row = list[Place]  # from left to right
 
 
 def split_column(
-    rows: Sequence[Row], tables: Mapping[int, FoundTable], page: LevelPage
+    rows: Sequence[Row], finished: Mapping[int, list[RegionPlan]], page: LevelPage
 ) -> list[RegionPlan]:
     """The regions of one column of rows, from top to bottom."""
     plans: list[RegionPlan] = []
     start = 0
     for i in range(1, len(rows) + 1):
-        if i == len(rows) or _breaks(rows, i, tables):
-            plans.append(_plan(rows[start:i], tables))
+        if i == len(rows) or _breaks(rows, i, finished):
+            plans += _plans(rows[start:i], finished)
             start = i
     return plans
 
 
 def rows_of(places: Sequence[Place]) -> list[Row]:
-    """Rows from top to bottom, pieces of one from left to right; a table is a row of its own."""
+    """Rows from top to bottom, pieces of one from left to right; what is finished is a row of its
+    own, and goes from left to right where it stands beside other such."""
     rows: list[Row] = []
-    last = float("-inf")
     for place in sorted(places, key=lambda place: (_row_at(place), place.left)):
-        near = _row_at(place) - last < _SAME_ROW * place.letter and all(
-            _apart(place, other) for other in rows[-1]
-        )
-        if near and place.index >= 0 and rows[-1][0].index >= 0:
+        if rows and _in_row(place, rows[-1]):
             rows[-1].append(place)
         else:
             rows.append([place])
-        last = _row_at(place)
-    return [sorted(row, key=lambda place: place.left) for row in rows]
+    rows = [sorted(row, key=lambda place: place.left) for row in rows]
+    return [part for row in rows for part in ([[p] for p in row] if row[0].index < 0 else [row])]
+
+
+def _in_row(place: Place, row: Row) -> bool:
+    """Whether a place stands beside the pieces of the row above it."""
+    if (place.index < 0) != (row[-1].index < 0):
+        return False
+    if place.index < 0:
+        shared = min(place.bottom, row[-1].bottom) - max(place.top, row[-1].top)
+        level = shared > 0.5 * min(place.bottom - place.top, row[-1].bottom - row[-1].top)
+    else:
+        level = place.bottom - row[-1].bottom < _SAME_ROW * place.letter
+    return level and all(_apart(place, other) for other in row)
 
 
 def _apart(a: Place, b: Place) -> bool:
@@ -53,10 +61,12 @@ def _apart(a: Place, b: Place) -> bool:
     return shared < 0.3 * min(a.width, b.width)
 
 
-def _breaks(rows: Sequence[Sequence[Place]], i: int, tables: Mapping[int, FoundTable]) -> bool:
+def _breaks(
+    rows: Sequence[Sequence[Place]], i: int, finished: Mapping[int, list[RegionPlan]]
+) -> bool:
     """Whether a region begins at row i."""
     above, row = rows[i - 1], rows[i]
-    if any(place.index in tables for place in (*above, *row)):
+    if any(place.index in finished for place in (*above, *row)):
         return True
     letters = sorted((_letter(above), _letter(row)))
     if letters[1] > _SIZE * letters[0]:
@@ -65,7 +75,7 @@ def _breaks(rows: Sequence[Sequence[Place]], i: int, tables: Mapping[int, FoundT
     near = [
         b[0].bottom - a[0].bottom
         for a, b in zip(rows[max(0, i - 4) : i + 3], rows[max(0, i - 4) + 1 : i + 4], strict=False)
-        if not any(place.index in tables for place in (*a, *b))
+        if not any(place.index in finished for place in (*a, *b))
     ]
     return step > _WIDER * min(near) and step > 2.8 * letters[1]
 
@@ -78,8 +88,9 @@ def _letter(row: Sequence[Place]) -> float:
     return statistics.median(place.letter for place in row)
 
 
-def _plan(rows: Sequence[Sequence[Place]], tables: Mapping[int, FoundTable]) -> RegionPlan:
+def _plans(rows: Sequence[Row], finished: Mapping[int, list[RegionPlan]]) -> list[RegionPlan]:
+    """The region of some rows, or what is finished in its place."""
     places = [place for row in rows for place in row]
-    if len(places) == 1 and places[0].index in tables:
-        return RegionPlan("table", cells=tables[places[0].index].cells)
-    return RegionPlan("text", tuple(place.index for place in places))
+    if places[0].index in finished:
+        return finished[places[0].index]
+    return [RegionPlan("text", tuple(place.index for place in places))]

@@ -26,7 +26,7 @@ _MOST = 0.6  # of the columns have a line on a row's baseline
 _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
-_GAP = 0.35  # letter heights between two grounds, at least
+_GAP = 0.7  # letter heights between two grounds, at least
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -122,9 +122,12 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if all(is_prose(column) for column in group):
         return False
+    cards = all(_varies(column) for column in group)
+    if cards and max(map(len, group)) <= 2:
+        return False
     if len(group) == 2 and _are_amounts(*group, rules):
         return True
-    if all(_varies(column) for column in group):  # cards
+    if cards:
         return False
     if len(group) > 2:
         return min(map(len, group)) > 1 or max(map(len, group)) <= 2
@@ -170,14 +173,21 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
         return order
     left, right = order
     letter = statistics.median(place.letter for place in right)
-    top = min(place.top for place in left)
-    above = [place for place in right if place.bottom < top + 0.2 * letter]
+    first = min(left, key=lambda place: place.top)
+    above = [place for place in right if place.bottom < first.top + 0.2 * letter]
     if not above:
         return order
     middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
-        return [right, left]
-    return [above, left, [place for place in right if place not in above]]
+    if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+        higher = max(p.bottom for p in left) - max(p.bottom for p in right) > letter
+        return [right, left] if higher else order
+    beside = any(
+        abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
+        and max(place.letter, first.letter) < _LARGER * min(place.letter, first.letter)
+        for place in right
+    )
+    rest = [place for place in right if place not in above]
+    return [above, left, rest] if beside else order
 
 
 # ---- cells ----

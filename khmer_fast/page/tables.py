@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, LevelRule, Place
-from khmer_fast.page.plans import CellPlan
+from khmer_fast.page.plans import CellPlan, RegionPlan
 from khmer_fast.page.side_by_side import cell_rows
 
 _TOUCH = 0.8  # letter heights between rules that meet
@@ -15,6 +15,7 @@ _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
 _BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
 _ROW_WHITE = 2.3  # letter heights of white that lines of one text do not have
+_GAP = 0.7, 2.6  # letter heights between frames beside each other
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -33,6 +34,10 @@ class FoundTable:
     def lines(self) -> tuple[int, ...]:
         """All lines in reading order."""
         return tuple(line for cell in self.cells for line in cell.lines)
+
+    def plan(self) -> RegionPlan:
+        """The table as a region."""
+        return RegionPlan("table", cells=self.cells)
 
     def place(self, index: int) -> Place:
         """The table as one place on the level page."""
@@ -141,7 +146,7 @@ def _ruled_table(
     ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
     xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 1 or columns < 1 or rows * columns < 4:
+    if rows < 1 or columns < 1 or rows * columns < 4 or _have_gaps(vertical, xs, letter):
         return None
     inside = [
         place
@@ -163,6 +168,16 @@ def _ruled_table(
     if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
         return None
     return _table(*_parted_rows(cells, spans))
+
+
+def _have_gaps(vertical: Sequence[LevelRule], xs: Sequence[float], letter: float) -> bool:
+    """Whether two rules stand beside each other where one would part cells: frames with gaps
+    between them."""
+    inside = sorted(rule.at for rule in vertical if xs[0] + letter < rule.at < xs[-1] - letter)
+    return any(
+        _GAP[0] * letter < b - a < _GAP[1] * letter
+        for a, b in zip(inside, inside[1:], strict=False)
+    )
 
 
 Slot = tuple[int, int]  # row, column
