@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 
 VERBS = {  # name: (module, what it does)
     "read": ("khmer_fast.cli.read", "read the text of line images"),
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KhmerFastError as error:
-        print(f"khmer-fast: error: {error}", file=sys.stderr)
+        print_error(error)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -50,9 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:  # not a file's trouble: stdout's, such as a full disk
             _discard_stdout()
-        where = f"{error.filename}: " if error.filename else "cannot write the results: "
-        print(f"khmer-fast: error: {where}{error.strerror or error}", file=sys.stderr)
+        where = f"{printable(error.filename)}: " if error.filename else "cannot write the results: "
+        print_error(f"{where}{error.strerror or error}")
         return FAILED
+
+
+def print_error(error: KhmerFastError | str) -> None:
+    """Says on stderr what went wrong, so that no file's name can forge a message of ours."""
+    first, *more = str(error).split("\n")
+    print(f"khmer-fast: error: {printable(first)}", file=sys.stderr)
+    for line in more:
+        print(f"  {printable(line)}", file=sys.stderr)
 
 
 def _use_utf8() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from khmer_fast.cli import program_version
+from khmer_fast.errors import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +144,7 @@ def _weights(path: str | None) -> dict[str, Any]:
     config = weights.config
     parameters = sum(tensor.numel() for tensor in weights.state.values())
     return {
-        "file": weights.path,
+        "file": printable(weights.path),
         "sha256": weights.sha256,
         "configuration": config.name,
         "parameters": parameters,
@@ -185,4 +186,4 @@ def _training() -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return "none" if value is None else printable(value)

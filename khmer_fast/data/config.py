@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from khmer_fast.errors import KhmerFastError
 
@@ -15,6 +15,7 @@ else:
     import tomli as tomllib
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
+Parsed = TypeVar("Parsed")
 
 
 class ConfigError(KhmerFastError):
@@ -143,15 +144,19 @@ class RenderConfig:
 
 
 def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
-    """Read a mixture from TOML; ConfigError names the file and the key that is wrong.
+    """Read a mixture from TOML; ConfigError names the file and the key that is wrong."""
+    config = parse_toml(RenderConfig, path)
+    _check(config, str(path))
+    return config
+
+
+def parse_toml(kind: type[Parsed], path: str | Path) -> Parsed:
+    """Read a TOML file to the dataclass `kind`; ConfigError names the file and the wrong key.
 
     `base = "default"`, or another file's path beside this one, starts from that mixture: tables are
     taken over key by key, lists of named tables (papers, fonts.groups) name by name.
     """
-    table = _read(Path(path))
-    config = _parse(RenderConfig, table, str(path))
-    _check(config, str(path))
-    return config
+    return _parse(kind, _read(Path(path)), str(path))
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -144,6 +144,15 @@ def threshold(page, strength, rng, tones):
 
 
 @step
+def bilevel(page, strength, rng, tones):
+    """Bi-level, as `threshold`, for whole pages, few of which are 2 % ink: strength is the level
+    between the tones of ink and of paper."""
+    del rng
+    level = tones.ink + strength * (tones.paper - tones.ink)
+    return through_table(page, np.where(np.arange(256) > level, 255, 0))
+
+
+@step
 def weight(page, strength, rng, tones):
     """Ink runs (above 0) or thins (below 0) by up to one pixel."""
     del rng, tones
