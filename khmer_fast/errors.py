@@ -21,6 +21,10 @@ class FileError(KhmerFastError):
     """A file of pages that cannot be opened, or a page of it that cannot be shown."""
 
 
+class BulkError(KhmerFastError):
+    """Sources, an output folder or results of a bulk run that cannot be used."""
+
+
 class FormatError(KhmerFastError):
     """A document that a format cannot hold, or bytes that do not say a document."""
 

@@ -19,6 +19,7 @@ class BulkOptions:
     """What the records depend on; a run that is resumed has the same."""
 
     weights: str | None = None  # a file; None: the packaged weights
+    segmenter: str | None = None  # of the page network, likewise
     beam: int = 5
     dtype: str = "auto"
     text_layer: str = "auto"

@@ -1,11 +1,12 @@
 """Tasks over a cluster by Ray Data: actors hold a reader each, only paths and page ranges travel.
 
-What is done is what `results` holds, on a folder that all nodes see; Ray retries tasks of nodes that
-went away, and a part that is written twice is the same part.
+What is done is what `results` holds, on a folder that all nodes see; Ray retries tasks of nodes
+that went away, and a part that is written twice is the same part.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from khmer_fast.bulk.folder import BulkOptions
 from khmer_fast.bulk.plan import Ledger, Task
 from khmer_fast.bulk.read_pages import FileFacts
 from khmer_fast.bulk.worker import Outcome, Worker
-from khmer_fast.errors import missing_extra
+from khmer_fast.errors import BulkError
 
 
 class FactsOf:
@@ -85,11 +86,11 @@ def run(
         import ray
         import ray.data
     except ImportError as error:
-        raise missing_extra("khmer-fast bulk --ray", "bulk") from error
+        raise BulkError("--ray needs Ray: pip install 'khmer-fast[bulk]'") from error
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, include_dashboard=False,
                  num_cpus=None if address else workers, configure_logging=True,
-                 logging_level="error")  # fmt: skip
+                 logging_level=logging.ERROR)  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     arguments = (options, str(results.resolve()))

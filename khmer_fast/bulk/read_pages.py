@@ -12,9 +12,10 @@ from pathlib import Path
 from khmer_fast.bulk.records import DONE, FAILED, PageRecord, record_id
 from khmer_fast.document import Document, Page
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.files import count_pages
+from khmer_fast.files.file_page import PageRanges
+from khmer_fast.files.pages import count_pages
 from khmer_fast.formats import write
-from khmer_fast.page.reading import PageReader, read_pages_of
+from khmer_fast.page.page_reader import PageReader
 
 BLOCK = 1 << 20  # bytes that are hashed at a time
 
@@ -61,6 +62,7 @@ def read_pages(
     file: FileFacts,
     path: Path,
     pages: Sequence[int],
+    text_layer: str = "auto",
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[PageRecord]:
     """Records of the asked pages of a file, in order; a page that fails is a record with its error.
@@ -73,7 +75,8 @@ def read_pages(
     left = list(pages)
     began = time.perf_counter()
     try:
-        for page in read_pages_of(reader, path, pages):
+        ranges = PageRanges(tuple((number, number) for number in pages))
+        for page in reader.stream(path, ranges, text_layer=text_layer):
             seconds, began = time.perf_counter() - began, time.perf_counter()
             left.remove(page.number)
             if page.error:
@@ -93,7 +96,7 @@ def failure(
     reader: PageReader | None, file: FileFacts, page: int, error: str, seconds: float
 ) -> PageRecord:
     """The record of a page, or with page 0 of a file, that could not be read."""
-    weights = reader.weights_sha256 if reader else ""
+    weights = reader.reader.weights.sha256 if reader else ""
     return PageRecord(
         id=record_id(file.sha256, page), source=file.source, page=page, status=FAILED,
         error=error, text="", confidence=0.0, lines=0, seconds=seconds,
@@ -110,6 +113,6 @@ def _success(reader: PageReader, file: FileFacts, page: Page, seconds: float) ->
         id=record_id(file.sha256, page.number), source=file.source, page=page.number,
         status=DONE, error="", text=write(document, "text").decode(),
         confidence=certain / count if count else 1.0, lines=len(lines), seconds=seconds,
-        version=program_version(), weights=reader.weights_sha256,
+        version=program_version(), weights=reader.reader.weights.sha256,
         json=write(document, "json").decode(),
     )  # fmt: skip

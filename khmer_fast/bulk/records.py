@@ -1,7 +1,7 @@
 """Records of pages in Parquet files, which are also the ledger of what is done.
 
-A task writes its records to one part under a temporary name and renames it: a part is there whole or
-not at all. Parts are named by the file's sha256 and the pages they hold.
+A task writes its records to one part under a temporary name and renames it: a part is there whole
+or not at all. Parts are named by the file's sha256 and the pages they hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from khmer_fast.errors import BulkError, missing_extra
+from khmer_fast.errors import BulkError
 
 DONE, FAILED = "done", "failed"
 PARTS_OF_A_FILE = 16  # characters of the sha256 in a part's name
@@ -42,18 +42,19 @@ def record_id(sha256: str, page: int) -> str:
     return f"{sha256}:{page}"
 
 
-def _arrow() -> tuple[Any, Any]:
+def arrow() -> tuple[Any, Any]:
+    """pyarrow and its parquet module. Raises BulkError that names the extra."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise missing_extra("khmer-fast bulk", "bulk") from error
+        raise BulkError("Parquet needs pyarrow: pip install 'khmer-fast[bulk]'") from error
     return pyarrow, pyarrow.parquet
 
 
 def schema() -> Any:
     """The columns of results/*.parquet, a pyarrow schema."""
-    pyarrow, _ = _arrow()
+    pyarrow, _ = arrow()
     kinds = {
         "str": pyarrow.string(),
         "int": pyarrow.int64(),
@@ -69,7 +70,7 @@ def part_name(sha256: str, first: int, last: int) -> str:
 
 def write_part(folder: Path, name: str, records: Sequence[PageRecord]) -> Path:
     """Writes records as one part, whole or not at all. Raises BulkError if the disk refuses."""
-    pyarrow, parquet = _arrow()
+    pyarrow, parquet = arrow()
     table = pyarrow.Table.from_pylist([asdict(record) for record in records], schema=schema())
     temporary, path = folder / f".{name}.{os.getpid()}", folder / name
     try:
@@ -94,7 +95,7 @@ def parts(folder: Path) -> list[Path]:
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str] | None = None) -> Iterator[dict]:
     """Rows of result files, each id once. Raises BulkError for a file that cannot be read."""
-    pyarrow, parquet = _arrow()
+    pyarrow, parquet = arrow()
     seen: set[str] = set()
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
     for path in paths:
@@ -116,7 +117,7 @@ def clean(folder: Path) -> None:
     """Removes what killed writers left, and parts that a merged file holds already."""
     for path in folder.glob(".*"):
         path.unlink(missing_ok=True)
-    _, parquet = _arrow()
+    _, parquet = arrow()
     for merged in folder.glob("merged-*.parquet"):
         held = (parquet.read_schema(merged).metadata or {}).get(b"parts", b"").decode()
         for name in held.split():
@@ -125,7 +126,7 @@ def clean(folder: Path) -> None:
 
 def merge(folder: Path, least: int = MERGED_PARTS) -> None:
     """Makes larger files of many parts; a kill in between leaves every record once."""
-    pyarrow, parquet = _arrow()
+    pyarrow, parquet = arrow()
     small = [path for path in parts(folder) if path.name.startswith("part-")]
     while len(small) >= least:
         group, small = small[:least], small[least:]

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from khmer_fast.errors import SourceError, missing_extra
-from khmer_fast.files import SUFFIXES
+from khmer_fast.bulk.records import arrow
+from khmer_fast.errors import BulkError
+from khmer_fast.files.pages import SUFFIXES
 
 STANDARD_INPUT = "-"
 PATH_COLUMNS = ("path", "source", "file")  # of a Parquet file that lists files
@@ -21,7 +22,7 @@ def expand(sources: Iterable[str], stdin: IO[str] | None = None) -> Iterator[str
     A source is a file, a folder (searched through, in the order of names, for files that can be
     read), a pattern with `*`, `-` (a list of files, one a line, from `stdin`), a `.parquet` file
     with a column `path`, or a URL that fsspec opens (`s3://bucket/folder/`). A file that is not
-    there is passed on: reading it makes the record that says so. Raises SourceError for a list or
+    there is passed on: reading it makes the record that says so. Raises BulkError for a list or
     a folder that cannot be read, or a pattern that matches nothing.
     """
     seen: set[str] = set()
@@ -35,7 +36,7 @@ def expand(sources: Iterable[str], stdin: IO[str] | None = None) -> Iterator[str
 def _expand(source: str, stdin: IO[str] | None) -> Iterator[str]:
     if source == STANDARD_INPUT:
         if stdin is None:
-            raise SourceError("a list of files was to come from standard input, which is closed")
+            raise BulkError("a list of files was to come from standard input, which is closed")
         yield from (line for line in (row.rstrip("\r\n") for row in stdin) if line.strip())
     elif is_url(source):
         yield from _in_filesystem(source)
@@ -46,7 +47,7 @@ def _expand(source: str, stdin: IO[str] | None) -> Iterator[str]:
     elif glob.has_magic(source) and not os.path.lexists(source):
         names = sorted(glob.glob(source, recursive=True))
         if not names:
-            raise SourceError(f"{source}: no file matches this pattern")
+            raise BulkError(f"{source}: no file matches this pattern")
         for name in names:
             yield from _in_folder(name) if os.path.isdir(name) else (name,)
     else:
@@ -66,7 +67,7 @@ def can_be_read(name: str) -> bool:
 
 def _in_folder(folder: str) -> Iterator[str]:
     def refuse(error: OSError) -> None:
-        raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+        raise BulkError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders.sort()
@@ -74,30 +75,26 @@ def _in_folder(folder: str) -> Iterator[str]:
 
 
 def _in_parquet(name: str) -> Iterator[str]:
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise missing_extra("a Parquet list of files", "bulk") from error
+    pyarrow, parquet = arrow()
     try:
         with parquet.ParquetFile(name) as file:
             columns = [c for c in PATH_COLUMNS if c in file.schema_arrow.names]
             if not columns:
-                raise SourceError(
+                raise BulkError(
                     f"{name}: expected a column {' or '.join(PATH_COLUMNS)}, "
                     f"got {', '.join(file.schema_arrow.names)}"
                 )
             for batch in file.iter_batches(columns=columns[:1]):
                 yield from (str(value) for value in batch.column(0).to_pylist() if value)
     except (pyarrow.ArrowException, OSError) as error:
-        raise SourceError(f"{name}: cannot be read as a Parquet list of files: {error}") from error
+        raise BulkError(f"{name}: cannot be read as a Parquet list of files: {error}") from error
 
 
 def _in_filesystem(url: str) -> Iterator[str]:
     try:
         import fsspec
     except ImportError as error:
-        raise missing_extra("a URL as a source", "bulk") from error
+        raise BulkError("a URL as a source needs fsspec: pip install 'khmer-fast[bulk]'") from error
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
         if glob.has_magic(path):
@@ -107,7 +104,7 @@ def _in_filesystem(url: str) -> Iterator[str]:
         else:
             found = [path]
     except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{url}: cannot be listed: {error}") from error
+        raise BulkError(f"{url}: cannot be listed: {error}") from error
     yield from (filesystem.unstrip_protocol(name) for name in found)
 
 

@@ -12,11 +12,11 @@ from khmer_fast.bulk.plan import Task
 from khmer_fast.bulk.read_pages import FileFacts, failure, file_facts, read_pages, unreadable
 from khmer_fast.bulk.records import FAILED, PageRecord, part_name, parts, read_rows, write_part
 from khmer_fast.bulk.sources import is_url, local_copy
-from khmer_fast.document import Document
+from khmer_fast.document import Document, Page
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.formats import FORMATS, save
 from khmer_fast.formats.json import read as read_json
-from khmer_fast.page.reading import PageReader
+from khmer_fast.page.page_reader import PageReader
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,12 @@ class Worker:
     """Holds a reader on one thread, and writes what it reads as parts of `results`."""
 
     def __init__(self, options: BulkOptions, results: Path):
-        import torch
-
-        torch.set_num_threads(1)
         self.results = results
         self.reader = PageReader(
-            weights=options.weights, beam=options.beam, dtype=options.dtype,
-            text_layer=options.text_layer,
+            weights=options.weights, segmenter=options.segmenter, beam=options.beam,
+            dtype=options.dtype, threads=1,
         )  # fmt: skip
+        self.text_layer = options.text_layer
 
     def facts(self, source: str) -> FileFacts:
         """The facts of a file, fetched first if it is a URL."""
@@ -72,7 +70,7 @@ class Worker:
         except (OSError, ValueError) as error:
             reason = f"{file.source}: cannot be fetched: {error}"
             return [failure(self.reader, file, page, reason, 0.0) for page in task.pages]
-        return list(read_pages(self.reader, file, path, task.pages, stopping))
+        return list(read_pages(self.reader, file, path, task.pages, self.text_layer, stopping))
 
     def give_up(self, task: Task, reason: str) -> Outcome:
         """Writes a task's pages as failed."""
@@ -85,7 +83,7 @@ def write_formats(results: Path, file: FileFacts, stem: Path, formats: tuple[str
     """Writes a whole file's pages in each format as `stem` + suffix; why it could not, or ''."""
     start = part_name(file.sha256, 0, 0)[:-21]
     mine = [path for path in parts(results) if path.name.startswith((start, "merged-"))]
-    pages = []
+    pages: list[Page] = []
     for row in read_rows(mine, ("page", "json")):
         if row["id"].startswith(file.sha256) and row["json"]:
             pages += read_json(row["json"]).pages

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from khmer_fast.cli.reader_options import count
-from khmer_fast.errors import BulkError, printable
+from khmer_fast.errors import printable
 
 REPORT_SECONDS = 10.0  # between two lines of progress where no terminal is
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="by Ray Data: on the cluster at ADDRESS, or on a new one of this machine",
     )  # fmt: skip
     parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
+    parser.add_argument("--segmenter", metavar="FILE", help="weights of the page network")
     parser.add_argument("--beam", type=count, default=5, metavar="K", help="beam width (default 5)")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--text-layer", choices=("auto", "never", "only"), default="auto")
@@ -117,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
         args.error("--format works with processes of this machine; convert the results afterwards")
     options = BulkOptions(
         os.path.abspath(args.weights) if args.weights else None,
+        os.path.abspath(args.segmenter) if args.segmenter else None,
         args.beam, args.dtype, args.text_layer, tuple(args.formats),
     )  # fmt: skip
     sha256 = load_weights(args.weights).sha256

@@ -11,10 +11,19 @@ from pathlib import Path
 
 from khmer_fast.errors import FileError, ImageError
 from khmer_fast.files.file_page import ALL_PAGES, FilePage, PageRanges
-from khmer_fast.files.frames import frame_pages
-from khmer_fast.files.pdf import pdf_pages
+from khmer_fast.files.frames import frame_count, frame_pages
+from khmer_fast.files.pdf import pdf_page_count, pdf_pages
 
-__all__ = ["ALL_PAGES", "STDIN", "SUFFIXES", "FilePage", "PageRanges", "find_files", "open_pages"]
+__all__ = [
+    "ALL_PAGES",
+    "STDIN",
+    "SUFFIXES",
+    "FilePage",
+    "PageRanges",
+    "count_pages",
+    "find_files",
+    "open_pages",
+]
 
 STDIN = "-"
 SUFFIXES = frozenset(
@@ -66,6 +75,22 @@ def open_pages(
         raise FileError(str(error)) from error
     if not count:
         raise FileError(f"{name}: has none of the pages {ranges}")
+
+
+def count_pages(source: str | os.PathLike[str], password: str | None = None) -> int:
+    """How many pages a file has, without showing them. Raises FileError if it cannot be opened."""
+    path, name = Path(source), os.fspath(source)
+    start = _start_of_file(path, name)
+    if not start:
+        raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")
+    if b"%PDF-" in start:
+        return pdf_page_count(path, name, password)
+    if path.suffix.lower() == ".pdf":
+        raise FileError(f"{name}: is not a PDF: it begins with {start[:24]!r}")
+    try:
+        return frame_count(path, name)
+    except ImageError as error:
+        raise FileError(str(error)) from error
 
 
 def find_files(sources: list[str], recursive: bool = False) -> list[str]:

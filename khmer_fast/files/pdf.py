@@ -58,6 +58,17 @@ def pdf_pages(
             document.close()
 
 
+def pdf_page_count(file: Path | bytes, name: str, password: str | None) -> int:
+    """How many pages a PDF has. Raises FileError if it cannot be opened."""
+    library = pdfium.load()
+    with pdfium.LOCK:
+        document = _open(library, file, name, password)
+        try:
+            return len(document)
+        finally:
+            document.close()
+
+
 def _open(library: Any, file: Path | bytes, name: str, password: str | None) -> Any:
     raw = library.raw
     try:
