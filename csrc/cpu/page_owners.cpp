@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace khmer_fast {
@@ -233,7 +234,19 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
 void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
   for (int64_t y = 0; y < Y; ++y) {
     const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
+    const auto four = [&](int64_t row, int64_t x) {
+      uint64_t pixels;
+      std::memcpy(&pixels, owners + row * X + x, sizeof(pixels));
+      return pixels;
+    };
     for (int64_t x = 0; x < X; ++x) {
+      // paper without ink around it, three pixels at once
+      while (x >= 1 && x + 4 <= X && !(four(up, x - 1) | four(y, x - 1) | four(down, x - 1)) &&
+             !owners[up * X + x + 3] && !owners[y * X + x + 3] && !owners[down * X + x + 3]) {
+        widened[y * X + x] = widened[y * X + x + 1] = widened[y * X + x + 2] = 0;
+        x += 3;
+      }
+      if (x == X) break;
       uint16_t own = owners[y * X + x];
       if (own == 0) {
         uint16_t most = 0, least = kNobody;

@@ -106,7 +106,7 @@ def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
     scale = small.shape[1] / grey.shape[1]
     ink, paper = find_ink(small)
     bands = _bands(small, maps, NO_WALLS, segmenter)
-    rules = without_strokes(find_rules(ink, scale), bands, scale)
+    rules = without_strokes(find_rules(small, scale), bands, scale)
     walls = _walls(rules, scale)
     if len(walls):
         bands = _bands(small, maps, walls, segmenter)

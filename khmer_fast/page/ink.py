@@ -55,9 +55,7 @@ def assign_ink(
     """Gives every connected piece of ink to one of the bands or to nobody."""
     columns = columns_of(bands, *grey.shape)
     # within a line's reach its own paper counts, not what stands around it
-    ink, paper = pixels.find_line_ink(
-        ink, paper, grey, columns, *pixels.line_paper(grey, columns)
-    )
+    ink, paper = pixels.find_line_ink(ink, paper, grey, columns, *pixels.line_paper(grey, columns))
     if rules is not None:
         ink[rules & (ink > 0)] = pixels.RULE
     found = PageInk(ink, paper, *pixels.label(ink))

@@ -61,8 +61,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each."""
     return _native.page_line_paper(grey, columns._arrays())
 
 
@@ -75,9 +75,7 @@ def find_line_ink(
     threshold: np.ndarray,  # uint8 [M]
 ) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
     """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
-    return _native.page_find_line_ink(
-        ink, paper, grey, columns._arrays(), line_paper, threshold
-    )
+    return _native.page_find_line_ink(ink, paper, grey, columns._arrays(), line_paper, threshold)
 
 
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

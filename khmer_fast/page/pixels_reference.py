@@ -38,7 +38,7 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paper_values(counts: np.ndarray) -> np.ndarray:
-    """The mode of each smoothed histogram, as the mean of its three bins: int [..., 32] -> [...]."""
+    """The mode of each smoothed histogram, the mean of its three bins: int [..., 32] -> [...]."""
     padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
     smooth = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     mode = 31 - smooth[..., ::-1].argmax(-1)
@@ -49,7 +49,7 @@ def _paper_values(counts: np.ndarray) -> np.ndarray:
 
 
 def _thresholds(counts: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """A share of how far the darkest or the lightest pixels are from paper: int [..., 32], [...]."""
+    """A share of how far the darkest or lightest pixels are from paper: int [..., 32], [...]."""
     least = counts.sum(-1, keepdims=True) // TAIL
     darkest = (counts.cumsum(-1) > least).argmax(-1)
     lightest = 31 - (counts[..., ::-1].cumsum(-1) > least).argmax(-1)
@@ -95,8 +95,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each, from the pixels that are nearest along the line."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each, from the pixels that are nearest along the line."""
     Y = len(grey)
     paper, threshold = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
     for line in range(len(columns.left)):
