@@ -8,24 +8,21 @@ prices) across. What has no gutter is one column, which becomes regions (paragra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from khmer_fast.page.gutters import GUTTER, SHRUNK, longest_run
 from khmer_fast.page.lines import FoundLine
-from khmer_fast.page.paragraphs import split_column
+from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import part, reading_sequence
+from khmer_fast.page.side_by_side import Beside, cell_rows, part, reading_sequence
 from khmer_fast.page.tables import FoundTable, ruled_tables, unruled_table
 
-GUTTER = 1.1  # letter heights of white between what stands side by side
-SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
-_ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
-_FAR = 7.0  # letter heights of white under which nothing goes on
-_GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _SECTION = 2.3  # times the white between rows
-_CELL = 2.6  # letter heights from a table's rule to the text above and below
+_PEELED = 8  # rows at a run's top and bottom that may be something else
+_LONE = 12.0  # letter heights of a page's number at the foot, at most
+_FOOT = 0.88  # of the page's height
 
 
 def arrange(
@@ -43,20 +40,23 @@ def arrange(
     taken = {i for table in tables.values() for i in table.lines}
     places = [place for place in page.lines if place.index not in taken]
     places += [table.place(index) for index, table in tables.items()]
+    body, foot = _without_foot(places, page)
     plans: list[RegionPlan] = []
-    for column in _Reader(page, tables).read(places):
+    for column in _Reader(page, tables).read(body):
         plans += split_column(column, tables, page)
-    return plans
+    return plans + [RegionPlan("footer", (place.index,)) for place in foot]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Places, consecutive from top to bottom, that a gutter parts."""
-
-    places: tuple[Place, ...]
-    left: float  # of the gutter
-    right: float
-    score: tuple[int, float]
+def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
+    """The page's places, and its number at the foot if it has one."""
+    if len(places) < 2:
+        return places, []
+    last, other = sorted(places, key=lambda place: -place.bottom)[:2]
+    alone = last.top - other.bottom > 2.5 * last.letter
+    if alone and last.bottom > _FOOT * page.height and 0 < last.width < _LONE * last.letter:
+        if last.index >= 0:
+            return [place for place in places if place is not last], [last]
+    return places, []
 
 
 class _Reader:
@@ -65,221 +65,76 @@ class _Reader:
     def __init__(self, page: LevelPage, tables: dict[int, FoundTable]):
         self.page, self.tables = page, tables
 
-    def read(self, places: list[Place]) -> list[list[Place]]:
-        """Columns of places, one after the other as they are read."""
+    def read(self, places: Sequence[Place]) -> list[list[Row]]:
+        """Columns of rows, one after the other as they are read."""
         if not places:
             return []
         places = sorted(places, key=lambda place: (place.bottom, place.left))
-        run = self._longest_run(places)
+        run = longest_run(places, self.page)
         if run is None:
-            return [places]
+            return [rows_of(places)]
         inside = {place.index for place in run.places}
         first = next(i for i, place in enumerate(places) if place.index in inside)
         before = places[:first]
         after = [place for place in places[first:] if place.index not in inside]
-        return [*self.read(before), *self._beside(list(run.places)), *self.read(after)]
+        return [*self.read(before), *self._beside(run.places), *self.read(after)]
 
-    # ---- gutters ----
-
-    def _longest_run(self, places: list[Place]) -> _Run | None:
-        """The gutter with the most lines on both of its sides; places from top to bottom."""
-        best: _Run | None = None
-        seen: set[tuple[int, int]] = set()
-        for i, place in enumerate(places):
-            j = _right_neighbour(places, i)
-            if j is None or (place.index, places[j].index) in seen:
-                continue
-            run = self._run(places, min(i, j), max(i, j), place, places[j])
-            if run is None:
-                continue
-            for pair in _pairs_over(run):
-                seen.add(pair)
-            if best is None or run.score > best.score:
-                best = run
-        return best
-
-    def _run(
-        self, places: list[Place], first: int, last: int, left: Place, right: Place
-    ) -> _Run | None:
-        """The run round two places beside each other, and its gutter."""
-        gutter = _Gutter(left.right, right.left, GUTTER * max(left.letter, right.letter))
-        if self._walled(left, right):
-            gutter.least *= 0.3
-        if not all(gutter.passes(place) for place in places[first : last + 1]):
-            return None
-        low, high = first, last
-        while high + 1 < len(places) and self._joins(places, low, high, high + 1, gutter):
-            high += 1
-        while low > 0 and self._joins(places, low, high, low - 1, gutter):
-            low -= 1
-        run = _trimmed(places[low : high + 1], gutter)
-        sides = [sum(gutter.is_left(place) for place in run)]
-        sides.append(len(run) - sides[0])
-        score = (min(sides), gutter.right - gutter.left)
-        return _Run(tuple(run), gutter.left, gutter.right, score)
-
-    def _joins(self, places: list[Place], low: int, high: int, new: int, gutter: _Gutter) -> bool:
-        """Whether the next place below, or above, goes on with the run; narrows the gutter."""
-        place = places[new]
-        if not gutter.passes(place, narrow=False):
-            return False
-        near = places[high] if new > high else places[low]
-        upper, lower = (near, place) if new > high else (place, near)
-        white = lower.top - upper.bottom
-        if white > _FAR * max(upper.letter, lower.letter):
-            return False
-        if self._ruled_off(upper, lower, gutter):
-            return False
-        return gutter.passes(place)
-
-    def _ruled_off(self, upper: Place, lower: Place, gutter: _Gutter) -> bool:
-        """Whether a horizontal rule over the gutter ends what stands above it."""
-        letter = max(upper.letter, lower.letter)
-        for rule in self.page.horizontal:
-            if not upper.bottom < rule.at < lower.top - 0.2 * letter:
-                continue
-            if rule.low < gutter.left and rule.high > gutter.right:
-                near = rule.at - upper.bottom, lower.top - rule.at
-                if max(near) > _CELL * letter:
-                    return True
-        return False
-
-    def _walled(self, left: Place, right: Place) -> bool:
-        """Whether a vertical rule stands between two places."""
-        y = (left.top + right.bottom) / 2
-        return any(
-            left.right - 0.3 * left.letter < rule.at < right.left + 0.3 * right.letter
-            and rule.low < y < rule.high
-            for rule in self.page.vertical
-        )
-
-    # ---- what stands side by side ----
-
-    def _beside(self, places: list[Place]) -> list[list[Place]]:
+    def _beside(self, places: Sequence[Place]) -> list[list[Row]]:
         """Columns of a run in reading order; rows stay together, as a table where they are one."""
+        above, places, below = _most_columns(places)
         columns = _columns(places)
         if len(columns) < 2:
-            return [places]
+            return [rows_of(places)]
         groups = part(columns, self.page.horizontal)
-        if len(groups) == 1:
-            parts = _sections(places)
-            if len(parts) > 1:
-                return [column for part in parts for column in self.read(part)]
-            return [self._row_by_row(groups[0].columns)]
-        blocks = [group.places for group in groups]
-        return [
-            column for block in reading_sequence(blocks, self.page) for column in self.read(block)
-        ]
-
-    def _row_by_row(self, columns: Sequence[Sequence[Place]]) -> list[Place]:
-        """What is read across: the table that it is, or its places as they are."""
-        table = unruled_table(columns, self.page)
-        if table is None:
-            return [place for column in columns for place in column]
-        index = -1 - len(self.tables)
-        self.tables[index] = table
-        return [table.place(index)]
-
-
-class _Gutter:
-    """White between `left` and `right`, at least `least` wide."""
-
-    def __init__(self, left: float, right: float, least: float):
-        self.left, self.right, self.least = left, right, least
-
-    def is_left(self, place: Place) -> bool:
-        """Which side a place stands on."""
-        return place.middle < (self.left + self.right) / 2
-
-    def passes(self, place: Place, narrow: bool = True) -> bool:
-        """Whether the gutter stays wide enough beside a place; `narrow` makes it narrower."""
-        left, right = self.left, self.right
-        shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
-        if self.is_left(place):
-            left = max(left, place.right - shrunk)
+        if len(groups) > 1:
+            blocks = reading_sequence([group.places for group in groups], self.page)
+            read = [column for block in blocks for column in self.read(block)]
         else:
-            right = min(right, place.left + shrunk)
-        if right - left < self.least:
-            return False
-        if narrow:
-            self.left, self.right = left, right
-        return True
+            read = self._across(groups[0], places)
+        return [*self.read(above), *read, *self.read(below)]
+
+    def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
+        """What is read row by row; parts of it that have other columns are read by themselves."""
+        columns = []
+        for section in _joined(_sections(places), len(group.columns)):
+            parts = _columns(section)
+            if len(section) < len(places) and len(parts) != len(group.columns):
+                columns += self.read(section)
+                continue
+            table = unruled_table(parts, self.page)
+            if table is None:
+                columns.append(_rows_across(parts, self.page))
+            else:
+                index = -1 - len(self.tables)
+                self.tables[index] = table
+                columns.append([[table.place(index)]])
+        return columns
 
 
-def _right_neighbour(places: list[Place], i: int) -> int | None:
-    """The nearest place to the right in the same row, a gutter away."""
-    place = places[i]
-    best, found = float("inf"), None
-    for step in (-1, 1):
-        j = i + step
-        while 0 <= j < len(places):
-            other = places[j]
-            if abs(other.bottom - place.bottom) > 3 * max(place.letter, other.letter):
-                if abs(other.bottom - place.bottom) > 12 * place.letter:
-                    break
-            elif other.left >= place.right - SHRUNK * place.letter and _same_row(place, other):
-                if other.left < best:
-                    best, found = other.left, j
-            j += step
-    if found is None or best - place.right < 0.3 * GUTTER * place.letter:
-        return None
-    return found
+def _rows_across(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Row]:
+    """Rows over columns, the lines of each cell one after the other; tables by themselves."""
+    rows: list[Row] = []
+    for cells in cell_rows(columns, page.horizontal):
+        row: Row = []
+        for cell in sorted(cells, key=lambda cell: cell.column):
+            for place in cell.lines:
+                if place.index < 0:
+                    rows += [row, [place]] if row else [[place]]
+                    row = []
+                else:
+                    row.append(place)
+        if row:
+            rows.append(row)
+    return rows
 
 
-def _same_row(a: Place, b: Place) -> bool:
-    """Whether two places stand beside each other at least in part."""
-    top = max(a.bottom - max(_ABOVE * a.letter, a.bottom - a.top),
-              b.bottom - max(_ABOVE * b.letter, b.bottom - b.top))  # fmt: skip
-    return min(a.bottom + _BELOW * a.letter, b.bottom + _BELOW * b.letter) > top
-
-
-def _pairs_over(run: _Run) -> list[tuple[int, int]]:
-    """The pairs of neighbours that the run's gutter parts."""
-    middle = (run.left + run.right) / 2
-    places = list(run.places)
-    pairs = []
-    for i, place in enumerate(places):
-        if place.middle < middle:
-            j = _right_neighbour(places, i)
-            if j is not None and places[j].middle > middle:
-                pairs.append((place.index, places[j].index))
-    return pairs
-
-
-def _trimmed(places: list[Place], gutter: _Gutter) -> list[Place]:
-    """The run without the ends where only one side goes on, but for a block's last lines."""
-    for _ in range(2):
-        sides = [gutter.is_left(place) for place in places]
-        inner = next(i for i, side in enumerate(sides) if side != sides[0])
-        keep = inner - 1  # the last place of one side before the other's first
-        while keep > 0 and _goes_on(places, keep - 1, sides):
-            keep -= 1
-        places = places[keep:][::-1]
-    return places
-
-
-def _goes_on(places: list[Place], i: int, sides: list[bool]) -> bool:
-    """Whether place i is of one block with the next one of its side."""
-    same = [place for place, side in zip(places, sides, strict=True) if side == sides[i]]
-    steps = [abs(b.bottom - a.bottom) for a, b in zip(same, same[1:], strict=False)]
-    at = same.index(places[i])
-    if at + 1 >= len(same):
-        return False
-    letter = max(same[at].letter, same[at + 1].letter)
-    others = [step for k, step in enumerate(steps) if k != at and step > 1.5 * letter]
-    leading = min(others, default=3.2 * letter)
-    return steps[at] <= _GOES_ON * max(leading, 2.2 * letter)
-
-
-def _columns(places: list[Place]) -> list[list[Place]]:
+def _columns(places: Sequence[Place]) -> list[list[Place]]:
     """Places by column from left to right: parted by every gutter that runs through all."""
     columns: list[list[Place]] = []
     right = float("-inf")
     for place in sorted(places, key=lambda place: place.left):
         shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
-        if not columns or place.left + shrunk - right < 0.9 * GUTTER * place.letter:
-            if not columns:
-                columns.append([])
+        if columns and place.left + shrunk - right < 0.9 * GUTTER * place.letter:
             columns[-1].append(place)
         else:
             columns.append([place])
@@ -287,8 +142,33 @@ def _columns(places: list[Place]) -> list[list[Place]]:
     return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
 
 
-def _sections(places: list[Place]) -> list[list[Place]]:
-    """Places parted at white that is far wider than that between their other rows."""
+def _most_columns(
+    places: Sequence[Place],
+) -> tuple[list[Place], list[Place], list[Place]]:
+    """A run without the rows at its top and bottom that cross gutters of all of its others.
+
+    Above, between and below: where the rows between times their gutters are most.
+    """
+    bands, _ = _bands(places)
+
+    def gain(first: int, last: int) -> int:
+        inside = [place for band in bands[first:last] for place in band]
+        return (last - first) * (len(_columns(inside)) - 1) if inside else 0
+
+    first, last = 0, len(bands)
+    if last > 2:
+        first = max(range(min(_PEELED, last)), key=lambda k: (gain(k, last), -k))
+        ends = range(max(first + 1, last - _PEELED), last + 1)
+        last = max(ends, key=lambda k: (gain(first, k), k))
+    above, between, below = (
+        [place for band in some for place in band]
+        for some in (bands[:first], bands[first:last], bands[last:])
+    )
+    return above, between, below
+
+
+def _bands(places: Sequence[Place]) -> tuple[list[list[Place]], list[float]]:
+    """Places parted by white over the whole width, and how high that white is."""
     bands: list[list[Place]] = []
     whites = []
     end = float("-inf")
@@ -300,14 +180,45 @@ def _sections(places: list[Place]) -> list[list[Place]]:
                 whites.append(place.top - end)
             bands.append([place])
         end = max(end, place.bottom)
+    return bands, whites
+
+
+def _sections(places: Sequence[Place]) -> list[list[Place]]:
+    """Places parted at white that is far wider than that between their other rows."""
+    bands, whites = _bands(places)
     if len(whites) < 2:
-        return [places]
+        return [list(places)]
     usual = sorted(whites)[len(whites) // 4]
-    parts = [bands[0]]
+    sections = [bands[0]]
     for white, band in zip(whites, bands[1:], strict=True):
         letter = max(place.letter for place in band)
         if white > max(_SECTION * usual, 3 * letter):
-            parts.append(list(band))
+            sections.append(list(band))
         else:
-            parts[-1] = parts[-1] + band
-    return parts
+            sections[-1] = sections[-1] + band
+    return sections
+
+
+def _joined(sections: list[list[Place]], count: int) -> list[list[Place]]:
+    """Sections of `count` columns that have their edges in the same places, made one."""
+    joined: list[list[Place]] = []
+    for section in sections:
+        if joined and _same_columns(joined[-1], section, count):
+            joined[-1] = joined[-1] + section
+        else:
+            joined.append(section)
+    return joined
+
+
+def _same_columns(a: Sequence[Place], b: Sequence[Place], count: int) -> bool:
+    """Whether two sections have `count` columns each, with an edge or the middle in common."""
+    of_a, of_b = _columns(a), _columns(b)
+    if len(of_a) != count or len(of_b) != count:
+        return False
+    for one, other in zip(of_a, of_b, strict=True):
+        letter = max(place.letter for place in other)
+        left = min(p.left for p in one) - min(p.left for p in other)
+        right = max(p.right for p in one) - max(p.right for p in other)
+        if min(abs(left), abs(right), abs(left + right) / 2) > 0.5 * letter:
+            return False
+    return True

@@ -16,11 +16,13 @@ _INDENT = 1.0  # letter heights
 _SHORT = 0.85  # of the column's width: a line that ends before is a paragraph's last
 
 
+Row = list[Place]  # from left to right
+
+
 def split_column(
-    places: Sequence[Place], tables: Mapping[int, FoundTable], page: LevelPage
+    rows: Sequence[Row], tables: Mapping[int, FoundTable], page: LevelPage
 ) -> list[RegionPlan]:
-    """The regions of one column of places, from top to bottom."""
-    rows = _rows(places)
+    """The regions of one column of rows, from top to bottom."""
     plans: list[RegionPlan] = []
     start = 0
     for i in range(1, len(rows) + 1):
@@ -30,16 +32,25 @@ def split_column(
     return plans
 
 
-def _rows(places: Sequence[Place]) -> list[list[Place]]:
+def rows_of(places: Sequence[Place]) -> list[Row]:
     """Rows from top to bottom, pieces of one from left to right; a table is a row of its own."""
-    rows: list[list[Place]] = []
+    rows: list[Row] = []
+    last = float("-inf")
     for place in sorted(places, key=lambda place: (_row_at(place), place.left)):
-        near = bool(rows) and _row_at(place) - _row_at(rows[-1][0]) < _SAME_ROW * place.letter
+        near = _row_at(place) - last < _SAME_ROW * place.letter and all(
+            _apart(place, other) for other in rows[-1]
+        )
         if near and place.index >= 0 and rows[-1][0].index >= 0:
             rows[-1].append(place)
         else:
             rows.append([place])
+        last = _row_at(place)
     return [sorted(row, key=lambda place: place.left) for row in rows]
+
+
+def _apart(a: Place, b: Place) -> bool:
+    shared = min(a.right, b.right) - max(a.left, b.left)
+    return shared < 0.3 * min(a.width, b.width)
 
 
 def _breaks(rows: Sequence[Sequence[Place]], i: int, tables: Mapping[int, FoundTable]) -> bool:

@@ -1,8 +1,8 @@
 """Straight rules on a page: the lines of tables, frames and leaders, which are no text's ink.
 
 A rule is a long thin run, horizontal or vertical but for a small skew, of pixels that differ from
-what is on both of their sides. These are thickened by a pixel across the direction that is looked
-for, so that the steps of a skewed rule are one run. Pieces in one line are joined over small breaks.
+what is on both of their sides. They are thickened by a pixel across the direction that is looked
+for, so that the steps of a skewed rule are one run; pieces in line are joined over small breaks.
 """
 
 from __future__ import annotations

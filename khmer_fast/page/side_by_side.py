@@ -73,7 +73,7 @@ def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
     """Whether a column has so few lines that its neighbours say more (a total's name)."""
-    return len(column) <= 0.3 * max(map(len, columns))
+    return len(column) < 0.35 * max(map(len, columns))
 
 
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
@@ -91,7 +91,11 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
     """Whether columns whose lines are level are read row by row."""
     if max(map(len, group)) == 1:
         return True
-    if len(group) <= 3 and sum(_is_prose(column) for column in group) >= 2:
+    if len(group) > 2:
+        group = [column for column in group if not _sparse(column, group)]
+        if len(group) == 1:
+            return True
+    if len(group) <= 3 and sum(is_prose(column) for column in group) >= 2:
         return False
     if all(_varies(column) for column in group):  # cards
         return False
@@ -185,7 +189,7 @@ def _same_cell(a: Place, b: Place, usual: float, rules: Sequence[LevelRule]) -> 
 # ---- what a column looks like ----
 
 
-def _is_prose(column: Sequence[Place]) -> bool:
+def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
