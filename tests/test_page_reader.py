@@ -244,7 +244,7 @@ def test_pages_come_in_order_and_are_read_together(make_reader):
 
 
 def test_the_first_page_does_not_wait_for_the_last(make_reader, monkeypatch):
-    monkeypatch.setattr("khmer_fast.page.page_reader.READ_TOGETHER", 5)
+    monkeypatch.setattr("khmer_fast.page.page_reader.FIRST_READ", 5)
     drawn = text_page()
     taken = []
 
