@@ -101,6 +101,12 @@ def widen_owners(owners: np.ndarray) -> np.ndarray:
     return _native.page_widen_owners(owners)
 
 
+def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
+    most of the three: owners uint16 [Y, X] -> int32 [L]."""
+    return _native.page_count_strokes(owners, columns._arrays())
+
+
 def line_extents(
     owners: np.ndarray,  # uint16 [Y, X]
     ink: np.ndarray,  # uint8 [Y, X]
