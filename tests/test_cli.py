@@ -35,7 +35,8 @@ def lines(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def options(tiny_weights) -> list[str]:
-    return ["--weights", str(tiny_weights), "--backend", "reference", "--beam", "2"]
+    weights = ["--weights", str(tiny_weights), "--backend", "reference", "--beam", "2"]
+    return [*weights, "--layout", "line"]
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
@@ -132,15 +133,19 @@ def test_read_json(lines, options, capsys):
     records = json.loads(capsys.readouterr().out)
     assert [record["file"] for record in records] == lines
     for record, text in zip(records, texts, strict=True):
-        assert record.keys() == {"file", "lines"}
-        (line,) = record["lines"]
+        assert record.keys() == {"file", "pages"}
+        (page,) = record["pages"]
+        assert (page["number"], page["width"], page["height"]) == (1, 240, 48)
+        (region,) = page["regions"]
+        (line,) = region["lines"]
         assert line.keys() == {
-            "text", "confidence", "box", "alternatives", "characters", "truncated"
+            "text", "confidence", "box", "baseline", "polygon", "words", "characters",
+            "alternatives", "flags",
         }  # fmt: skip
         assert line["text"] == text and 0 <= line["confidence"] <= 1
-        assert line["box"] == [0, 0, 240, 48] and isinstance(line["truncated"], bool)
+        assert line["box"] == [0, 0, 240, 48] and isinstance(line["flags"], list)
         assert "".join(x["text"] for x in line["characters"]) == text
-        assert all(x.keys() == {"text", "confidence"} for x in line["characters"])
+        assert all(x.keys() == {"text", "confidence", "box"} for x in line["characters"])
         assert all(x.keys() == {"text", "score"} for x in line["alternatives"])
 
 
@@ -161,7 +166,8 @@ def test_bad_files_lose_no_neighbours(lines, options, capsys, tmp_path):
     assert [record["file"] for record in records] == mixed
     for path, record in zip(bad, records[2:], strict=False):
         assert record.keys() == {"file", "error"} and path in record["error"]
-    assert [r["lines"][0]["text"] for r in records if "lines" in r] == texts
+    read = [r["pages"][0]["regions"][0]["lines"][0] for r in records if "pages" in r]
+    assert [line["text"] for line in read] == texts
 
 
 def test_a_blank_image_is_an_empty_line(options, capsys, tmp_path):
