@@ -138,8 +138,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        progress = dict(state["progress"])
-        self.progress = Progress(**{**progress, "since": Since(**progress["since"])})
+        progress, since = dict(state["progress"]), dict(state["progress"]["since"])
+        if "losses" not in since:  # a run of version 0.1
+            since["losses"] = {name: since.pop(name) for name in ("nll", "ctc")}
+        self.progress = Progress(**{**progress, "since": Since(**since)})
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""
