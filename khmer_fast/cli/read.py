@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from khmer_fast.cli import print_error
 from khmer_fast.cli.reader_options import add_reader_arguments, count, open_reader
 from khmer_fast.errors import KhmerFastError
 
 if TYPE_CHECKING:
-    from khmer_fast.recognize.reader import Line, Reader
+    from khmer_fast.document import Line
+    from khmer_fast.recognize.reader import Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads the images in their order: one line of stdout each, or one JSON document."""
+    """Reads the images in their order: one line of stdout each, or one JSON document.
+
+    An image that cannot be read has an empty line in its place (in JSON its error), and is named on
+    stderr; the exit code is 1 then.
+    """
     if args.n_best > args.beam:
         args.error(f"--n-best {args.n_best} must be at most --beam {args.beam}")
     reader = open_reader(args, args.n_best)
@@ -50,7 +57,8 @@ def _write_text(answers: Iterator[tuple[str, Line | KhmerFastError]]) -> int:
     for _, answer in answers:
         if isinstance(answer, KhmerFastError):
             failures += 1
-            print(f"khmer-fast: error: {answer}", file=sys.stderr)
+            print_error(answer)
+            print(flush=True)
         else:
             print(answer.text, flush=True)
     return failures
@@ -63,9 +71,9 @@ def _write_json(answers: Iterator[tuple[str, Line | KhmerFastError]]) -> int:
         file = os.fsencode(file).decode("utf-8", "replace")
         if isinstance(answer, KhmerFastError):
             failures += 1
-            print(f"khmer-fast: error: {answer}", file=sys.stderr)
+            print_error(answer)
             message = os.fsencode(str(answer)).decode("utf-8", "replace")
-            record = {"file": file, "error": message}
+            record: dict[str, Any] = {"file": file, "error": message}
         else:
             record = {"file": file, "lines": [line_record(answer)]}
         print(f"{separator}\n{json.dumps(record, ensure_ascii=False)}", end="", flush=True)
@@ -75,12 +83,5 @@ def _write_json(answers: Iterator[tuple[str, Line | KhmerFastError]]) -> int:
 
 
 def line_record(line: Line) -> dict[str, Any]:
-    """A line as `--json` gives it (SPEC.md section 5)."""
-    return {
-        "text": line.text,
-        "confidence": line.confidence,
-        "box": list(line.box),
-        "alternatives": [{"text": x.text, "score": x.score} for x in line.alternatives],
-        "characters": [{"text": x.text, "confidence": x.confidence} for x in line.characters],
-        "truncated": line.truncated,
-    }
+    """A line as `--json` gives it (docs/spec.md, section 5)."""
+    return dataclasses.asdict(line)
