@@ -13,6 +13,8 @@
 #include "cpu/decoder_cpu.h"
 #include "cpu/encoder_cpu.h"
 #include "decoder_weights.h"
+#include "page_module.h"
+#include "segmenter_module.h"
 
 namespace py = pybind11;
 
@@ -229,6 +231,8 @@ PYBIND11_MODULE(_khmer_fast, m) {
         "Name of the kernels that this process uses now.");
   m.def("peak_flops", &peak_flops, py::arg("seconds"),
         "Float32 operations a second of one thread, measured for so many seconds.");
+  bind_page(m);
+  bind_segmenter(m);
   py::class_<Encoder>(m, "Encoder")
       .def(py::init(&pack_encoder), py::arg("height"), py::arg("stages"), py::arg("convs"),
            py::arg("features"), py::arg("gru"))
