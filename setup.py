@@ -173,6 +173,5 @@ setup(
         "rapidfuzz>=3.0",
         "safetensors>=0.4",
         "tqdm>=4.66.3",
-        'tomli>=2.0; python_version < "3.11"',
     ],
 )

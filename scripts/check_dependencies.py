@@ -63,7 +63,9 @@ KNOWN: dict[str, list[Hole]] = {
 def requirements(root: Path = ROOT) -> dict[str, list[Requirement]]:
     """What is required, by place: of setup.py what is a constant (torch is pinned by the build)."""
     tree = ast.parse((root / "setup.py").read_text("utf-8"))
-    (call,) = (x for x in ast.walk(tree) if isinstance(x, ast.keyword) and x.arg == "install_requires")
+    (call,) = (
+        x for x in ast.walk(tree) if isinstance(x, ast.keyword) and x.arg == "install_requires"
+    )
     assert isinstance(call.value, ast.List)
     constants = [x.value for x in call.value.elts if isinstance(x, ast.Constant)]
     found = {"setup.py": [Requirement(str(text)) for text in constants]}
