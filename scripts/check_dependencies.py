@@ -2,18 +2,18 @@
 
     python scripts/check_dependencies.py [DISTRIBUTION FOLDER]
 
-The holes stand in KNOWN with their sources, as of the day in AS_OF; whoever changes a bound or hears
-of a new hole adds a row. A dependency without any row says so with an empty list.
+The holes stand in KNOWN with their sources, as of the day in AS_OF; whoever hears of a new one adds
+a row. A dependency without any says so with an empty list.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomllib
 from packaging.requirements import Requirement
 from packaging.version import Version
 
