@@ -13,8 +13,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from khmer_fast.cli import print_error
 from khmer_fast.cli.reader_options import add_reader_arguments, count, open_reader
-from khmer_fast.document import Page, is_line_picture, line_page
+from khmer_fast.document import Page, is_line_picture
 from khmer_fast.errors import KhmerFastError
 
 if TYPE_CHECKING:
@@ -68,24 +69,17 @@ def _probability(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads the files in their order: their text, or one JSON document."""
+    """Reads the files in their order: their text, or one JSON document.
+
+    A file that cannot be read has an empty line in its place (in JSON its error), and is named on
+    stderr; the exit code is 1 then.
+    """
     if args.n_best > args.beam:
         args.error(f"--n-best {args.n_best} must be at most --beam {args.beam}")
     reader = open_reader(args, args.n_best)
-    answers = _lines(reader, args) if args.layout == "line" else _pages(reader, args)
+    answers = _pages(reader, args)
     write = _write_json if args.json or args.format == "json" else _write_text
     return 1 if write(_progress(answers, len(args.files))) else 0
-
-
-def _lines(reader: Reader, args: argparse.Namespace) -> Iterator[Answer]:
-    """Each file as one line."""
-    from khmer_fast.recognize.marks import marked
-
-    for file, line in zip(args.files, reader.read_many(args.files, "return"), strict=True):
-        if isinstance(line, KhmerFastError):
-            yield file, line
-        else:
-            yield file, line_page(marked(line, args.min_confidence))
 
 
 def _pages(reader: Reader, args: argparse.Namespace) -> Iterator[Answer]:
@@ -153,7 +147,10 @@ def _write_text(answers: Iterator[Answer]) -> int:
     for _, page in answers:
         if isinstance(page, KhmerFastError):
             failures += 1
-            print(f"khmer-fast: error: {page}", file=sys.stderr)
+            print_error(page)
+            end = PAGE_END if before is False else ""
+            print(end, flush=True)
+            before = True
             continue
         is_line = is_line_picture(page)
         end = PAGE_END if before is not None and not (is_line and before) else ""
@@ -170,7 +167,7 @@ def _write_json(answers: Iterator[Answer]) -> int:
         pages: list[Page | KhmerFastError] = [page for _, page in group]
         errors = [page for page in pages if isinstance(page, KhmerFastError)]
         for error in errors:
-            print(f"khmer-fast: error: {error}", file=sys.stderr)
+            print_error(error)
         failures += len(errors)
         record: dict[str, Any] = {"file": _valid(file)}
         if len(errors) < len(pages):

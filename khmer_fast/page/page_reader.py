@@ -213,7 +213,8 @@ class PageReader:
         if not isinstance(read.answer, Line):
             return _failed(sheet.image, read.answer)
         line = marked(read.answer, self.min_confidence)
-        page = line_page(line, sheet.image.number, sheet.image.dpi)
+        height, width = sheet.image.grey.shape
+        page = line_page(line, width, height, sheet.image.number, sheet.image.dpi)
         return replace(page, notes=sheet.image.notes, transform=sheet.image.transform)
 
 
