@@ -5,13 +5,12 @@ from hypothesis import strategies as st
 
 from khmer_fast.data.config import DEFAULT_CONFIG, load_config
 from khmer_fast.data.degrade import STEPS, Tones
+from khmer_fast.data.page_config import load_page_config
 
 TONES = Tones(ink=20, paper=230)
-VARIED = load_config(DEFAULT_CONFIG.with_name("varied.toml"))
+PAPERS = (*load_config(DEFAULT_CONFIG.with_name("varied.toml")).papers, *load_page_config().papers)
 STRENGTHS = {
-    name: sorted(
-        {s for p in VARIED.papers for step in p.steps if step.do == name for s in step.strength}
-    )
+    name: sorted({s for p in PAPERS for step in p.steps if step.do == name for s in step.strength})
     for name in STEPS
 }
 

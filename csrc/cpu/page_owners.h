@@ -8,18 +8,6 @@
 
 namespace khmer_fast {
 
-// The lines of a page by columns of pixels; line l's begin at begin[l] of the arrays [M].
-struct LineColumns {
-  int64_t lines;
-  const int32_t* left;   // [L] page column of a line's first
-  const int64_t* begin;  // [L + 1]
-  const int32_t* inner;  // [L, 2] page columns that the band reaches from and to
-  const float* letter;   // [L] letter height
-  const float* middle;   // [M] of the band
-  const float* above;    // [M] from there to the top of the ink nearby
-  const float* below;    // [M] and to its bottom
-};
-
 // ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> owners [Y, X]: 0 paper,
 // line + 1, or kNobody.
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
@@ -33,5 +21,10 @@ void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widene
 // lighter than paper: counts [L, 2].
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
                   const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts);
+
+// Runs of each line's ink along its middle and a quarter of a letter above and below it, the most of
+// the three: strokes [L].
+void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+                   int32_t* strokes);
 
 }  // namespace khmer_fast

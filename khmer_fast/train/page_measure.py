@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from khmer_fast.train.page_loss import collate_pages, page_losses
+from khmer_fast.train.page_loss import PageBatch, collate_pages, page_losses
 from khmer_fast.train.page_targets import OFFSET_UNIT, PageCrop
 from python_ref.segmenter import Segmenter, SegmenterOutput
 
-FOUND = 0.8  # share of a line's cells that a found line has
+FOUND = 0.8  # share of a line's columns of cells in which a found line is seen
 BESIDE = 2  # cells off a band that still count as its edge
 
 
 @torch.no_grad()
-def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, float]:
+def measure_pages(
+    model: Segmenter,
+    crops: Sequence[PageCrop],
+    collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
+) -> dict[str, float]:
     """Mean loss, and by lines and cells of the upright crops what was found; shares in [0, 1].
 
-    missed: lines with less than 80 % of their cells found; lost: lines with less than half.
+    missed: lines that are found in less than 80 % of their columns; lost: in less than half.
     invented: cells found more than two cells off any band, over the cells of all bands.
     above, below: mean error of log2(1 + px/4); offset: mean error in px; turned: wrong rotations.
     """
@@ -29,8 +33,9 @@ def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, floa
     )
     sums |= dict.fromkeys(("offset_cells", "offset", "turns", "turned"), 0.0)
     for crop in crops:
+        batch = collate([crop])
+        output = SegmenterOutput(*(x.float().cpu() for x in model(batch.image)))
         batch = collate_pages([crop])
-        output = model(batch.image)
         sums["loss"] += float(page_losses(output, batch).total())
         _add(sums, crop, output)
     lines, cells = max(sums["lines"], 1), max(sums["cells"], 1)
@@ -48,6 +53,16 @@ def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, floa
     }
 
 
+@torch.no_grad()
+def find_bands(
+    model: Segmenter,
+    crop: PageCrop,
+    collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
+) -> np.ndarray:
+    """Probability of the band in each cell of a crop: float32 [y, x]."""
+    return torch.sigmoid(model(collate([crop]).image).band[0]).float().cpu().numpy()
+
+
 def _add(sums: dict[str, float], crop: PageCrop, output: SegmenterOutput) -> None:
     if crop.rotation >= 0:
         sums["turns"] += 1
@@ -56,15 +71,14 @@ def _add(sums: dict[str, float], crop: PageCrop, output: SegmenterOutput) -> Non
         return
     maps, weight = crop.maps.astype(np.float32), crop.weight.astype(np.float32)
     found = output.band[0].numpy() > 0  # [y, x]
-    line = crop.line
-    count = np.bincount(line.ravel())[1:]
-    hit = np.bincount(line[found], minlength=len(count) + 1)[1:]
+    count, hit = _columns(crop.line), _columns(np.where(found, crop.line, 0))  # [lines]
+    hit = np.pad(hit, (0, len(count) - len(hit)))
     share = hit[count > 0] / count[count > 0]
     sums["lines"] += len(share)
     sums["missed"] += int((share < FOUND).sum())
     sums["lost"] += int((share < 0.5).sum())
     near = _widen(maps[0] > 0, BESIDE) | (weight[0] == 0)
-    sums["cells"] += int(count.sum())
+    sums["cells"] += int((crop.line > 0).sum())
     sums["invented"] += int((found & ~near).sum())
     known = weight[1] > 0
     sums["extent_cells"] += int(known.sum())
@@ -74,6 +88,13 @@ def _add(sums: dict[str, float], crop: PageCrop, output: SegmenterOutput) -> Non
     sums["offset_cells"] += int(known.sum())
     error = np.abs(output.offset[0].numpy() - maps[3])[known].sum()
     sums["offset"] += float(error) * OFFSET_UNIT
+
+
+def _columns(line: np.ndarray) -> np.ndarray:
+    """Of each line, in how many columns it has cells: int16 [y, x] -> int64 [most lines]."""
+    row, column = np.nonzero(line)
+    pairs = np.unique(line[row, column].astype(np.int64) * line.shape[1] + column)
+    return np.bincount(pairs // line.shape[1])[1:]
 
 
 def _widen(mask: np.ndarray, by: int) -> np.ndarray:
