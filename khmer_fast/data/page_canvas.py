@@ -74,6 +74,12 @@ class Canvas:
             round_box(ImageDraw.Draw(mask), (0, 0, x1 - x0 - 1, y1 - y0 - 1), radius, fill=255)
             self.blend(np.asarray(mask), x0, y0, level, 0)
 
+    def tint(self, box: tuple[float, float, float, float], level: int) -> None:
+        """Colour the ground of a box (left, top, right, bottom) behind the ink that is there."""
+        x0, y0, x1, y1 = (max(0, round(v)) for v in box)
+        view = self.grey[y0:y1, x0:x1]
+        np.copyto(view, np.uint8(level), where=self.owner[y0:y1, x0:x1] == 0)
+
     def gradient(
         self, box: tuple[float, float, float, float], levels: tuple[float, float], across: bool
     ) -> None:

@@ -48,6 +48,7 @@ class PageMarks:
     stamp: float
     signature: float
     scribble: float
+    watermark: float
     holes: float
     dark_border: float
     cut_margin: float

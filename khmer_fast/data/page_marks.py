@@ -304,6 +304,30 @@ def dark_border(page: Composer) -> None:
         strip[: int(most) + 1][np.arange(int(most) + 1)[:, None] < wave[None]] = level
 
 
+def scrawl(page: Composer) -> None:
+    """A stroke of a drawing or a map somewhere on the page: straight, bent or wandering."""
+    numbers = page.numbers
+    count = page.rng.choice((2, 3, 8, 40))
+    start = numbers.random(2) * (page.width, page.height)
+    steps = numbers.normal(0, page.some(0.3, 4) * page.unit * 60 / count, (count, 2))
+    if count == 40:
+        steps += numbers.normal(0, page.unit * 2, 2)
+    points = start + np.cumsum(steps, 0)
+    points = np.clip(points, 0, (page.width - 1, page.height - 1))
+    _stroke(page, points, page.unit * page.some(0.5, 2.5), page.rng.choice((0, 60, 120, 170)))
+
+
+def watermark(page: Composer) -> None:
+    """Large pale words across the page, on the slant: no line."""
+    type = page.heading.at(size=page.some(0.06, 0.14) * page.width, bold=2)
+    placed, _ = page.setter.ink(page.text("heading", page.rng.randint(4, 14), type), type, 0, 0)
+    angle = page.rng.choice((30, 45, 55, -45))
+    turned = Image.fromarray(placed.alpha).rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    mark = np.asarray(turned)
+    left, top = (page.width - mark.shape[1]) // 2, (page.height - mark.shape[0]) // 2
+    page.canvas.darken(mark, left, top, page.some(0.05, 0.2))
+
+
 def mark_page(page: Composer, marks) -> None:
     """What lies on a page of paper, by the chances of a PageMarks."""
     if page.chance(marks.stamp):
@@ -322,6 +346,8 @@ def mark_page(page: Composer, marks) -> None:
         wide = page.some(2, 12) * size
         if not page.inked((x, y - size, x + wide, y + size)):
             handwriting(page, x, y, wide, size)
+    if page.chance(marks.watermark):
+        watermark(page)
     if page.chance(marks.holes):
         holes(page)
     if page.chance(marks.dark_border):

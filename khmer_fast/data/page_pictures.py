@@ -14,10 +14,10 @@ Rect = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def photograph(page: Composer, box: Rect, radius: float = 0) -> None:
-    """A photograph or drawing in a box: soft fields, hard edges, grain."""
+    """A photograph or drawing in a box, unless a line's ink is there: soft fields, hard edges."""
     x0, y0, x1, y1 = (round(v) for v in box)
     w, h = x1 - x0, y1 - y0
-    if w < 4 or h < 4:
+    if w < 4 or h < 4 or page.inked(box):
         return
     picture = scene(page, h, w)
     if radius:
@@ -93,7 +93,9 @@ def scene(page: Composer, h: int, w: int) -> np.ndarray:
 
 
 def qr_code(page: Composer, x: float, y: float, side: float) -> None:
-    """A QR code: modules at random, its three eyes in their corners."""
+    """A QR code where no line has ink: modules at random, its three eyes in their corners."""
+    if page.inked((x, y, x + side, y + side)):
+        return
     count = page.rng.choice((21, 25, 29, 33))
     cells = (page.numbers.random((count, count)) < 0.5).astype(np.uint8)
     for r, c in ((0, 0), (0, count - 7), (count - 7, 0)):

@@ -31,6 +31,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom ex
 
 _STEP_SCALED = frozenset(("blur", "weight", "motion", "low_resolution"))  # strengths in pixels
 _SCALED_FOR = 1280  # the long side that those strengths are meant for
+_LEAST_SEEN = 9  # grey levels between a line's ink and what is round it
+_SPARSE = 7  # every such pixel is looked at
 _BASELINE_STEP = 48  # pixels between the points of a baseline
 
 
@@ -139,7 +141,6 @@ class PageSource:
         rng = page.rng
         warp = _warp(rng, paper, page.width, page.height)
         grey, owner = page.canvas.grey, page.canvas.owner
-        whole = np.bincount(owner.ravel(), minlength=len(page.lines) + 1)
         if not warp.identity:
             around = int(grey[0, 0]) if rng.random() >= paper.edges else rng.randint(0, 170)
             grey = warp.apply(grey, Image.Resampling.BILINEAR, around)
@@ -151,10 +152,11 @@ class PageSource:
                 strength = rng.uniform(*step.strength)
                 strength *= scale if step.do in _STEP_SCALED else 1.0
                 grey = STEPS[step.do](grey, strength, page.numbers, tones)
+        owner = _without_unseen(grey, owner, len(page.lines))
         rotation = rng.choice((90, 180, 270)) if rng.random() < self.config.turned else 0
         height, width = grey.shape
         grey, owner = turn_quarter(grey, rotation), turn_quarter(owner, rotation)
-        lines, regions, owner = _labels(page, warp, owner, whole, rotation, width, height)
+        lines, regions, owner = _labels(page, warp, owner, rotation, width, height)
         return PageSample(grey, owner, lines, regions, rotation, warp.skew, layout, paper.name)
 
     def describe(self) -> dict[str, object]:
@@ -180,6 +182,25 @@ def _chosen(
         return tuple(known[name] for name in layouts)
     chosen = tuple(c for c in config.layouts if c.held_out == held_out)
     return chosen or config.layouts
+
+
+def _without_unseen(grey: np.ndarray, owner: np.ndarray, lines: int) -> np.ndarray:
+    """`owner` [Y, X] without the lines that cannot be seen in `grey` [Y, X]: the camera or the
+    copier lost them."""
+    boxes, counts = _ink_boxes(owner, lines)
+    keep = np.arange(lines + 1, dtype=np.uint16)
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        if not counts[i + 1]:
+            continue
+        part, whose = grey[top:bottom, left:right], owner[top:bottom, left:right]
+        around = part[whose == 0][::_SPARSE]
+        if not around.size:
+            continue
+        ground = int(np.partition(around, around.size // 2)[around.size // 2])
+        ink = part[whose == i + 1].astype(np.int16) - ground
+        if abs(ink.mean()) < _LEAST_SEEN and np.abs(ink).mean() < 2 * _LEAST_SEEN:  # two inks
+            keep[i + 1] = 0
+    return keep[owner]
 
 
 def _cut_margins(page: Composer) -> None:
@@ -212,7 +233,6 @@ def _labels(
     page: Composer,
     warp: Warp,
     owner: np.ndarray,
-    whole: np.ndarray,
     rotation: int,
     width: int,
     height: int,
