@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,19 +16,21 @@ from typing import Any
 import torch
 
 from khmer_fast.errors import KhmerFastError, OptionError
-from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
+from khmer_fast.text import DEFAULT_CHARSET, Vocabulary
 from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, refuse_foreign, restore
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.health import Monitor, mean_lock_on
 from khmer_fast.train.history import History, counted, epoch_line, open_history
 from khmer_fast.train.loop import Since, StepReport, Trainer, Validation, lost_ranks, validate
+from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch
+from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches
 from khmer_fast.train.sources import Data, DataError, open_data
-from khmer_fast.weights import Weights, load_weights, save_weights
+from khmer_fast.train.state import checkpoint_state, misfit_of_run, weights_writer
+from khmer_fast.weights import Weights, load_weights
 from python_ref.config import ModelConfig, make_config
 
 DRAWN_LINES = 3  # validation lines whose attention is drawn each epoch
@@ -92,6 +94,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         place.wait("the start")
         if resume and place.rank == 0:
             stack.enter_context(folder.lock())
+            _mend(folder, options, say)
         data = open_data(options.data, options.validation)
         weights = None if resume else _start_weights(options)
         charset = _charset(options, folder, data, weights, bool(resume))
@@ -108,8 +111,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
                 folder.charset_path.name: charset.encode(),
             }
             if not resume:
-                folder.create(files)
-                stack.enter_context(folder.lock())
+                stack.enter_context(folder.lock(new=files))
             elif changes:
                 folder.write(folder.config_path.name, files[folder.config_path.name])
             for made in (folder.logs, folder.plots):
@@ -122,7 +124,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
                 what = counted(len(left_out), "line")
                 say(f"Left out {what}, listed in logs/left_out.txt:\n{data.bad}")
         if resume:
-            _load(folder, trainer, data, say)
+            _load(folder, trainer, vocabulary, data, say)
         place.wait("the start")
         dataset = LineDataset(data.mixture(), vocabulary, config.height, options.seed)
         session = Session(
@@ -187,15 +189,39 @@ def _validation(
     return lines
 
 
-def _load(folder: RunFolder, trainer: Trainer, data: Data, say: Callable[[str], None]) -> None:
-    """Takes up the newest checkpoint that verifies; a run killed before its first starts anew."""
+def _mend(folder: RunFolder, options: TrainOptions, say: Callable[[str], None]) -> None:
+    """Puts right what a damaged disk or a careless hand left of the run's small files."""
+    backup = RunFolder(options.backup) if options.backup else None
+    for said in (mend_manifest(folder, backup), mend_history(folder)):
+        if said is not None:
+            say(f"Mended: {said}")
+
+
+def _load(
+    folder: RunFolder,
+    trainer: Trainer,
+    vocabulary: Vocabulary,
+    data: Data,
+    say: Callable[[str], None],
+) -> None:
+    """Takes up the newest checkpoint that fits; a run killed before its first starts anew."""
     if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
         say("Resumed from the start: the run had no checkpoint yet")
         return
-    loaded = folder.load_newest()
-    trainer.load_state(loaded.state)
+
+    def fits(state: dict[str, Any]) -> str | None:
+        return misfit_of_run(state, checkpoint_state(trainer, vocabulary, data.digest()), trainer)
+
+    loaded = folder.load_newest(fits)
     for skipped in loaded.skipped:
         say(f"Passed over {skipped.path}: {skipped.reason}")
+    trainer.load_state(loaded.state)
+    if trainer.rank == 0 and trainer.progress.best is not None:
+        said = mend_best(
+            folder, loaded, fits, functools.partial(weights_writer, trainer, vocabulary)
+        )
+        if said is not None:
+            say(f"Mended: {said}")
     progress = trainer.progress
     place = f", {progress.batch} batches into the next" if progress.batch else ""
     say(f"Resumed from epoch {progress.epoch}{place}, step {progress.step} ({loaded.path})")
@@ -275,10 +301,12 @@ class Session:
                     self.say(str(report))
         best = self.trainer.progress.best
         if self.leads and best is not None:
-            self.say(
-                f"Done: {self.trainer.progress.epoch} epochs, best validation CER {best:.2%}; "
-                f"khmer-fast read --weights {self.folder.best_weights_path} IMAGE reads with it"
-            )
+            weights = self.folder.best_weights_path
+            reads = f"khmer-fast read --weights {weights} IMAGE reads with it"
+            if not weights.is_file():
+                reads = f"{weights} was deleted meanwhile: --resume makes it again"
+            epochs = counted(self.trainer.progress.epoch, "epoch")
+            self.say(f"Done: {epochs}, best validation CER {best:.2%}; {reads}")
 
     def _epochs(self) -> None:
         options, progress = self.options, self.trainer.progress
@@ -440,17 +468,9 @@ class Session:
             return
         if self.trainer.progress.batch:
             self._tick()
-        state = {
-            **self.trainer.state(),
-            "charset": self.vocabulary.charset,
-            "normalizer_version": NORMALIZER_VERSION,
-            "data": self.data_digest,
-        }
-
+        state = checkpoint_state(self.trainer, self.vocabulary, self.data_digest)
         average = {k: v.detach().clone() for k, v in self.trainer.average.state_dict().items()}
-
-        def write_weights(path: Path) -> None:
-            save_weights(path, average, self.config, self.vocabulary.charset)
+        write_weights = weights_writer(self.trainer, self.vocabulary, {"average": average})
 
         def then(saved: Any) -> None:
             self.say(f"Saved checkpoint: {saved.path}")
@@ -463,7 +483,8 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step under way; a second one ends it at once."""
+        """SIGINT, SIGTERM and SIGHUP (a terminal that is closed) end the run after the step under
+        way; a second one ends it at once. What was ignored before (nohup) still is."""
 
         def remember(number: int, frame: Any) -> None:
             if self.signal is not None:
@@ -471,10 +492,11 @@ class Session:
             self.signal = number
             self.say(f"{signal.Signals(number).name}: saving a checkpoint after this step.")
 
-        try:
-            old = {n: signal.signal(n, remember) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: the caller has the signals
-            old = {}
+        old = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not the main thread: the caller has them
+                    old[number] = signal.signal(number, remember)
         try:
             yield
         finally:
@@ -534,15 +556,3 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
 
 def _silent(text: str) -> None:
     """What ranks other than 0 say."""
-
-
-def say_and_log(folder: Path) -> Callable[[str], None]:
-    """Prints each line and keeps it in the run's logs."""
-    path = folder / "logs" / "train.log"
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-        with contextlib.suppress(FileNotFoundError), path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    return say
