@@ -158,7 +158,7 @@ def check_reference(weights, memory, length, decoder: ops.Decoder, K: int) -> li
     memory, length = memory[:2], length[:2]
     force = torch.full_like(length, 20)
     options = dict(force_length=force, return_trace=True)
-    expected = beam_search(weights, memory, length, K, **options)
+    expected = beam_search(weights, memory, length, K, **options, return_attention=True)
     got = decoder.beam_search(memory, length, K, **options)
     return list(compare(weights, memory, length, expected, got).failures)
 

@@ -13,6 +13,7 @@ from python_ref.beam_search import BOS, BeamResult, Trace
 TIE = 1e-4  # float64 scores nearer than this may come in either order
 LOG_PROB_TOLERANCE = 1e-4
 SCORE_TOLERANCE = 1e-6  # of the score, but at least LOG_PROB_TOLERANCE
+NEAR = 1e-6  # attention weights nearer than this may come in either order
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Parity:
     lines: int
     excused: tuple[int, ...]  # differ at a tie
     failures: tuple[str, ...]  # "line 3: ..."
+    near: int = 0  # tokens that stand at another of two positions of like attention weight
 
 
 def compare(
@@ -31,8 +33,11 @@ def compare(
     reference: BeamResult,
     result: BeamResult,
 ) -> Parity:
-    """Compares two results that hold traces, line by line."""
-    excused, failures = [], []
+    """Compares two results that hold traces, line by line.
+
+    Positions are compared where the reference holds its attention and the result has them.
+    """
+    excused, failures, near = [], [], 0
     for b in range(memory.shape[0]):
         place = first_difference(reference.trace, result.trace, b)
         if place is not None:
@@ -46,8 +51,12 @@ def compare(
             else:
                 failures.append(f"line {b}: step {step} slot {slot} differs, scores {apart}")
             continue
-        failures.extend(f"line {b}: {reason}" for reason in numbers(reference, result, b))
-    return Parity(memory.shape[0], tuple(excused), tuple(failures))
+        reasons = numbers(reference, result, b)
+        if not reasons and reference.attention is not None and result.position is not None:
+            moved, reasons = positions(reference, result, b)
+            near += moved
+        failures.extend(f"line {b}: {reason}" for reason in reasons)
+    return Parity(memory.shape[0], tuple(excused), tuple(failures), near)
 
 
 def first_difference(a: Trace, b: Trace, line: int) -> tuple[int, int] | None:
@@ -117,3 +126,18 @@ def numbers(reference: BeamResult, result: BeamResult, b: int) -> list[str]:
         if count and not abs(score - float(result.score[b, i])) <= tolerance:
             reasons.append(f"answer {i}: score is {float(result.score[b, i])}, expected {score}")
     return reasons
+
+
+def positions(reference: BeamResult, result: BeamResult, b: int) -> tuple[int, list[str]]:
+    """How many tokens of a line stand at a like position, and what stands at an unlike one."""
+    moved, reasons = 0, []
+    for i, count in enumerate(reference.length[b].tolist()):
+        weight = reference.attention[b, i, :count]  # [count, T]
+        pair = torch.stack([r.position[b, i, :count] for r in (reference, result)], 1)
+        largest, there = weight.gather(1, pair).unbind(1)
+        other = pair[:, 0] != pair[:, 1]
+        moved += int(other.sum())
+        for s in torch.nonzero(other & ~(largest - there < NEAR)).flatten().tolist():
+            expected, got = pair[s].tolist()
+            reasons.append(f"answer {i}: token {s} stands at {got}, expected {expected}")
+    return moved, reasons

@@ -1,7 +1,12 @@
-"""Tesseract as a baseline: lines scaled to 48 px with a border, one process with one thread."""
+"""Tesseract as a baseline, one process with one thread: lines scaled to 48 px with a border, or
+whole pages as they are.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import os
 import resource
 import shutil
@@ -14,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from khmer_fast.document import Box, Line, Page, Region, Word
 from khmer_fast.errors import KhmerFastError
 
 HEIGHT = 48  # pixels of the scaled line
@@ -130,6 +136,87 @@ def read(listed: Path, languages: str) -> Run:
             f"{done.returncode}: {message[-1] if message else 'no message'}"
         )
     return Run(tuple(" ".join(page.split()) for page in pages), seconds, cpu_seconds)
+
+
+@dataclass(frozen=True)
+class PageRun:
+    """One process over one page."""
+
+    page: Page
+    seconds: float  # wall time, start included
+    cpu_seconds: float
+    cached: bool = False  # answer and times come from an earlier run
+
+
+def read_page(picture: Path, languages: str, cache: Path | None = None) -> PageRun:
+    """Reads a page by `--psm 3`: Tesseract's blocks are regions, its lines and words have boxes.
+
+    An answer in the folder `cache`, by the hash of the file and the command, is taken from there,
+    and one that is not is put there. Raises TesseractError.
+    """
+    options = ["-l", languages, "--psm", "3", "-c", "tessedit_create_tsv=1"]
+    kept = None
+    if cache is not None:
+        key = hashlib.sha256(picture.read_bytes())
+        key.update(repr((version(), options)).encode())
+        kept = cache / f"{key.hexdigest()}.json"
+        if kept.exists():
+            answer = json.loads(kept.read_text(encoding="utf-8"))
+            page = page_of_tsv(answer["tsv"])
+            return PageRun(page, answer["seconds"], answer["cpu_seconds"], cached=True)
+    before = _children_cpu()
+    start = time.perf_counter()
+    done = subprocess.run(
+        ["tesseract", str(picture), "-", *options],
+        env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+        capture_output=True,
+    )
+    seconds = time.perf_counter() - start
+    cpu_seconds = _children_cpu() - before
+    if done.returncode:
+        raise TesseractError(f"tesseract {picture}: {done.stderr.decode('utf-8', 'replace')}")
+    tsv = done.stdout.decode("utf-8")
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        answer = {"tsv": tsv, "seconds": seconds, "cpu_seconds": cpu_seconds}
+        kept.write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
+    return PageRun(page_of_tsv(tsv), seconds, cpu_seconds)
+
+
+def page_of_tsv(tsv: str) -> Page:
+    """The page that Tesseract's TSV describes."""
+    rows = list(csv.DictReader(tsv.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    width, height = next((_box(row)[2:] for row in rows if row["level"] == "1"), (0, 0))
+    blocks: dict[tuple[str, ...], dict[tuple[str, ...], list[dict[str, str]]]] = {}
+    for row in rows:
+        if row["level"] == "5" and row["text"].strip():
+            block = row["page_num"], row["block_num"], row["par_num"]
+            blocks.setdefault(block, {}).setdefault((*block, row["line_num"]), []).append(row)
+    regions = []
+    for block in blocks.values():
+        lines = tuple(_line(words) for words in block.values())
+        regions.append(Region("text", _union([line.box for line in lines]), lines))
+    return Page(1, width, height, tuple(regions))
+
+
+def _line(rows: Sequence[dict[str, str]]) -> Line:
+    words = tuple(Word(row["text"], float(row["conf"]) / 100, _box(row)) for row in rows)
+    return Line(
+        " ".join(word.text for word in words),
+        min(word.confidence for word in words),
+        _union([word.box for word in words]),
+        words=words,
+    )
+
+
+def _box(row: dict[str, str]) -> Box:
+    left, top, width, height = (int(row[name]) for name in ("left", "top", "width", "height"))
+    return left, top, left + width, top + height
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _children_cpu() -> float:

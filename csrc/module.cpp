@@ -3,6 +3,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +13,8 @@
 #include "cpu/decoder_cpu.h"
 #include "cpu/encoder_cpu.h"
 #include "decoder_weights.h"
+#include "page_module.h"
+#include "segmenter_module.h"
 
 namespace py = pybind11;
 
@@ -26,6 +29,14 @@ Decoder pack_decoder(DecoderTensors tensors, const std::string& dtype) {
   return Decoder(dims, raw_weights(tensors), precision, select_kernels());
 }
 
+// What at::full gives, without the way through the dispatcher: short searches feel it.
+template <class T>
+at::Tensor filled(at::IntArrayRef sizes, T value) {
+  at::Tensor x = at::detail::empty_cpu(sizes, at::TensorOptions(c10::CppTypeToScalarType<T>::value));
+  std::fill_n(x.mutable_data_ptr<T>(), x.numel(), value);
+  return x;
+}
+
 py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& options, int64_t T) {
   const int64_t B = static_cast<int64_t>(lines.size()), n = options.n_best, K = options.beam;
   int64_t S = 0, longest = 0;
@@ -35,17 +46,18 @@ py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& op
       S = std::max(S, static_cast<int64_t>(answer.tokens.size()));
   }
   const float empty = -std::numeric_limits<float>::infinity();
-  at::Tensor tokens = at::full({B, n, S}, kPad, at::kLong);
-  at::Tensor length = at::zeros({B, n}, at::kLong);
-  at::Tensor score = at::full({B, n}, empty);
-  at::Tensor log_prob = at::zeros({B, n, S});
-  at::Tensor truncated = at::zeros({B, n}, at::kBool);
-  at::Tensor failed = at::zeros({B}, at::kBool);
-  at::Tensor steps = at::zeros({B}, at::kLong);
-  at::Tensor live = at::zeros({B}, at::kLong);
-  at::Tensor parents = at::zeros({B}, at::kLong);
+  at::Tensor tokens = filled<int64_t>({B, n, S}, kPad);
+  at::Tensor length = filled<int64_t>({B, n}, 0);
+  at::Tensor score = filled({B, n}, empty);
+  at::Tensor log_prob = filled({B, n, S}, 0.0f);
+  at::Tensor position = filled<int64_t>({B, n, S}, 0);
+  at::Tensor truncated = filled({B, n}, false);
+  at::Tensor failed = filled({B}, false);
+  at::Tensor steps = filled<int64_t>({B}, 0);
+  at::Tensor live = filled<int64_t>({B}, 0);
+  at::Tensor parents = filled<int64_t>({B}, 0);
   at::Tensor attention;
-  if (options.attention) attention = at::zeros({B, n, S, T});
+  if (options.attention) attention = filled({B, n, S, T}, 0.0f);
   for (int64_t b = 0; b < B; ++b) {
     const LineOutput& line = lines[b];
     failed.data_ptr<bool>()[b] = line.answers.empty();
@@ -59,6 +71,8 @@ py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& op
       std::copy(answer.tokens.begin(), answer.tokens.end(), tokens.data_ptr<int64_t>() + row * S);
       std::copy(answer.log_prob.begin(), answer.log_prob.end(),
                 log_prob.data_ptr<float>() + row * S);
+      std::copy(answer.position.begin(), answer.position.end(),
+                position.data_ptr<int64_t>() + row * S);
       length.data_ptr<int64_t>()[row] = count;
       score.data_ptr<float>()[row] = answer.score;
       truncated.data_ptr<bool>()[row] = answer.truncated;
@@ -70,9 +84,9 @@ py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& op
   }
   py::object trace = py::none();
   if (options.trace) {
-    at::Tensor parent = at::full({B, longest, K}, -1, at::kLong);
-    at::Tensor token = at::full({B, longest, K}, kPad, at::kLong);
-    at::Tensor value = at::full({B, longest, K}, empty);
+    at::Tensor parent = filled<int64_t>({B, longest, K}, -1);
+    at::Tensor token = filled<int64_t>({B, longest, K}, kPad);
+    at::Tensor value = filled({B, longest, K}, empty);
     for (int64_t b = 0; b < B; ++b)
       for (size_t i = 0; i < lines[b].trace.size(); ++i) {
         const int64_t at = b * longest * K + static_cast<int64_t>(i);
@@ -83,7 +97,8 @@ py::tuple to_tensors(const std::vector<LineOutput>& lines, const BeamOptions& op
     trace = py::make_tuple(parent, token, value);
   }
   return py::make_tuple(tokens, length, score, log_prob, truncated, failed, steps,
-                        options.attention ? py::cast(attention) : py::none(), trace, live, parents);
+                        options.attention ? py::cast(attention) : py::none(), trace, position, live,
+                        parents);
 }
 
 py::tuple beam_search(const Decoder& decoder, at::Tensor memory, const at::Tensor& length,
@@ -216,6 +231,8 @@ PYBIND11_MODULE(_khmer_fast, m) {
         "Name of the kernels that this process uses now.");
   m.def("peak_flops", &peak_flops, py::arg("seconds"),
         "Float32 operations a second of one thread, measured for so many seconds.");
+  bind_page(m);
+  bind_segmenter(m);
   py::class_<Encoder>(m, "Encoder")
       .def(py::init(&pack_encoder), py::arg("height"), py::arg("stages"), py::arg("convs"),
            py::arg("features"), py::arg("gru"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -172,3 +173,13 @@ class Document:
         """The document's lines in reading order."""
         for page in self.pages:
             yield from page.lines()
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Writes the document in the format that the path's suffix names, such as `law.docx`.
+
+        Returns the files (PAGE XML holds one page a file). A searchable PDF needs the file that
+        was read, at `source`; `formats.save` has more options. Raises FormatError and OSError.
+        """
+        from khmer_fast.formats import save  # the one arrow out of here
+
+        return save(self, path)

@@ -17,6 +17,14 @@ class OptionError(KhmerFastError, ValueError):
     """An argument outside of what it may be, or that this build or machine cannot serve."""
 
 
+class FileError(KhmerFastError):
+    """A file of pages that cannot be opened, or a page of it that cannot be shown."""
+
+
+class FormatError(KhmerFastError):
+    """A document that a format cannot hold, or bytes that do not say a document."""
+
+
 def printable(text: object, most: int | None = None) -> str:
     """A stranger's words (a file's name, a label, metadata) for a terminal, a log or JSON.
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 import python_ref.encoder
+import python_ref.segmenter
 from khmer_fast.errors import KhmerFastError, OptionError
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace
+from python_ref.segmenter import SegmenterOutput
 
 
 class BuildMismatchError(KhmerFastError):
@@ -113,6 +115,36 @@ class Encoder:
         return memory, self._positions(width)
 
 
+class Segmenter:
+    """The fused segmenter on the CPU: owns packed weights; several threads may use it at once.
+
+    The twin of `python_ref.segmenter.Segmenter`, float32; a page's maps are the same to the bit for
+    any number of threads. `segmenter` is on the CPU; its weights are copied.
+    """
+
+    def __init__(self, segmenter: python_ref.segmenter.Segmenter):
+        convs = list(segmenter.in_order())
+        up_blocks = [1] * (len(segmenter.down) - 1) + [0]
+        self._native = _native.Segmenter(
+            list(zip(segmenter.config.blocks, up_blocks, strict=True)),
+            [x.detach().float() for conv in convs for x in (conv.folded_weight(), conv.bias)],
+        )
+
+    def __call__(
+        self,
+        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        threads: int | None = None,
+    ) -> SegmenterOutput:
+        """Maps [B, ceil(Y/4), ceil(X/4)] and rotation [B, 4]; `threads` (torch's) share the rows.
+
+        Raises ValueError or TypeError for a wrong shape, dtype or device.
+        """
+        maps, rotation = self._native(
+            image, torch.get_num_threads() if threads is None else threads
+        )
+        return SegmenterOutput(*maps.unbind(1), rotation)
+
+
 @dataclass(frozen=True)
 class DecodeResult(BeamResult):
     """What `python_ref.beam_search` returns, and how many rows the kernels had to compute."""
@@ -166,7 +198,7 @@ class Decoder:
         not depend on its batch or on the number of threads. `threads` shares out the lines; None
         means torch's number.
         """
-        *fields, trace, live, parents = self._native.beam_search(
+        *fields, trace, position, live, parents = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -178,7 +210,7 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
-        return DecodeResult(*fields, Trace(*trace) if trace else None, live, parents)
+        return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
 
 
 class CudaDecoder:
@@ -233,7 +265,8 @@ class CudaDecoder:
     ) -> DecodeResult:
         """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
 
-        As `Decoder.beam_search`; `threads` is ignored, and no rows are counted.
+        As `Decoder.beam_search`; `threads` is ignored, no rows are counted, and there is no
+        `position`.
         """
         *fields, attention, history = self._native.beam_search(
             memory.detach(),

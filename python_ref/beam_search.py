@@ -26,7 +26,7 @@ class BeamResult:
     """The `n_best` answers of each line, best first. S is the longest answer of the batch.
 
     Answers that do not exist have length 0 and score -inf; what lies behind an answer's length is
-    PAD, 0 and 0.
+    PAD, and 0 elsewhere.
     """
 
     tokens: Tensor  # [B, n_best, S] int64, <eos> included
@@ -38,6 +38,9 @@ class BeamResult:
     steps: Tensor  # [B] int64, steps that the line ran
     attention: Tensor | None = None  # [B, n_best, S, T]
     trace: Trace | None = None
+    # [B, n_best, S] int64, each token's encoder position of the largest attention weight, the first
+    # of equals; None where the device does not say
+    position: Tensor | None = None
 
 
 @dataclass
@@ -188,6 +191,7 @@ def _collect(lines, n_best: int, K: int, T: int, with_attention: bool, with_trac
     length = torch.zeros(B, n_best, dtype=torch.int64)
     score = torch.full((B, n_best), -torch.inf)
     log_prob = torch.zeros(B, n_best, S)
+    position = torch.zeros(B, n_best, S, dtype=torch.int64)
     truncated = torch.zeros(B, n_best, dtype=torch.bool)
     attention = torch.zeros(B, n_best, S, T) if with_attention else None
     for b, (answers, _) in enumerate(lines):
@@ -198,8 +202,9 @@ def _collect(lines, n_best: int, K: int, T: int, with_attention: bool, with_trac
             score[b, i] = x.score
             log_prob[b, i, :count] = torch.tensor(x.log_prob)
             truncated[b, i] = not x.finished
+            rows = torch.stack(x.attention)  # [count, length of the line]
+            position[b, i, :count] = rows.argmax(1)
             if attention is not None:
-                rows = torch.stack(x.attention)  # [count, length of the line]
                 attention[b, i, :count, : rows.shape[1]] = rows
     failed = torch.tensor([not answers for answers, _ in lines], dtype=torch.bool)
     trace = None
@@ -213,4 +218,6 @@ def _collect(lines, n_best: int, K: int, T: int, with_attention: bool, with_trac
         for b, (_, rows) in enumerate(lines):
             for s, (parent, token, value) in enumerate(rows):
                 trace.parent[b, s], trace.token[b, s], trace.score[b, s] = parent, token, value
-    return BeamResult(tokens, length, score, log_prob, truncated, failed, steps, attention, trace)
+    return BeamResult(
+        tokens, length, score, log_prob, truncated, failed, steps, attention, trace, position
+    )

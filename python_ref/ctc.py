@@ -12,7 +12,8 @@ from python_ref.beam_search import EOS, PAD, BeamResult
 def ctc_greedy(logits: Tensor, length: Tensor) -> BeamResult:
     """The likeliest token a position, repeats and blanks (<pad>) dropped: one answer a line.
 
-    logits [B, T, V], length [B]. Answers end with <eos>, whose log-probability is 0.
+    logits [B, T, V], length [B]. Answers end with <eos>, whose log-probability is 0, at the line's
+    last position.
     """
     log_prob, token = logits.log_softmax(2).max(2)  # [B, T]
     new = torch.ones_like(token, dtype=torch.bool)
@@ -22,6 +23,8 @@ def ctc_greedy(logits: Tensor, length: Tensor) -> BeamResult:
     end, certain = torch.tensor([EOS]), torch.zeros(1)
     tokens = [torch.cat([row[keep], end]) for row, keep in zip(token, kept, strict=True)]
     log_probs = [torch.cat([row[keep], certain]) for row, keep in zip(log_prob, kept, strict=True)]
+    last = (length - 1).clamp(min=0)
+    positions = [torch.cat([r.nonzero()[:, 0], t[None]]) for r, t in zip(kept, last, strict=True)]
     scores = torch.stack([row.sum() for row in log_probs])  # [B]
     nothing = torch.zeros(len(tokens), dtype=torch.bool)
     return BeamResult(
@@ -32,4 +35,5 @@ def ctc_greedy(logits: Tensor, length: Tensor) -> BeamResult:
         truncated=nothing[:, None],
         failed=nothing,
         steps=length,
+        position=pad_sequence(positions, True)[:, None],
     )

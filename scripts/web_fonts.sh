@@ -11,7 +11,8 @@ cd "$work"
 for family in hanuman \
     battambang siemreap content nokora suwannaphum kantumruy kantumruy-pro chenla odor-mean-chey \
     kdam-thmor kdam-thmor-pro \
-    angkor bayon koulen dangrek preahvihear taprom; do
+    angkor bayon koulen dangrek preahvihear taprom \
+    koh-santepheap bokor moul moulpali fasthand freehand konkhmer-sleokchher; do
     npm pack --silent "@fontsource/$family" >/dev/null
     tar -xzf fontsource-"$family"-*.tgz --wildcards "package/files/$family-khmer-*-normal.woff"
     cp package/files/*.woff "$folder"

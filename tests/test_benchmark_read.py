@@ -87,6 +87,9 @@ def test_ctc_greedy_drops_repeats_blanks_and_padding(given_data):
         count = int(result.length[b, 0])
         assert result.tokens[b, 0, :count].tolist() == [*expected, EOS]
         assert (result.tokens[b, 0, count:] == PAD).all()
+        for token, position in zip(expected, result.position[b, 0, :count].tolist(), strict=False):
+            assert path[position] == token and (position == 0 or path[position - 1] != token)
+        assert int(result.position[b, 0, count - 1]) == len(path) - 1
         assert float(result.score[b, 0]) == pytest.approx(step * len(expected), abs=1e-4)
         assert float(result.log_prob[b, 0].sum()) == pytest.approx(float(result.score[b, 0]))
 

@@ -97,3 +97,28 @@ def test_texts_that_hold_nothing_are_errors(tmp_path):
 
 def test_the_example_is_a_mixture():
     assert load_config(Path(__file__).parents[1] / "examples" / "short_lines.toml").papers
+
+
+def test_a_mixture_lies_over_its_base(tmp_path):
+    varied = load_config(DEFAULT_CONFIG.with_name("varied.toml"))
+    default = load_config()
+    names = [paper.name for paper in varied.papers]
+    assert names[: len(default.papers)] == [paper.name for paper in default.papers]
+    assert "small type" in names and varied.papers[0] == default.papers[0]
+    assert varied.text.kinds.keys() > default.text.kinds.keys()
+    assert varied.text.lengths == default.text.lengths
+    own = tmp_path / "own.toml"
+    own.write_text('base = "default"\n[[papers]]\nname = "raster"\nweight = 0.5\nsize = [9, 9]\n'
+                   'ink = [0, 0]\npaper = [255, 255]\nsteps = []\n', "utf-8")  # fmt: skip
+    over = load_config(own)
+    assert over.papers[0].size == (9, 9) and over.papers[1:] == default.papers[1:]
+    again = tmp_path / "again.toml"
+    again.write_text('base = "own.toml"\n[text]\nblank = 0.5\n', "utf-8")
+    assert load_config(again).text.blank == 0.5 and load_config(again).papers == over.papers
+
+
+@pytest.mark.parametrize("base", ['"a.toml"', "3", '"missing.toml"'])
+def test_a_wrong_base_is_an_error(tmp_path, base):
+    (tmp_path / "a.toml").write_text(f"base = {base}\n", "utf-8")
+    with pytest.raises(ConfigError):
+        load_config(tmp_path / "a.toml")

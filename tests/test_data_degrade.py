@@ -3,17 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khmer_fast.data.config import load_config
+from khmer_fast.data.config import DEFAULT_CONFIG, load_config
 from khmer_fast.data.degrade import STEPS, Tones
+from khmer_fast.data.page_config import load_page_config
 
 TONES = Tones(ink=20, paper=230)
+PAPERS = (*load_config(DEFAULT_CONFIG.with_name("varied.toml")).papers, *load_page_config().papers)
 STRENGTHS = {
-    name: sorted(
-        {s for p in load_config().papers for step in p.steps if step.do == name
-         for s in step.strength}
-    )
+    name: sorted({s for p in PAPERS for step in p.steps if step.do == name for s in step.strength})
     for name in STEPS
-}  # fmt: skip
+}
 
 
 def _page(rows: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -26,7 +25,7 @@ def _page(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     return page
 
 
-def test_every_step_is_in_the_packaged_mixture():
+def test_every_step_is_in_a_packaged_mixture():
     assert [name for name, strengths in STRENGTHS.items() if not strengths] == []
 
 

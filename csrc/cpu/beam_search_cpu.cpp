@@ -35,7 +35,8 @@ struct Slot {
 // answer, since scores only fall, nor can it push out what may: the beam goes without it.
 struct Draft {
   float bound = kEmpty;         // its score; kEmpty: given up, pushed out, or none
-  std::vector<int32_t> tokens;  // [steps]
+  std::vector<int32_t> tokens;    // [steps]
+  std::vector<int32_t> position;  // [steps]
   std::vector<float> state;     // [steps, Hp] h' of each step
   std::vector<float> log_prob;  // [steps, Vp]
 };
@@ -110,6 +111,7 @@ class Group {
     line.drafting = drafts_;
     line.draft.bound = kEmpty;
     line.draft.tokens.clear();
+    line.draft.position.clear();
     line.draft.state.clear();
     line.draft.log_prob.clear();
     if (drafts_) {
@@ -176,7 +178,10 @@ class Group {
   }
 
   void end_draft(Line& line, float bound) {
-    for (const Survivor& survivor : line.history) line.draft.tokens.push_back(survivor.token);
+    for (const Survivor& survivor : line.history) {
+      line.draft.tokens.push_back(survivor.token);
+      line.draft.position.push_back(survivor.position);
+    }
     line.drafting = false;
     begin_beam(line, bound);
   }
@@ -241,18 +246,21 @@ class Group {
       Slot& next = survivors_[k];
       next = Slot{};
       if (k >= count) {
-        line.history.push_back({-1, kPad, kEmpty, 0, -1, false});
+        line.history.push_back({-1, kPad, kEmpty, 0, 0, -1, false});
         continue;
       }
       const Candidate& chosen = best_[k];
       const Slot& source = line.slots[chosen.parent];
-      Survivor survivor{chosen.parent, chosen.token, chosen.score, 0, -1, source.finished};
+      Survivor survivor{chosen.parent, chosen.token, chosen.score, 0, 0, -1, source.finished};
       next.score = chosen.score;
       next.token = chosen.token;
       next.length = source.length + !source.finished;
       next.finished = source.finished || chosen.token == kEos;
       if (!source.finished) {
         survivor.log_prob = log_prob_[chosen.parent][chosen.token];
+        survivor.position = source.drafted
+                                ? line.draft.position[s]
+                                : buffers_.position[line.first_parent + source.parent];
         survivor.attention =
             static_cast<int32_t>(source.drafted ? s : attention_row + source.parent);
       }
@@ -331,21 +339,23 @@ class Group {
   Answer answer(const Line& line, int64_t k) const {
     const Slot& slot = line.slots[k];
     const int64_t T = line.cache.length;
-    Answer out{slot.score, !slot.finished, {}, {}, {}};
+    Answer out{slot.score, !slot.finished, {}, {}, {}, {}};
     out.tokens.resize(slot.length);
     out.log_prob.resize(slot.length);
+    out.position.resize(slot.length);
     if (options_.attention) out.attention.resize(slot.length * T);
-    int64_t position = slot.length;
+    int64_t at = slot.length;
     for (int64_t step = line.step - 1; step >= 0; --step) {
       const Survivor& survivor = line.history[step * line.beam + k];
       k = survivor.parent;
       if (survivor.frozen) continue;
-      --position;
-      out.tokens[position] = survivor.token;
-      out.log_prob[position] = survivor.log_prob;
+      --at;
+      out.tokens[at] = survivor.token;
+      out.log_prob[at] = survivor.log_prob;
+      out.position[at] = survivor.position;
       if (options_.attention)
         std::copy_n(line.attention.data() + survivor.attention * T, T,
-                    out.attention.data() + position * T);
+                    out.attention.data() + at * T);
     }
     return out;
   }

@@ -30,6 +30,7 @@ struct Answer {
   bool truncated;
   std::vector<int32_t> tokens;    // <eos> included
   std::vector<float> log_prob;    // one a token
+  std::vector<int32_t> position;  // one a token: where its attention weight is largest
   std::vector<float> attention;   // [tokens, length] on request
 };
 
@@ -38,6 +39,7 @@ struct Survivor {
   int32_t token;
   float score;
   float log_prob;
+  int32_t position;   // of the largest attention weight, the first of equals
   int32_t attention;  // row in the line's attention history, where kept
   bool frozen;        // was finished before this step
 };

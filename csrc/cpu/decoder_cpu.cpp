@@ -20,6 +20,7 @@ void StepBuffers::reserve(const Decoder& d, int64_t rows, int64_t children, int6
   hidden.reserve(rows * (d.Ap + 3 * d.Hp));
   Q.reserve(rows * d.Ap);
   weight.reserve(rows * Tp);
+  position.resize(rows);
   context.reserve(rows * d.Ep);
   input.reserve(rows * (3 * d.Hp + d.Vp));
   h_new.reserve(children * d.Hp);
@@ -198,7 +199,7 @@ void Decoder::attend(LineCache& line, int64_t first, int64_t count, StepBuffers&
       const float* P = (raw ? line.raw : line.factor).data() + t * A_even_;
       kernels.energy(form, A_even_, w, P, raw ? q : Q, u_.data(), weight + t);
     }
-    kernels.softmax(weight, length);
+    b.position[row] = kernels.softmax(weight, length);
   }
   const float* weight = b.weight.data() + first * b.Tp;
   float* context = b.context.data() + first * Ep;

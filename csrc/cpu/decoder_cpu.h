@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "cpu/buffer.h"
 #include "cpu/kernels.h"
@@ -55,6 +56,7 @@ struct StepBuffers {
   Buffer hidden;   // [rows, Ap + 3 Hp] query, then W_hh h + (0, 0, b_hn)
   Buffer Q;        // [rows, Ap] exp(2 query)
   Buffer weight;   // [rows, Tp] attention
+  std::vector<int32_t> position;  // [rows] of the largest weight, the first of equals
   Buffer context;  // [rows, Ep]
   Buffer input;    // [rows, 3 Hp + Vp] W_ic context, then W_oc context + b_o
   Buffer h_new;    // [children, Hp]

@@ -54,8 +54,8 @@ struct Kernels {
   // in the tanh form; u = -2v; A even.
   void (*energy)(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q, const float* u,
                  float* energy);
-  // In place over x[0, n); x[n, padded(n)) becomes 0.
-  void (*softmax)(float* x, int64_t n);
+  // In place over x[0, n); x[n, padded(n)) becomes 0. Returns the first place of the largest.
+  int32_t (*softmax)(float* x, int64_t n);
 
   // h' [H] from table and context parts gi, ci [3H], recurrent part gh [3H], h [H]; H padded.
   void (*gru)(int64_t H, const float* gi, const float* ci, const float* gh, const float* h,

@@ -305,7 +305,7 @@ static void energy(EnergyForm form, int64_t A, int64_t w, const float* P, const 
   for (; t < w; t += W) energy_vectors<1>(form, A, w, P + t, Q, u, energy + t);
 }
 
-static void softmax(float* x, int64_t n) {
+static int32_t softmax(float* x, int64_t n) {
   const int64_t end = padded(n);
   for (int64_t i = n; i < end; ++i) x[i] = -__builtin_inff();
   F largest = load(x);
@@ -319,6 +319,12 @@ static void softmax(float* x, int64_t n) {
   }
   const F total = splat<F>(sum_lanes(sum));
   for (int64_t i = 0; i < end; i += W) store(x + i, load(x + i) / total);
+  const F most = 1.0f / total;  // exp(0) is 1
+  for (int64_t i = 0; i < end; i += W) {
+    const unsigned found = ~mask_greater(most, load(x + i)) & ((1u << W) - 1);
+    if (found) return static_cast<int32_t>(i) + __builtin_ctz(found);
+  }
+  return 0;
 }
 
 static void gru(int64_t H, const float* gi, const float* ci, const float* gh, const float* h,

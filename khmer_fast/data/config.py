@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from khmer_fast.errors import KhmerFastError
 
@@ -15,6 +15,7 @@ else:
     import tomli as tomllib
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
+Parsed = TypeVar("Parsed")
 
 
 class ConfigError(KhmerFastError):
@@ -77,6 +78,7 @@ class FontMixture:
     confused: dict[str, str]
     own_latin: float
     groups: tuple[FontGroup, ...]
+    machine: tuple[str, ...] = ()  # for machine-readable lines
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,24 @@ class RenderConfig:
 
 def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
     """Read a mixture from TOML; ConfigError names the file and the key that is wrong."""
+    config = parse_toml(RenderConfig, path)
+    _check(config, str(path))
+    return config
+
+
+def parse_toml(kind: type[Parsed], path: str | Path) -> Parsed:
+    """Read a TOML file to the dataclass `kind`; ConfigError names the file and the wrong key.
+
+    `base = "default"`, or another file's path beside this one, starts from that mixture: tables are
+    taken over key by key, lists of named tables (papers, fonts.groups) name by name.
+    """
+    return _parse(kind, _read(Path(path)), str(path))
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tables of a file, over those of its base."""
+    if path in seen:
+        raise ConfigError(f"{path}: its bases lead back to itself")
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
@@ -150,9 +170,32 @@ def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    config = _parse(RenderConfig, table, str(path))
-    _check(config, str(path))
-    return config
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: expected the name of a file, got {base!r}")
+    below = DEFAULT_CONFIG if base == "default" else path.parent / base
+    return _over(_read(below, (*seen, path)), table)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The tables of `above` laid over those of `below`."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _over(old, value)
+        elif _named(old) and _named(value):
+            names = {entry["name"]: entry for entry in old}
+            merged[key] = list((names | {entry["name"]: entry for entry in value}).values())
+        else:
+            merged[key] = value
+    return merged
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(x, dict) and "name" in x for x in value)
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:

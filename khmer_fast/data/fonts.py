@@ -86,6 +86,7 @@ class FontLibrary:
     headings: tuple[float, ...]
     latin: tuple[Face, ...]
     own_latin: float
+    machine: tuple[Face, ...] = ()  # for machine-readable lines
 
     def choose(self, rng: random.Random, text: str, *, heading: bool) -> Face | None:
         """A Khmer face that has every Khmer character of `text`, or None if none has."""
@@ -101,6 +102,10 @@ class FontLibrary:
     def spans(self, rng: random.Random, text: str, face: Face) -> list[Span] | None:
         """Split `text` into runs that one face each draws: Khmer in `face`, the rest there or in
         one Latin face. None if a character has no glyph anywhere."""
+        if self.machine and "<" in text and rng.random() < 0.8:
+            machine = rng.choice(self.machine)
+            if machine.covers(text):
+                return [Span(text, machine)]
         latin = rng.choice(self.latin) if self.latin else face
         own = rng.random() < self.own_latin
         if (own or not _latin_or_digit.search(text)) and face.covers(text):
@@ -123,8 +128,8 @@ class FontLibrary:
         return spans
 
     def faces(self) -> list[Face]:
-        """All Khmer faces, then the Latin ones."""
-        return [face for group in self.groups for face in group] + list(self.latin)
+        """All Khmer faces, then the others."""
+        return [face for group in self.groups for face in group] + [*self.latin, *self.machine]
 
 
 def load_fonts(
@@ -144,9 +149,10 @@ def load_fonts(
         folders = (*SYSTEM_FOLDERS, data_folder() / "fonts")
     files = font_files(tuple(folders))
     latin = _matching(files, mixture.latin)
+    machine = _matching(files, mixture.machine)
     if only:
         faces = _only(only)
-        return FontLibrary((tuple(faces),), (1.0,), (1.0,), latin, mixture.own_latin)
+        return FontLibrary((tuple(faces),), (1.0,), (1.0,), latin, mixture.own_latin, machine)
     groups, weights, headings = [], [], []
     for group in mixture.groups:
         faces = tuple(
@@ -164,7 +170,9 @@ def load_fonts(
             + ", ".join(map(str, folders))
             + "; install Debian's fonts-khmeros, or name a folder with --fonts"
         )
-    return FontLibrary(tuple(groups), tuple(weights), tuple(headings), latin, mixture.own_latin)
+    return FontLibrary(
+        tuple(groups), tuple(weights), tuple(headings), latin, mixture.own_latin, machine
+    )
 
 
 def _without(face: Face, characters: str) -> Face:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from khmer_fast.data.config import TextMixture
 from khmer_fast.data.corpus import Corpus
+from khmer_fast.data.form_texts import FORM_KINDS
 from khmer_fast.text import COENG, DEFAULT_CHARSET, canonical, clusters
 
 CONSONANTS = "".join(chr(code) for code in range(0x1780, 0x17A3))
@@ -643,4 +644,5 @@ KINDS = {
     "religious": _religious,
     "symbols": _symbols,
     "spacing": _spaced_letters,
+    **FORM_KINDS,
 }

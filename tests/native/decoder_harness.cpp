@@ -50,7 +50,7 @@ bool same(const LineOutput& a, const LineOutput& b) {
   for (size_t i = 0; i < a.answers.size(); ++i) {
     const Answer &x = a.answers[i], &y = b.answers[i];
     if (x.tokens != y.tokens || x.truncated != y.truncated || x.log_prob != y.log_prob ||
-        x.attention != y.attention || x.score != y.score)
+        x.attention != y.attention || x.position != y.position || x.score != y.score)
       return false;
   }
   return true;

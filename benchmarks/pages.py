@@ -1,0 +1,350 @@
+"""`python -m benchmarks.pages FOLDER...`: whole pages beside Tesseract, errors and time.
+
+khmer_fast and Tesseract (psm 3, khm+Khmer) read the same pictures on one core, taking turns page by
+page. Errors are over canonical text without white space (khmer_fast/evaluation/pages.py says what
+is counted); what a FOLDER may hold stands in benchmarks/page_sets.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, tesseract
+from benchmarks.page_sets import KnownDocument, PageSet, load_page_set
+from benchmarks.read import number, one_core
+from khmer_fast.document import Page
+from khmer_fast.errors import KhmerFastError
+from khmer_fast.evaluation.describe import percent
+from khmer_fast.evaluation.metrics import Scores, summarise
+from khmer_fast.evaluation.pages import PageScore, total
+
+OURS, BAR = "khmer_fast", "Tesseract khm+Khmer"
+ENGINES = {"khmer_fast": OURS, "tesseract": BAR}
+QUICK_PAGES = 2  # documents of each set
+TIMER = (
+    "Inside the timer, khmer_fast: from opening the page's picture to its text in order; not "
+    "loading the weights. Tesseract: its process over the same file, less the time of the same "
+    "process over one blank picture (its start). PDF pages were rendered before, for both."
+)
+
+
+@dataclass(frozen=True)
+class PageReading:
+    """One page as an engine read it once."""
+
+    page: Page
+    seconds: float  # wall time
+    cpu_seconds: float
+    cached: bool = False  # times come from an earlier run
+    parts: dict[str, float] = field(default_factory=dict)  # seconds by part
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Something that reads the picture of a page."""
+
+    name: str
+    read: Callable[[Path], PageReading]
+
+
+def tesseract_engine(scratch: Path, cache: Path | None) -> Engine:
+    """Tesseract with both Khmer models; raises KhmerFastError where it is not installed."""
+    languages = tesseract.installed_models().get("khm+Khmer")
+    if languages is None:
+        raise KhmerFastError(
+            f"Tesseract khm+Khmer is not installed (apt install {tesseract.PACKAGES}); "
+            "or give --engines khmer_fast"
+        )
+    blank = tesseract.prepare_blank(scratch)
+    starts = [tesseract.read(blank, languages) for _ in range(3)]
+    start = statistics.median(run.seconds for run in starts)
+    cpu_start = statistics.median(run.cpu_seconds for run in starts)
+
+    def read(picture: Path) -> PageReading:
+        run = tesseract.read_page(picture, languages, cache)
+        seconds, cpu_seconds = run.seconds - start, run.cpu_seconds - cpu_start
+        return PageReading(run.page, max(seconds, 0.0), max(cpu_seconds, 0.0), run.cached)
+
+    return Engine(BAR, read)
+
+
+# ---- one set ----
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on some documents of a set; times are those of the median round, a page."""
+
+    engine: str
+    kind: str  # "all", or the kind of the documents
+    documents: int
+    pages: int
+    score: PageScore
+    printed_lines: bool
+    seconds: float
+    cpu_seconds: float
+    cached: bool
+
+    @property
+    def scores(self) -> Scores:
+        """Scores of the matches: without order."""
+        return summarise([match.edits for match in self.score.matches])
+
+    @property
+    def cer_in_order(self) -> float | None:
+        """Edits in order over the references' characters."""
+        return self.score.edits_in_order / self.score.characters if self.score.characters else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The row's figures."""
+        score, scores, lines = self.score, self.scores, self.printed_lines
+        return {
+            "engine": self.engine,
+            "kind": self.kind,
+            "documents": self.documents,
+            "pages": self.pages,
+            "characters": score.characters,
+            "cer_in_order": self.cer_in_order,
+            "edits_in_order": score.edits_in_order,
+            "cer_without_order": scores.cer,
+            "interval": list(scores.interval) if scores.interval else None,
+            "edits_without_order": score.edits_without_order,
+            "lines": score.lines,
+            "missed": score.missed,
+            "joined": score.joined if lines else None,
+            "split": score.split if lines else None,
+            "invented": score.invented,
+            "seconds_a_page": self.seconds,
+            "cpu_seconds_a_page": self.cpu_seconds,
+            "times_from_cache": self.cached,
+        }
+
+
+@dataclass(frozen=True)
+class ReadDocument:
+    """A document as one engine read it: the first round's pages, the times of all rounds."""
+
+    known: KnownDocument
+    rounds: tuple[tuple[PageReading, ...], ...]  # [rounds][pages]
+
+    @property
+    def pages(self) -> list[Page]:
+        """What was read."""
+        return [reading.page for reading in self.rounds[0]]
+
+    def seconds(self, name: str) -> float:
+        """Wall (`seconds`) or processor time (`cpu_seconds`) of all pages, of the median round."""
+        return statistics.median(sum(getattr(r, name) for r in one) for one in self.rounds)
+
+
+def read_set(
+    pages: PageSet, engines: Sequence[Engine], rounds: int, progress: bool
+) -> dict[str, list[ReadDocument]]:
+    """Each engine reads each page `rounds` times, in turns, every other page backwards."""
+    from tqdm import tqdm
+
+    read: dict[str, list[ReadDocument]] = {engine.name: [] for engine in engines}
+    turns = 0
+    with tqdm(total=pages.pages, unit="page", disable=not progress, leave=False) as bar:
+        for document in pages.documents:
+            of: dict[str, list[list[PageReading]]] = {
+                e.name: [[] for _ in range(rounds)] for e in engines
+            }
+            for picture in document.pictures:
+                for k in range(rounds):
+                    for engine in engines if turns % 2 == 0 else reversed(engines):
+                        of[engine.name][k].append(engine.read(picture))
+                    turns += 1
+                bar.update()
+            for name, readings in of.items():
+                read[name].append(ReadDocument(document, tuple(map(tuple, readings))))
+    return read
+
+
+def make_row(engine: str, kind: str, documents: Sequence[ReadDocument]) -> Row:
+    """Scores and times of some documents together."""
+    pages = sum(len(document.known.pictures) for document in documents)
+    readings = [r for document in documents for one in document.rounds for r in one]
+    return Row(
+        engine=engine,
+        kind=kind,
+        documents=len(documents),
+        pages=pages,
+        score=total([document.known.score(document.pages) for document in documents]),
+        printed_lines=all(document.known.printed_lines for document in documents),
+        seconds=sum(document.seconds("seconds") for document in documents) / pages,
+        cpu_seconds=sum(document.seconds("cpu_seconds") for document in documents) / pages,
+        cached=any(reading.cached for reading in readings),
+    )
+
+
+def set_rows(read: dict[str, list[ReadDocument]]) -> list[Row]:
+    """Rows for the whole set, then by kind; engines under each other."""
+    first = next(iter(read.values()))
+    kinds = list(dict.fromkeys(document.known.kind for document in first))
+    rows = [make_row(name, "all", documents) for name, documents in read.items()]
+    if len(kinds) > 1:
+        rows += [
+            make_row(name, kind, [d for d in documents if d.known.kind == kind])
+            for kind in kinds
+            for name, documents in read.items()
+        ]
+    return rows
+
+
+# ---- what is printed ----
+
+
+def set_table(pages: PageSet, rows: Sequence[Row]) -> str:
+    """Errors and time of the engines on one set, whole and by kind."""
+    name = max(len(row.engine) for row in rows)
+    kind = max(len(row.kind) for row in rows)
+    lines = [
+        f"{pages.name}: {len(pages.documents)} documents, {pages.pages} pages",
+        f"{'':{kind}}  {'':{name}} {'in order':>9}  {'without order [95 %]':<22}"
+        f"{'lines':>6}{'missed':>8}{'joined':>8}{'split':>7}{'invented':>10}{'s/page':>8}",
+    ]
+    for row in rows:
+        s, scores, known = row.score, row.scores, row.printed_lines
+        counts = (s.missed, s.joined if known else None, s.split if known else None, s.invented)
+        cells = (
+            f"{'–' if value is None else value:>{width}}"
+            for value, width in zip(counts, (8, 8, 7, 10), strict=True)
+        )
+        shown = row.kind if row.engine == rows[0].engine else ""
+        lines.append(
+            f"{shown:{kind}}  {row.engine:{name}} {percent(row.cer_in_order):>9}  "
+            f"{percent(scores.cer, scores.interval):<22}{s.lines:>6}{''.join(cells)}"
+            f"{number(row.seconds, 8, 2)}{' (cached)' if row.cached else ''}"
+        )
+    return "\n".join(lines)
+
+
+def worst_lines(documents: Sequence[ReadDocument], most: int) -> str:
+    """The references with the most edits, and the text that is no reference's."""
+    found = [
+        (document.known.name, match)
+        for document in documents
+        for match in document.known.score(document.pages).matches
+        if match.edits.edits
+    ]
+    found.sort(key=lambda item: -item[1].edits.edits)
+    return "\n".join(
+        f"{match.edits.edits:>5}  {name} {match.box or ''}\n"
+        f"       {match.reference}\n       {match.prediction}"
+        for name, match in found[:most]
+    )
+
+
+def machine_line(about: dict[str, Any], rounds: int, quick: bool) -> str:
+    """What was measured on, in a line."""
+    core = "threads not bound to a core" if about["core"] is None else f"core {about['core']}"
+    return (
+        f"{about['processor']}, {about['cores']} cores, {about['instruction_set']}, torch "
+        f"{about['torch']}, Tesseract {about['tesseract'] or 'missing'}; one thread, {core}, "
+        f"load {about['load']:.1f} before; {rounds} rounds"
+        f"{', quick: these are no figures' if quick else ''}"
+    )
+
+
+# ---- the command ----
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 for data that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pages",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="pages whose text is known")
+    parser.add_argument(
+        "--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="default: both"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="documents whose name or kind is one of these"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_PAGES} documents of each set, one round"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="turns of each engine (default 1)")
+    parser.add_argument("--worst", type=int, default=0, metavar="N", help="show N worst lines")
+    parser.add_argument(
+        "--tesseract-cache", metavar="FOLDER", help="keep Tesseract's answers and times there"
+    )
+    parser.add_argument("--json-only", action="store_true", help="print the JSON document only")
+    options = parser.parse_args(argv)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    try:
+        return run(options)
+    except KhmerFastError as error:
+        print(f"benchmarks.pages: error: {error}", file=sys.stderr)
+        return 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Reads, prints tables and the JSON document."""
+    rounds = 1 if options.quick else options.rounds
+
+    def show(text: str) -> None:
+        if not options.json_only:
+            print(text, flush=True)
+
+    about = {
+        **machine.describe(), "tesseract": tesseract.version(), "load": os.getloadavg()[0]
+    }  # fmt: skip
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sets = [load_page_set(folder, scratch) for folder in options.folders]
+        sets = [chosen(pages, options.only, options.quick) for pages in sets]
+        about["core"] = stack.enter_context(one_core())
+        show(machine_line(about, rounds, options.quick))
+        show(TIMER + "\n")
+        engines = [open_engine(name, scratch, options) for name in options.engines]
+        out = []
+        for pages in sets:
+            if not pages.documents:
+                continue
+            read = read_set(pages, engines, rounds, sys.stderr.isatty())
+            rows = set_rows(read)
+            show(set_table(pages, rows) + "\n")
+            if options.worst:
+                for name, documents in read.items():
+                    show(f"worst lines of {name}\n{worst_lines(documents, options.worst)}\n")
+            out.append({"data": pages.name, "rows": [row.as_json() for row in rows]})
+    document = {
+        "machine": about,
+        "quick": options.quick,
+        "rounds": rounds,
+        "inside_the_timer": TIMER,
+        "sets": out,
+    }
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    return 0
+
+
+def chosen(pages: PageSet, only: Sequence[str] | None, quick: bool) -> PageSet:
+    """The documents that were asked for."""
+    documents = [d for d in pages.documents if not only or d.name in only or d.kind in only]
+    return PageSet(pages.name, tuple(documents[:QUICK_PAGES] if quick else documents))
+
+
+def open_engine(name: str, scratch: Path, options: argparse.Namespace) -> Engine:
+    """The engine of a name of ENGINES."""
+    cache = Path(options.tesseract_cache) if options.tesseract_cache else None
+    return tesseract_engine(scratch, cache)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

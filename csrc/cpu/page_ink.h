@@ -1,0 +1,54 @@
+// Ink and paper of a page at the network's scale: khmer_fast/page/pixels_reference.py, exactly.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace khmer_fast {
+
+constexpr int64_t kCell = 16;  // pixels of a node of the paper's grid
+constexpr uint8_t kDarker = 1, kLighter = 2, kRule = 3;  // classes of ink
+constexpr uint16_t kNobody = 65535;                      // owner of ink that belongs to no line
+
+inline int64_t cells(int64_t pixels) { return (pixels + kCell - 1) / kCell; }
+
+// grey [Y, X] -> paper and threshold [cells(Y), cells(X)].
+void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold);
+
+// Row y of a grid of nodes [rows, columns], linearly between them -> out [X]; scratch [columns].
+void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, int64_t X,
+                int32_t* scratch, uint8_t* out);
+
+// grey [Y, X] -> ink [Y, X]: kDarker, kLighter or 0.
+void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const uint8_t* paper,
+              const uint8_t* threshold, uint8_t* ink);
+
+// The lines of a page by columns of pixels; line l's begin at begin[l] of the arrays [M].
+struct LineColumns {
+  int64_t lines;
+  const int32_t* left;   // [L] page column of a line's first
+  const int64_t* begin;  // [L + 1]
+  const int32_t* inner;  // [L, 2] page columns that the band reaches from and to
+  const float* letter;   // [L] letter height
+  const float* middle;   // [M] of the band
+  const float* above;    // [M] from there to the top of the ink nearby
+  const float* below;    // [M] and to its bottom
+};
+
+// Paper and the least difference of ink within each line's reach: grey [Y, X] -> [M] each.
+void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                uint8_t* paper, uint8_t* threshold);
+
+// Ink and paper [Y, X] anew within the lines' reach, by paper and threshold of the lines [M].
+void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                   const uint8_t* line_paper, const uint8_t* threshold, uint8_t* ink,
+                   uint8_t* paper);
+
+struct Component {
+  int32_t left, top, right, bottom, area;
+};
+
+// Connected pieces of one class, numbered from 1 by rows: ink [Y, X] -> labels [Y, X].
+std::vector<Component> label(const uint8_t* ink, int64_t Y, int64_t X, int32_t* labels);
+
+}  // namespace khmer_fast

@@ -1,0 +1,270 @@
+#include "cpu/page_owners.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace khmer_fast {
+namespace {
+
+constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
+constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
+constexpr double kBeside = 0.8;     // letter heights beside a line's end
+constexpr double kOffsetWeight = 0.5;
+constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
+constexpr double kSpeck = 0.012;                // letter heights squared
+constexpr size_t kMostShared = 200;             // lines
+
+struct Line {
+  int64_t first, end;    // page columns
+  int64_t from_x, to_x;  // of them those that the band reaches
+  double letter;
+  const float *middle, *above, *below;  // [end - first]
+
+  int64_t at(int64_t x) const { return std::clamp(x, first, end - 1) - first; }
+  bool holds(int64_t x) const { return first <= x && x < end; }
+  // Rows of the band at column x, within Y rows.
+  int64_t from_y(int64_t x, int64_t Y) const { return row(middle[at(x)] - letter / 2, Y); }
+  int64_t to_y(int64_t x, int64_t Y) const { return row(middle[at(x)] + letter / 2, Y); }
+
+ private:
+  static int64_t row(double y, int64_t Y) {
+    return std::clamp<int64_t>(static_cast<int64_t>(std::floor(y + 0.5)), 0, Y);
+  }
+};
+
+std::vector<Line> lines_of(const LineColumns& columns) {
+  std::vector<Line> lines;
+  lines.reserve(columns.lines);
+  for (int64_t l = 0; l < columns.lines; ++l) {
+    const int64_t begin = columns.begin[l], first = columns.left[l];
+    lines.push_back({first, first + columns.begin[l + 1] - begin, columns.inner[2 * l],
+                     columns.inner[2 * l + 1], columns.letter[l], columns.middle + begin,
+                     columns.above + begin, columns.below + begin});
+  }
+  return lines;
+}
+
+struct Core {
+  int32_t line, pixels;
+};
+
+// Ink of each piece in each line's band, lines ascending: [C].
+std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int64_t X, size_t C,
+                                           const std::vector<Line>& lines) {
+  std::vector<std::vector<Core>> cores(C);
+  for (size_t l = 0; l < lines.size(); ++l)
+    for (int64_t x = lines[l].from_x; x < lines[l].to_x; ++x) {
+      const int64_t to_y = lines[l].to_y(x, Y);
+      for (int64_t y = lines[l].from_y(x, Y); y < to_y; ++y) {
+        const int32_t c = labels[y * X + x] - 1;
+        if (c < 0) continue;
+        if (cores[c].empty() || cores[c].back().line != static_cast<int32_t>(l))
+          cores[c].push_back({static_cast<int32_t>(l), 0});
+        ++cores[c].back().pixels;
+      }
+    }
+  return cores;
+}
+
+// The line whose band is nearest to a piece that touches none, or -1 if none is near.
+int64_t nearest_line(const Component& box, double opinion, const std::vector<Line>& lines) {
+  int64_t best = -1;
+  double cheapest = std::numeric_limits<double>::infinity();
+  for (size_t l = 0; l < lines.size(); ++l) {
+    const Line& line = lines[l];
+    const double letter = line.letter;
+    const double beside = static_cast<double>(
+        std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
+    if (beside > kBeside * letter || box.area < kSpeck * letter * letter) continue;
+    const int64_t at = line.at((box.left + box.right) / 2);
+    const double middle = line.middle[at], above = line.above[at], below = line.below[at];
+    const double up = box.top - middle, down = box.bottom - middle;
+    const double gap = std::max({up - letter / 2, -letter / 2 - down, 0.0});
+    const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
+    if (overshoot > kSlack * letter) continue;
+    if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
+    double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
+    cost /= letter;
+    if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;
+  }
+  return best;
+}
+
+// Whether a piece reaches further up, down or along than its line's ink does.
+bool overshoots(const Component& box, const Line& line) {
+  if (!line.holds(box.left) || !line.holds(box.right - 1)) return true;
+  double highest = std::numeric_limits<double>::infinity(), lowest = -highest;
+  for (int64_t x = box.left; x < box.right; ++x) {
+    const int64_t at = line.at(x);
+    const double middle = line.middle[at];
+    highest = std::min(highest, middle - line.above[at]);
+    lowest = std::max(lowest, middle + line.below[at]);
+  }
+  const double slack = kSlack * line.letter;
+  return box.top < highest - slack || box.bottom > lowest + slack;
+}
+
+// Each pixel of piece `c` to the line whose distances reach it best; then what was cut off is given
+// back. `sure`: the lines that it touches.
+void cut_piece(const int32_t* labels, int64_t Y, int64_t X, int32_t c, const Component& box,
+               const std::vector<int32_t>& sure, const std::vector<Line>& lines,
+               uint16_t* owners) {
+  const int64_t height = box.bottom - box.top, width = box.right - box.left;
+  const uint8_t nobody = static_cast<uint8_t>(sure.size() + 1);
+  // 1. the nearest line, by its distances
+  std::vector<uint8_t> share(height * width, 0);   // index in `sure` + 1, then nobody
+  std::vector<uint8_t> in_core(height * width, 0);  // stands in the band of its share
+  for (int64_t x = 0; x < width; ++x)
+    for (int64_t y = 0; y < height; ++y) {
+      if (labels[(box.top + y) * X + box.left + x] != c) continue;
+      const int64_t page_x = box.left + x, page_y = box.top + y;
+      uint8_t best = nobody;
+      double nearest = std::numeric_limits<double>::infinity();
+      for (size_t k = 0; k < sure.size(); ++k) {
+        const Line& line = lines[sure[k]];
+        if (!line.holds(page_x)) continue;
+        const int64_t at = line.at(page_x);
+        const double u = page_y + 0.5 - static_cast<double>(line.middle[at]);
+        const double reach = u < 0 ? line.above[at] : line.below[at];
+        if (std::abs(u) > reach + kSlack * line.letter) continue;
+        const double distance = std::abs(u) / reach;
+        if (distance < nearest) best = static_cast<uint8_t>(k + 1), nearest = distance;
+      }
+      share[y * width + x] = best;
+      if (best == nobody) continue;
+      const Line& line = lines[sure[best - 1]];
+      in_core[y * width + x] = line.from_x <= page_x && page_x < line.to_x &&
+                               line.from_y(page_x, Y) <= page_y && page_y < line.to_y(page_x, Y);
+    }
+  // 2. connected pieces of one share, and those of them that stand in their band
+  std::vector<int32_t> part(height * width);
+  const std::vector<Component> parts = label(share.data(), height, width, part.data());
+  std::vector<uint8_t> anchored(parts.size() + 1, 0), kind(parts.size() + 1, 0);
+  for (int64_t i = 0; i < height * width; ++i) {
+    kind[part[i]] = share[i];
+    if (in_core[i]) anchored[part[i]] = 1;
+  }
+  // 3. the others go to what they touch most
+  std::vector<std::vector<int64_t>> contacts(parts.size() + 1);
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x) {
+      const int32_t p = part[y * width + x];
+      if (!p || anchored[p]) continue;
+      contacts[p].resize(sure.size(), 0);
+      for (int64_t r = std::max<int64_t>(y - 1, 0); r < std::min(y + 2, height); ++r)
+        for (int64_t s = std::max<int64_t>(x - 1, 0); s < std::min(x + 2, width); ++s)
+          if (anchored[part[r * width + s]]) ++contacts[p][share[r * width + s] - 1];
+    }
+  std::vector<uint8_t> final_kind = kind;
+  for (size_t p = 1; p <= parts.size(); ++p) {
+    if (anchored[p]) continue;
+    const int64_t best =
+        std::max_element(contacts[p].begin(), contacts[p].end()) - contacts[p].begin();
+    if (contacts[p][best] == 0) continue;
+    const double letter = lines[sure[best]].letter;
+    const Component& x = parts[p - 1];
+    const bool is_small = x.bottom - x.top <= letter && x.right - x.left <= 2 * letter;
+    if (kind[p] != nobody || is_small) final_kind[p] = static_cast<uint8_t>(best + 1);
+  }
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x)
+      if (const int32_t p = part[y * width + x])
+        owners[(box.top + y) * X + box.left + x] =
+            final_kind[p] == nobody ? kNobody : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
+}
+
+}  // namespace
+
+void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
+                const std::vector<Component>& components, const float* offset, int64_t offset_ld,
+                const LineColumns& columns, uint16_t* owners) {
+  const std::vector<Line> lines = lines_of(columns);
+  const size_t C = components.size();
+  // 1. where the network thinks that each piece's line is: its ink's mean middle
+  std::vector<double> opinion(C, 0.0);
+  std::vector<uint8_t> kind(C, 0);
+  for (int64_t y = 0; y < Y; ++y)
+    for (int64_t x = 0; x < X; ++x) {
+      const int32_t c = labels[y * X + x] - 1;
+      if (c < 0) continue;
+      opinion[c] += (y + 0.5) + static_cast<double>(offset[y / 4 * offset_ld + x / 4]);
+      kind[c] = ink[y * X + x];
+    }
+  for (size_t c = 0; c < C; ++c) opinion[c] /= components[c].area;
+  // 2. ink of each piece in each line's band
+  const std::vector<std::vector<Core>> cores = count_cores(labels, Y, X, C, lines);
+  // 3. each piece to a line, to nobody, or cut
+  std::vector<uint16_t> owner(C, kNobody);
+  std::vector<std::vector<int32_t>> cuts(C);
+  for (size_t c = 0; c < C; ++c) {
+    if (kind[c] == kRule) continue;
+    const Component& box = components[c];
+    std::vector<int32_t> sure;
+    const Core* most = nullptr;
+    for (const Core& core : cores[c]) {
+      const double letter = lines[core.line].letter;
+      if (core.pixels >= kSureCore * (letter * letter)) sure.push_back(core.line);
+      if (!most || core.pixels > most->pixels) most = &core;
+    }
+    if (sure.empty() && most) sure.push_back(most->line);
+    if (sure.empty()) {
+      const int64_t line = nearest_line(box, opinion[c], lines);
+      if (line >= 0) owner[c] = static_cast<uint16_t>(line + 1);
+    } else if (sure.size() > 1 || overshoots(box, lines[sure[0]])) {
+      const bool bar = sure.size() == 1 && box.right - box.left <= kThin * lines[sure[0]].letter;
+      if (sure.size() <= kMostShared && !bar) cuts[c] = sure;
+    } else {
+      owner[c] = static_cast<uint16_t>(sure[0] + 1);
+    }
+  }
+  for (int64_t i = 0; i < Y * X; ++i) owners[i] = labels[i] ? owner[labels[i] - 1] : 0;
+  for (size_t c = 0; c < C; ++c)
+    if (!cuts[c].empty())
+      cut_piece(labels, Y, X, static_cast<int32_t>(c + 1), components[c], cuts[c], lines, owners);
+  // 4. what stands beyond a line's columns is not the line's
+  for (int64_t y = 0; y < Y; ++y)
+    for (int64_t x = 0; x < X; ++x) {
+      uint16_t& own = owners[y * X + x];
+      if (own != 0 && own != kNobody && !lines[own - 1].holds(x)) own = kNobody;
+    }
+}
+
+void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
+  for (int64_t y = 0; y < Y; ++y) {
+    const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
+    for (int64_t x = 0; x < X; ++x) {
+      uint16_t own = owners[y * X + x];
+      if (own == 0) {
+        uint16_t most = 0, least = kNobody;
+        const int64_t left = std::max<int64_t>(x - 1, 0), right = std::min(x + 1, X - 1);
+        for (int64_t r = up; r <= down; ++r)
+          for (int64_t s = left; s <= right; ++s)
+            if (const uint16_t other = owners[r * X + s]) {
+              most = std::max(most, other);
+              least = std::min(least, other);
+            }
+        if (most == least) own = most;
+      }
+      widened[y * X + x] = own;
+    }
+  }
+}
+
+void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
+                  const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts) {
+  std::fill_n(top, columns.begin[columns.lines], static_cast<int32_t>(Y));
+  std::fill_n(bottom, columns.begin[columns.lines], 0);
+  std::fill_n(counts, 2 * columns.lines, 0);
+  for (int64_t y = 0; y < Y; ++y)
+    for (int64_t x = 0; x < X; ++x) {
+      const uint16_t own = owners[y * X + x];
+      if (own == 0 || own == kNobody) continue;
+      const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
+      top[at] = std::min(top[at], static_cast<int32_t>(y));
+      bottom[at] = static_cast<int32_t>(y + 1);
+      ++counts[2 * (own - 1) + ink[y * X + x] - 1];
+    }
+}
+
+}  // namespace khmer_fast

@@ -1,0 +1,25 @@
+// Whose line each pixel of ink is: khmer_fast/page/pixels_reference.py, exactly.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/page_ink.h"
+
+namespace khmer_fast {
+
+// ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> owners [Y, X]: 0 paper,
+// line + 1, or kNobody.
+void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
+                const std::vector<Component>& components, const float* offset, int64_t offset_ld,
+                const LineColumns& columns, uint16_t* owners);
+
+// owners [Y, X] -> widened [Y, X]: paper beside ink of one owner alone becomes the owner's.
+void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened);
+
+// First and last + 1 row of each line's ink by column: top, bottom [M]; its pixels darker and
+// lighter than paper: counts [L, 2].
+void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
+                  const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts);
+
+}  // namespace khmer_fast

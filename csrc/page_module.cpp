@@ -1,0 +1,246 @@
+#include "page_module.h"
+
+#include <pybind11/numpy.h>
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
+#include "cpu/page_crops.h"
+#include "cpu/page_ink.h"
+#include "cpu/page_owners.h"
+
+namespace py = pybind11;
+
+namespace khmer_fast {
+namespace {
+
+// A numpy array that is handed over as it is: a copy or a cast would hide a mistake.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+void check(const char* name, const Array<T>& x, std::initializer_list<int64_t> shape) {
+  bool same = x.ndim() == static_cast<py::ssize_t>(shape.size());
+  py::ssize_t axis = 0;
+  for (int64_t size : shape) {
+    same = same && (size < 0 || x.shape(axis) == size);
+    ++axis;
+  }
+  TORCH_CHECK_VALUE(same, name, " must have shape ", c10::IntArrayRef(shape),
+                    " (-1: any), got ", c10::IntArrayRef(x.shape(), x.ndim()));
+}
+
+py::tuple estimate_paper_of(const Array<uint8_t>& grey) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  Array<uint8_t> paper({cells(Y), cells(X)}), threshold({cells(Y), cells(X)});
+  uint8_t *p = paper.mutable_data(), *t = threshold.mutable_data();
+  {
+    py::gil_scoped_release release;
+    estimate_paper(grey.data(), Y, X, p, t);
+  }
+  return py::make_tuple(paper, threshold);
+}
+
+Array<uint8_t> spread(const Array<uint8_t>& nodes, int64_t Y, int64_t X) {
+  check("nodes", nodes, {cells(Y), cells(X)});
+  Array<uint8_t> out({Y, X});
+  uint8_t* o = out.mutable_data();
+  py::gil_scoped_release release;
+  std::vector<int32_t> scratch(cells(X));
+  for (int64_t y = 0; y < Y; ++y)
+    spread_row(nodes.data(), cells(Y), cells(X), y, X, scratch.data(), o + y * X);
+  return out;
+}
+
+Array<uint8_t> find_ink_of(const Array<uint8_t>& grey, const Array<uint8_t>& paper,
+                           const Array<uint8_t>& threshold) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  check("paper", paper, {cells(Y), cells(X)});
+  check("threshold", threshold, {cells(Y), cells(X)});
+  Array<uint8_t> ink({Y, X});
+  uint8_t* out = ink.mutable_data();
+  py::gil_scoped_release release;
+  find_ink(grey.data(), Y, X, paper.data(), threshold.data(), out);
+  return ink;
+}
+
+// (left, begin, inner, letter, middle, above, below) of khmer_fast.page.pixels.Columns.
+using Columns = std::tuple<Array<int32_t>, Array<int64_t>, Array<int32_t>, Array<float>,
+                           Array<float>, Array<float>, Array<float>>;
+
+LineColumns take(const Columns& columns, int64_t X) {
+  const auto& [left, begin, inner, letter, middle, above, below] = columns;
+  const int64_t L = left.size(), M = middle.size();
+  TORCH_CHECK_VALUE(L < kNobody - 1, "at most ", kNobody - 2, " lines a page, got ", L);
+  check("left", left, {L});
+  check("begin", begin, {L + 1});
+  check("inner", inner, {L, 2});
+  check("letter", letter, {L});
+  check("middle", middle, {M});
+  check("above", above, {M});
+  check("below", below, {M});
+  TORCH_CHECK_VALUE(begin.data()[0] == 0 && begin.data()[L] == M, "begin must lead from 0 to ", M);
+  for (int64_t l = 0; l < L; ++l) {
+    const int64_t width = begin.data()[l + 1] - begin.data()[l];
+    const int32_t *x = inner.data() + 2 * l;
+    TORCH_CHECK_VALUE(width > 0 && 0 <= left.data()[l] && left.data()[l] + width <= X &&
+                          left.data()[l] <= x[0] && x[0] <= x[1] && x[1] <= left.data()[l] + width,
+                      "line ", l, "'s columns do not lie on the page");
+  }
+  return {L, left.data(), begin.data(), inner.data(), letter.data(), middle.data(), above.data(),
+          below.data()};
+}
+
+py::tuple line_paper_of(const Array<uint8_t>& grey, const Columns& columns) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  const LineColumns lines = take(columns, X);
+  const int64_t M = lines.begin[lines.lines];
+  Array<uint8_t> paper(M), threshold(M);
+  uint8_t *p = paper.mutable_data(), *t = threshold.mutable_data();
+  {
+    py::gil_scoped_release release;
+    line_paper(grey.data(), Y, X, lines, p, t);
+  }
+  return py::make_tuple(paper, threshold);
+}
+
+py::tuple find_line_ink_of(const Array<uint8_t>& ink, const Array<uint8_t>& paper,
+                           const Array<uint8_t>& grey, const Columns& columns,
+                           const Array<uint8_t>& line_paper, const Array<uint8_t>& threshold) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  check("ink", ink, {Y, X});
+  check("paper", paper, {Y, X});
+  const LineColumns lines = take(columns, X);
+  check("line_paper", line_paper, {lines.begin[lines.lines]});
+  check("threshold", threshold, {lines.begin[lines.lines]});
+  Array<uint8_t> new_ink({Y, X}), new_paper({Y, X});
+  uint8_t *i = new_ink.mutable_data(), *p = new_paper.mutable_data();
+  {
+    py::gil_scoped_release release;
+    std::copy_n(ink.data(), Y * X, i);
+    std::copy_n(paper.data(), Y * X, p);
+    find_line_ink(grey.data(), Y, X, lines, line_paper.data(), threshold.data(), i, p);
+  }
+  return py::make_tuple(new_ink, new_paper);
+}
+
+py::tuple label_of(const Array<uint8_t>& ink) {
+  check("ink", ink, {-1, -1});
+  const int64_t Y = ink.shape(0), X = ink.shape(1);
+  Array<int32_t> labels({Y, X});
+  int32_t* out = labels.mutable_data();
+  std::vector<Component> components;
+  {
+    py::gil_scoped_release release;
+    components = label(ink.data(), Y, X, out);
+  }
+  const int64_t C = static_cast<int64_t>(components.size());
+  Array<int32_t> boxes({C, int64_t{4}}), areas(C);
+  for (int64_t c = 0; c < C; ++c) {
+    const Component& x = components[c];
+    int32_t* box = boxes.mutable_data() + 4 * c;
+    box[0] = x.left, box[1] = x.top, box[2] = x.right, box[3] = x.bottom;
+    areas.mutable_data()[c] = x.area;
+  }
+  return py::make_tuple(labels, boxes, areas);
+}
+
+Array<uint16_t> assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& labels,
+                              const Array<int32_t>& boxes, const Array<int32_t>& areas,
+                              const Array<float>& offset, const Columns& columns) {
+  check("ink", ink, {-1, -1});
+  const int64_t Y = ink.shape(0), X = ink.shape(1), C = areas.size();
+  check("labels", labels, {Y, X});
+  check("boxes", boxes, {C, 4});
+  check("areas", areas, {C});
+  check("offset", offset, {-1, -1});
+  TORCH_CHECK_VALUE(4 * offset.shape(0) >= Y && 4 * offset.shape(1) >= X,
+                    "offset must reach over the page, a quarter of [", Y, ", ", X, "], got [",
+                    offset.shape(0), ", ", offset.shape(1), "]");
+  const LineColumns lines = take(columns, X);
+  std::vector<Component> components(C);
+  for (int64_t c = 0; c < C; ++c) {
+    const int32_t* box = boxes.data() + 4 * c;
+    components[c] = {box[0], box[1], box[2], box[3], areas.data()[c]};
+  }
+  Array<uint16_t> owners({Y, X});
+  uint16_t* out = owners.mutable_data();
+  py::gil_scoped_release release;
+  assign_ink(ink.data(), labels.data(), Y, X, components, offset.data(), offset.shape(1), lines,
+             out);
+  return owners;
+}
+
+Array<uint16_t> widen_owners_of(const Array<uint16_t>& owners) {
+  check("owners", owners, {-1, -1});
+  Array<uint16_t> widened({owners.shape(0), owners.shape(1)});
+  uint16_t* out = widened.mutable_data();
+  py::gil_scoped_release release;
+  widen_owners(owners.data(), owners.shape(0), owners.shape(1), out);
+  return widened;
+}
+
+py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
+                          const Columns& columns) {
+  check("owners", owners, {-1, -1});
+  const int64_t Y = owners.shape(0), X = owners.shape(1);
+  check("ink", ink, {Y, X});
+  const LineColumns lines = take(columns, X);
+  const int64_t M = lines.begin[lines.lines];
+  Array<int32_t> top(M), bottom(M), counts({lines.lines, int64_t{2}});
+  int32_t *t = top.mutable_data(), *b = bottom.mutable_data(), *n = counts.mutable_data();
+  {
+    py::gil_scoped_release release;
+    line_extents(owners.data(), ink.data(), Y, X, lines, t, b, n);
+  }
+  return py::make_tuple(top, bottom, counts);
+}
+
+Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint16_t>& owners,
+                           const Array<uint8_t>& paper, int64_t line, int64_t left,
+                           const Array<float>& rows, int64_t height, int64_t polarity) {
+  check("grey", grey, {-1, -1});
+  check("owners", owners, {-1, -1});
+  const int64_t Y = owners.shape(0), X = owners.shape(1), width = rows.size();
+  check("paper", paper, {Y, X});
+  check("rows", rows, {width});
+  TORCH_CHECK_VALUE(height > 0 && width > 0 && grey.size() > 0 && owners.size() > 0,
+                    "a crop must have pixels, got ", height, " x ", width);
+  TORCH_CHECK_VALUE(0 <= polarity && polarity <= 2, "polarity must be 0, 1 or 2, got ", polarity);
+  Array<uint8_t> crop({height, width});
+  uint8_t* out = crop.mutable_data();
+  py::gil_scoped_release release;
+  cut_line({grey.data(), grey.shape(0), grey.shape(1), owners.data(), paper.data(), Y, X}, line,
+           left, rows.data(), height, width, static_cast<Polarity>(polarity), out);
+  return crop;
+}
+
+}  // namespace
+
+void bind_page(py::module_& m) {
+  m.def("page_estimate_paper", &estimate_paper_of, py::arg("grey").noconvert());
+  m.def("page_spread", &spread, py::arg("nodes").noconvert(), py::arg("Y"), py::arg("X"));
+  m.def("page_find_ink", &find_ink_of, py::arg("grey").noconvert(), py::arg("paper").noconvert(),
+        py::arg("threshold").noconvert());
+  m.def("page_line_paper", &line_paper_of, py::arg("grey").noconvert(), py::arg("columns"));
+  m.def("page_find_line_ink", &find_line_ink_of, py::arg("ink").noconvert(),
+        py::arg("paper").noconvert(), py::arg("grey").noconvert(), py::arg("columns"),
+        py::arg("line_paper").noconvert(), py::arg("threshold").noconvert());
+  m.def("page_label", &label_of, py::arg("ink").noconvert());
+  m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
+        py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),
+        py::arg("offset").noconvert(), py::arg("columns"));
+  m.def("page_widen_owners", &widen_owners_of, py::arg("owners").noconvert());
+  m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
+        py::arg("ink").noconvert(), py::arg("columns"));
+  m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("owners").noconvert(),
+        py::arg("paper").noconvert(), py::arg("line"), py::arg("left"),
+        py::arg("rows").noconvert(), py::arg("height"), py::arg("polarity"));
+}
+
+}  // namespace khmer_fast

@@ -1,0 +1,1 @@
+"""From a grey page to its lines in reading order."""

@@ -1,0 +1,398 @@
+"""The network's maps to bands: where each line of text runs, without looking at ink.
+
+Lengths are pixels of the network's scale; row and column i cover [i, i + 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from khmer_fast.page import pixels
+
+STRIDE = 4  # network pixels of a cell of the maps
+SURE = 0.5  # probability of a cell that belongs to a band
+SOFT = 0.1  # and of one at its edge that counts for its height and middle
+SMALLEST = 1.0  # cells of probability that a band has at least
+JOINED_GAP = 1.0  # letter heights between two parts of one line
+JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
+JOINED_RATIO = 1.6  # of their letter heights
+CURVES = (3.0, 12.0, 30.0)  # letter heights from which a line has a slope, a bend, a wave
+AVERAGED = 4.0  # letter heights to both sides that a distance is averaged over
+LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom of its line's ink
+BEYOND = 1.5  # letter heights beyond its band in which a line's ink may stand
+FRAGMENT_LETTER = 0.7  # of a larger line's letter height: what is higher is no mark of it
+FRAGMENT_LENGTH = 2.0  # of its letter heights
+FRAGMENT_SLACK = 0.3  # of its letter heights beyond its reach
+MOST_PARTS = 4_000  # of all lines of a page; more is noise, and the largest are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What the network says of a page, at STRIDE: y = Y/4, x = X/4 cells."""
+
+    band: np.ndarray  # [y, x] float32, logit
+    above: np.ndarray  # [y, x] float32, log2(1 + px/4)
+    below: np.ndarray  # [y, x] float32
+    offset: np.ndarray  # [y, x] float32, px down to the middle of an ink pixel's own band
+    rotation: np.ndarray  # [4] float32, probability of a clockwise turn of 0, 90, 180, 270
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """One line of text: its middle runs half a letter height above the baseline."""
+
+    middle: np.ndarray  # [P, 2] float32 (x, y), one point a column of cells
+    above: np.ndarray  # [P] float32, from the middle to the top of the ink nearby
+    below: np.ndarray  # [P] float32, and to its bottom
+    letter_height: float
+    score: float  # mean probability of its cells
+
+    @property
+    def left(self) -> float:
+        return float(self.middle[0, 0]) - STRIDE / 2
+
+    @property
+    def right(self) -> float:
+        return float(self.middle[-1, 0]) + STRIDE / 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Connected parts of bands and their columns of cells, part by part: n parts, N columns."""
+
+    begin: np.ndarray  # [n + 1] int64 where a part's columns stand
+    x: np.ndarray  # [N] middles of the columns
+    y: np.ndarray  # [N] middles of the band there
+    height: np.ndarray  # [N] of the band
+    weight: np.ndarray  # [N] cells of probability
+    above: np.ndarray  # [N]
+    below: np.ndarray  # [N]
+    left: np.ndarray  # [n]
+    right: np.ndarray  # [n]
+    letter: np.ndarray  # [n]
+    score: np.ndarray  # [n]
+
+
+def find_bands(maps: Maps, walls: np.ndarray | None = None) -> list[Band]:
+    """The lines of a page, in no particular order.
+
+    walls [W, 3] float32 (x, top, bottom): vertical rules that no line crosses.
+    """
+    probability = 1 / (1 + np.exp(-np.clip(maps.band, -30, 30)))
+    walls = np.zeros((0, 3), np.float32) if walls is None else walls
+    for x, top, bottom in walls:
+        rows = slice(int(top // STRIDE), int(-(-bottom // STRIDE)))
+        probability[rows, int(x // STRIDE)] = 0
+    parts = _find_parts(probability, maps)
+    if len(parts.letter) == 0:
+        return []
+    line_of_part = _join(parts, walls)  # [n]
+    return without_fragments(_smooth(parts, line_of_part))
+
+
+def without_fragments(bands: list[Band]) -> list[Band]:
+    """The bands without those that are marks of a larger line: short, low and within its reach."""
+    left, right = (np.array([getattr(band, side) for band in bands]) for side in ("left", "right"))
+    letter = np.array([band.letter_height for band in bands])
+    ends = np.array([(band.middle[0, 1], band.middle[-1, 1]) for band in bands]).reshape(-1, 2)
+    reach = np.array([(band.above.max(), band.below.max()) for band in bands]).reshape(-1, 2)
+    kept = []
+    for i, band in enumerate(bands):
+        x, y = (left[i] + right[i]) / 2, ends[i].mean()
+        share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
+        height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
+        limit = np.where(height < 0, reach[:, 0], reach[:, 1]) + FRAGMENT_SLACK * letter
+        larger = (
+            (letter[i] <= FRAGMENT_LETTER * letter)
+            & (right[i] - left[i] <= FRAGMENT_LENGTH * letter)
+            & (x > left)
+            & (x < right)
+            & (np.abs(height) <= limit)
+        )
+        if not larger.any():
+            kept.append(band)
+    return kept
+
+
+def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
+    labels, boxes, _ = pixels.label((probability >= SURE).astype(np.uint8))
+    # 1. cells at the upper and lower edge count, too: the band is soft
+    edge = labels.copy()
+    edge[:-1] = np.where(edge[:-1] == 0, labels[1:], edge[:-1])
+    edge[1:] = np.where(edge[1:] == 0, labels[:-1], edge[1:])
+    row, column = np.nonzero((edge > 0) & (probability >= SOFT))
+    part = edge[row, column] - 1
+    p = probability[row, column].astype(np.float64)
+    # 2. the large ones
+    mass = np.bincount(part, p, minlength=len(boxes))
+    order = np.argsort(-mass, kind="stable")[:MOST_PARTS]
+    keep = np.zeros(len(boxes), bool)
+    keep[order[mass[order] >= SMALLEST]] = True
+    number = np.cumsum(keep) - 1  # of a part among those kept
+    chosen = keep[part]
+    row, column, p, part = row[chosen], column[chosen], p[chosen], number[part[chosen]]
+    boxes = boxes[keep]
+    # 3. sums by column
+    width = (boxes[:, 2] - boxes[:, 0]).astype(np.int64)
+    begin = np.concatenate([[0], np.cumsum(width)])
+    place = begin[part] + column - boxes[part, 0]
+    total = begin[-1]
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(place, values, minlength=total)
+
+    weight = sums(p)
+    inside = p * (labels[row, column] > 0)
+    inner = np.maximum(sums(inside), 1e-9)
+    # 4. by part
+    first = begin[:-1]
+    owner = np.repeat(np.arange(len(boxes)), width)
+    height = STRIDE * weight
+    cells = np.bincount(part, inside > 0, minlength=len(boxes))
+    return _Parts(
+        begin=begin,
+        x=STRIDE * (np.arange(total) - first[owner] + boxes[owner, 0] + 0.5),
+        y=STRIDE * sums(p * (row + 0.5)) / weight,
+        height=height,
+        weight=weight,
+        above=sums(inside * _length(maps.above[row, column])) / inner,
+        below=sums(inside * _length(maps.below[row, column])) / inner,
+        left=STRIDE * boxes[:, 0].astype(np.float64),
+        right=STRIDE * boxes[:, 2].astype(np.float64),
+        letter=_median(height, weight, owner, len(boxes)),
+        score=np.bincount(part, inside, minlength=len(boxes)) / np.maximum(cells, 1),
+    )
+
+
+def _length(value: np.ndarray) -> np.ndarray:
+    """Pixels of a distance map's value."""
+    return 4 * (np.exp2(np.clip(value, 0, 10)) - 1)
+
+
+def _median(values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Weighted median of the values of each group: [N] three times -> [groups]."""
+    order = np.lexsort((values, group))
+    total = np.cumsum(weight[order])
+    size = np.bincount(group, minlength=groups)
+    last = np.cumsum(size) - 1
+    before = np.concatenate([[0.0], total[last[:-1]]])
+    at = np.searchsorted(total, before + (total[last] - before) / 2)
+    return values[order][np.clip(at, last - size + 1, last)]
+
+
+def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
+    """The line that each part belongs to, [n] int64: parts that follow each other are joined."""
+    n = len(parts.letter)
+    slope, height_left, height_right = _ends(parts)
+    order = np.argsort(parts.left, kind="stable")
+    line = np.arange(n)
+    taken = np.zeros(n, bool)  # has a part to its left
+    starts = parts.left[order]
+    # each part's right end looks for the nearest part that goes on there
+    for i in np.argsort(parts.right, kind="stable"):
+        letter = parts.letter[i]
+        low, high = np.searchsorted(
+            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 2 * JOINED_GAP * letter]
+        )
+        candidates = order[low:high]
+        candidates = candidates[(candidates != i) & ~taken[candidates]]
+        if not len(candidates):
+            continue
+        other = parts.letter[candidates]
+        mean = (letter + other) / 2
+        gap = parts.left[candidates] - parts.right[i]
+        step = np.abs(
+            height_left[candidates] - height_right[i] - gap * (slope[i] + slope[candidates]) / 2
+        )
+        fits = (
+            (gap <= JOINED_GAP * mean)
+            & (step <= JOINED_STEP * mean)
+            & (np.maximum(other / letter, letter / other) <= JOINED_RATIO)
+            & (parts.right[candidates] > parts.right[i])
+        )
+        for j in candidates[fits][np.argsort(gap[fits] + 4 * step[fits], kind="stable")][:1]:
+            between = (walls[:, 0] >= parts.right[i] - STRIDE) & (
+                walls[:, 0] <= parts.left[j] + STRIDE
+            )
+            y = height_right[i]
+            if (between & (walls[:, 1] < y) & (walls[:, 2] > y)).any():
+                continue
+            taken[j] = True
+            line[j] = i
+    for i in order:  # a part's line is that of the part to its left, and so on
+        line[i] = line[line[i]] if line[i] != i else i
+    return line
+
+
+def _ends(parts: _Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slope of each part and the height of its middle at its left and right end: [n] each."""
+    n = len(parts.letter)
+    owner = np.repeat(np.arange(n), np.diff(parts.begin))
+    weight = np.bincount(owner, parts.weight, minlength=n)
+    mean_x = np.bincount(owner, parts.weight * parts.x, minlength=n) / weight
+    mean_y = np.bincount(owner, parts.weight * parts.y, minlength=n) / weight
+    dx = parts.x - mean_x[owner]
+    spread = np.bincount(owner, parts.weight * dx * dx, minlength=n)
+    tilt = np.bincount(owner, parts.weight * dx * (parts.y - mean_y[owner]), minlength=n)
+    # a short part hardly knows its slope: the page's counts as a dozen letter heights of it
+    long = parts.right - parts.left
+    page = float(
+        _median(tilt / np.maximum(spread, 1e-9), weight * long**2 + 1e-9, np.zeros(n, np.int64), 1)[
+            0
+        ]
+    )
+    trust = spread + 0.0
+    prior = weight * (6 * parts.letter) ** 2 / 12
+    slope = (tilt + prior * page) / np.maximum(trust + prior, 1e-9)
+    return (
+        slope,
+        mean_y + slope * (parts.left - mean_x),
+        mean_y + slope * (parts.right - mean_x),
+    )
+
+
+def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
+    """Lines with a smooth middle and averaged distances."""
+    # 1. columns line by line, left to right
+    owner = np.repeat(np.arange(len(line_of_part)), np.diff(parts.begin))
+    _, number = np.unique(line_of_part, return_inverse=True)
+    number = number.reshape(-1)
+    lines = int(number.max()) + 1
+    line = number[owner]
+    order = np.lexsort((parts.x, line))
+    line = line[order]
+    x, y, height, weight, above, below = (
+        a[order] for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)
+    )
+    begin = np.searchsorted(line, np.arange(lines + 1))
+    letter = _median(height, weight, line, lines)
+    score = np.bincount(line, weight * parts.score[owner][order], minlength=lines)
+    score /= np.bincount(line, weight, minlength=lines)
+    # 2. a polynomial of the degree that a line's length bears
+    left, right = x[begin[:-1]], x[begin[1:] - 1]
+    half = np.maximum((right - left) / 2, STRIDE)
+    t = (x - (left + half)[line]) / half[line]
+    degree = np.searchsorted(CURVES, (right - left + STRIDE) / letter, side="right")
+    page_slope = _page_slope(t, y, weight, half, line, degree, lines)
+    base = page_slope * half[line] * t  # short lines follow the page
+    flat = degree == 0
+    target = np.where(flat[line], y - base, y)
+    middle = _fit(t, target, weight, line, degree, letter, lines)
+    middle = np.where(flat[line], middle + base, middle)
+    # 3. distances: averages of what is nearby, with a floor
+    reach = AVERAGED * letter[line]
+    low = np.maximum(np.searchsorted(*_in_line(x, line, x - reach)), begin[line])
+    high = np.minimum(np.searchsorted(*_in_line(x, line, x + reach)), begin[line + 1])
+    floor = LEAST_REACH * letter[line]
+    total = np.concatenate([[0.0], np.cumsum(weight)])
+    averages = []
+    for values in (above, below):
+        sums = np.concatenate([[0.0], np.cumsum(weight * values)])
+        averages.append(np.maximum((sums[high] - sums[low]) / (total[high] - total[low]), floor))
+    points = np.stack([x, middle], 1).astype(np.float32)
+    up, down = (a.astype(np.float32) for a in averages)
+    return [
+        Band(points[a:b], up[a:b], down[a:b], float(letter[i]), float(score[i]))
+        for i, (a, b) in enumerate(zip(begin[:-1], begin[1:], strict=True))
+    ]
+
+
+def _in_line(x: np.ndarray, line: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted keys of (line, x), and those of (line, wanted): for one search in all lines."""
+    width = float(x.max()) + 1.0
+    return line * (3 * width) + x, line * (3 * width) + np.clip(wanted, -width, 2 * width)
+
+
+def _page_slope(t, y, weight, half, line, degree, lines) -> float:  # [N], half, degree [lines]
+    """The slope that most of the long lines have; 0 without any."""
+    long = degree >= 1
+    if not long.any():
+        return 0.0
+    total = np.bincount(line, weight, minlength=lines)
+    mean_t = np.bincount(line, weight * t, minlength=lines) / total
+    mean_y = np.bincount(line, weight * y, minlength=lines) / total
+    dt = t - mean_t[line]
+    spread = np.bincount(line, weight * dt * dt, minlength=lines)
+    slope = np.bincount(line, weight * dt * (y - mean_y[line]), minlength=lines)
+    slope = slope[long] / spread[long] / half[long]
+    return float(_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
+
+
+def _fit(
+    t: np.ndarray,  # [N] place along the line, -1 to 1
+    y: np.ndarray,  # [N]
+    weight: np.ndarray,  # [N]
+    line: np.ndarray,  # [N]
+    degree: np.ndarray,  # [lines]
+    letter: np.ndarray,  # [lines]
+    lines: int,
+) -> np.ndarray:  # [N]
+    """Each line's polynomial at its own places, hardly moved by columns that stand apart."""
+    powers = np.stack([np.ones_like(t), t, t * t, t * t * t], 1)  # [N, 4]
+    trust = np.ones_like(t)
+    unused = np.arange(4) > degree[:, None]  # [lines, 4]
+    for _ in range(3):
+        w = weight * trust
+        moment = np.stack([np.bincount(line, w * t**k, minlength=lines) for k in range(7)], 1)
+        right = np.stack(
+            [np.bincount(line, w * y * powers[:, k], minlength=lines) for k in range(4)], 1
+        )
+        matrix = moment[:, np.arange(4)[:, None] + np.arange(4)]  # [lines, 4, 4]
+        matrix[unused] = 0
+        matrix[np.swapaxes(np.broadcast_to(unused[:, :, None], matrix.shape), 1, 2)] = 0
+        index = np.arange(4)
+        matrix[:, index, index] += np.where(unused, 1.0, 1e-6 * moment[:, :1])
+        right[unused] = 0
+        coefficient = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]  # [lines, 4]
+        fitted = (powers * coefficient[line]).sum(1)
+        error = np.abs(y - fitted) / (0.1 * letter[line])
+        trust = 1 / np.maximum(error, 1)
+    return fitted
+
+
+def columns_of(bands: list[Band], Y: int, X: int) -> pixels.Columns:
+    """The bands by columns of pixels of a page [Y, X], straight on beyond their ends."""
+    left, begin, inner, middles, aboves, belows = [], [0], [], [], [], []
+    for band in bands:
+        from_x = min(max(int(band.left), 0), X - 1)
+        to_x = max(min(int(np.ceil(band.right)), X), from_x + 1)
+        reach = int(np.ceil(BEYOND * band.letter_height))
+        first, end = max(from_x - reach, 0), min(to_x + reach, X)
+        x = np.arange(first, end) + 0.5
+        points = band.middle
+        slope_left, slope_right = _end_slopes(band)
+        middle = np.interp(x, points[:, 0], points[:, 1])
+        middle += slope_left * np.minimum(x - points[0, 0], 0)
+        middle += slope_right * np.maximum(x - points[-1, 0], 0)
+        left.append(first)
+        begin.append(begin[-1] + end - first)
+        inner.append((from_x, to_x))
+        middles.append(middle)
+        aboves.append(np.interp(x, points[:, 0], band.above))
+        belows.append(np.interp(x, points[:, 0], band.below))
+
+    def joined(values: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *values]).astype(np.float32)
+
+    return pixels.Columns(
+        np.array(left, np.int32),
+        np.array(begin, np.int64),
+        np.array(inner, np.int32).reshape(-1, 2),
+        np.array([band.letter_height for band in bands], np.float32),
+        joined(middles),
+        joined(aboves),
+        joined(belows),
+    )
+
+
+def _end_slopes(band: Band) -> tuple[float, float]:
+    """Slope of the middle at both ends, over a few letter heights."""
+    points = band.middle
+    count = min(len(points) - 1, max(1, int(4 * band.letter_height / STRIDE)))
+    if count < 1:
+        return 0.0, 0.0
+    run = float(points[count, 0] - points[0, 0]), float(points[-1, 0] - points[-1 - count, 0])
+    rise = float(points[count, 1] - points[0, 1]), float(points[-1, 1] - points[-1 - count, 1])
+    return rise[0] / run[0], rise[1] / run[1]

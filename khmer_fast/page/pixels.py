@@ -1,0 +1,125 @@
+"""The pixel steps of pages, compiled: csrc/cpu/page_*.cpp. pixels_reference.py says what they do.
+
+Y, X: rows and columns of the page at the network's scale; C: connected pieces of ink; L: lines; M:
+columns of all lines, one line after the other. Heights are continuous: row y covers [y, y + 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from khmer_fast.ops import _native
+
+DARKER, LIGHTER, RULE = 1, 2, 3  # classes of ink: than its paper, and straight rules
+NOBODY = 65535  # owner of ink that belongs to no line
+AS_IT_IS, TURNED, BOTH = 0, 1, 2  # dark on light; light on dark; two colours of ink
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The lines of a page by columns of pixels: line l's begin at `begin[l]` of the arrays [M]."""
+
+    left: np.ndarray  # [L] int32, page column of a line's first
+    begin: np.ndarray  # [L + 1] int64
+    inner: np.ndarray  # [L, 2] int32, page columns from, to (exclusive) which the band reaches
+    letter: np.ndarray  # [L] float32, letter height
+    middle: np.ndarray  # [M] float32, of the band
+    above: np.ndarray  # [M] float32, from there to the top of the ink nearby, above 0
+    below: np.ndarray  # [M] float32, and to its bottom, above 0
+
+    def at(self, line: int, x: Any) -> Any:
+        """Index in [M] of page columns x, clipped to the line's."""
+        width = self.begin[line + 1] - self.begin[line]
+        return self.begin[line] + np.clip(x - self.left[line], 0, width - 1)
+
+    def of(self, line: int) -> slice:
+        """Where a line's columns stand in [M]."""
+        return slice(int(self.begin[line]), int(self.begin[line + 1]))
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return (
+            self.left, self.begin, self.inner, self.letter, self.middle, self.above, self.below
+        )  # fmt: skip
+
+
+def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Paper and the least difference of ink at nodes: uint8 [Y, X] -> 2 x uint8 [Y/16, X/16]."""
+    return _native.page_estimate_paper(grey)
+
+
+def spread(nodes: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """A grid of nodes to pixels, linearly between them: uint8 [Y/16, X/16] -> uint8 [Y, X]."""
+    return _native.page_spread(nodes, Y, X)
+
+
+def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Pixels that differ from their paper, DARKER or LIGHTER, else 0: uint8 [Y, X] both."""
+    return _native.page_find_ink(grey, paper, threshold)
+
+
+def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
+    each."""
+    return _native.page_line_paper(grey, columns._arrays())
+
+
+def find_line_ink(
+    ink: np.ndarray,  # uint8 [Y, X], of the page
+    paper: np.ndarray,  # uint8 [Y, X], of the page
+    grey: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+    line_paper: np.ndarray,  # uint8 [M]
+    threshold: np.ndarray,  # uint8 [M]
+) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
+    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
+    return _native.page_find_line_ink(ink, paper, grey, columns._arrays(), line_paper, threshold)
+
+
+def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
+    int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""
+    return _native.page_label(ink)
+
+
+def assign_ink(
+    ink: np.ndarray,  # uint8 [Y, X]
+    labels: np.ndarray,  # int32 [Y, X]
+    boxes: np.ndarray,  # int32 [C, 4]
+    areas: np.ndarray,  # int32 [C]
+    offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
+    columns: Columns,
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+    """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
+    return _native.page_assign_ink(ink, labels, boxes, areas, offset, columns._arrays())
+
+
+def widen_owners(owners: np.ndarray) -> np.ndarray:
+    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
+    return _native.page_widen_owners(owners)
+
+
+def line_extents(
+    owners: np.ndarray,  # uint16 [Y, X]
+    ink: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and last + 1 row of each line's ink by column, int32 [M] (Y and 0 where there is none),
+    and each line's pixels DARKER and LIGHTER than paper, int32 [L, 2]."""
+    return _native.page_line_extents(owners, ink, columns._arrays())
+
+
+def cut_line(
+    grey: np.ndarray,  # uint8 [page Y, page X], full resolution
+    owners: np.ndarray,  # uint16 [Y, X], widened
+    paper: np.ndarray,  # uint8 [Y, X]
+    line: int,
+    left: int,  # page column of the crop's first
+    rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
+    height: int,
+    polarity: int,
+) -> np.ndarray:  # uint8 [height, width]
+    """A line at full resolution along its rows, the ink of others painted over with paper."""
+    return _native.page_cut_line(grey, owners, paper, line, left, rows, height, polarity)

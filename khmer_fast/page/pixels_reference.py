@@ -1,0 +1,419 @@
+"""What the compiled pixel steps of csrc/cpu/page_*.cpp compute, in plain numpy: exactly the same.
+
+Y, X: rows and columns of the page at the network's scale; C: components; L: lines; M: columns of
+all lines. A line's columns stand one after the other in arrays [M]: line l's begin at `begin[l]`,
+the first of them is column `left[l]` of the page. Heights are continuous: row y covers [y, y + 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from khmer_fast.page.pixels import BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
+
+CELL = 16  # pixels of a node of the paper's grid
+PAPER_REACH, CONTRAST_REACH = 2, 1  # cells around a node whose pixels count
+BIN = 8  # grey levels of a bin
+TAIL = 96  # one pixel of so many is darker or lighter than the contrast says
+LEAST_CONTRAST = 12  # grey levels between paper and ink
+INK_SHARE = (5, 16)  # how far from paper to the strongest ink nearby a pixel counts as ink
+LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
+STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
+
+
+def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Paper's grey value and the least difference of ink: uint8 [Y, X] -> 2 x uint8 [Y/16, X/16].
+
+    A node's paper is the most frequent value around it, the lighter one of two.
+    """
+    Y, X = grey.shape
+    rows, columns = -(-Y // CELL), -(-X // CELL)
+    place = (np.arange(Y) // CELL)[:, None] * columns + np.arange(X) // CELL
+    counts = np.bincount(
+        ((place << 5) + (grey >> 3)).ravel(), minlength=rows * columns * 32
+    ).reshape(rows, columns, 32)
+    paper = _paper_values(_window_sum(counts, PAPER_REACH))
+    threshold = _thresholds(_window_sum(counts, CONTRAST_REACH), paper)
+    return paper.astype(np.uint8), threshold.astype(np.uint8)
+
+
+def _paper_values(counts: np.ndarray) -> np.ndarray:
+    """The mode of each smoothed histogram, as the mean of its three bins: int [..., 32] -> [...]."""
+    padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
+    smooth = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    mode = 31 - smooth[..., ::-1].argmax(-1)
+    triple = np.take_along_axis(padded, mode[..., None] + np.arange(3), -1)
+    centre = BIN * (mode[..., None] + np.arange(-1, 2)) + BIN // 2
+    total = triple.sum(-1)
+    return ((triple * centre).sum(-1) + total // 2) // total
+
+
+def _thresholds(counts: np.ndarray, paper: np.ndarray) -> np.ndarray:
+    """A share of how far the darkest or the lightest pixels are from paper: int [..., 32], [...]."""
+    least = counts.sum(-1, keepdims=True) // TAIL
+    darkest = (counts.cumsum(-1) > least).argmax(-1)
+    lightest = 31 - (counts[..., ::-1].cumsum(-1) > least).argmax(-1)
+    contrast = np.maximum(paper - (BIN * darkest + BIN // 2), BIN * lightest + BIN // 2 - paper)
+    return np.maximum(LEAST_CONTRAST, contrast * INK_SHARE[0] // INK_SHARE[1])
+
+
+def _window_sum(counts: np.ndarray, reach: int) -> np.ndarray:
+    """Sums over the cells within `reach`: int [rows, columns, 32] both."""
+    for axis in (0, 1):
+        size = counts.shape[axis]
+        total = np.cumsum(counts, axis)
+        total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis)
+        at = np.arange(size)
+        high, low = np.minimum(at + reach + 1, size), np.maximum(at - reach, 0)
+        counts = total.take(high, axis) - total.take(low, axis)
+    return counts
+
+
+def spread(nodes: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """A grid of nodes to pixels, linearly between them: uint8 [Y/16, X/16] -> uint8 [Y, X]."""
+    y0, y1, fy = _between(Y, nodes.shape[0])
+    x0, x1, fx = _between(X, nodes.shape[1])
+    nodes = nodes.astype(np.int32)
+    row = nodes[y0] * (CELL - fy)[:, None] + nodes[y1] * fy[:, None]
+    value = row[:, x0] * (CELL - fx) + row[:, x1] * fx
+    return ((value + CELL * CELL // 2) // (CELL * CELL)).astype(np.uint8)
+
+
+def _between(size: int, nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two nodes beside each pixel and the second one's share in sixteenths, int [size] each."""
+    at = np.arange(size) - CELL // 2
+    first = np.clip(at // CELL, 0, nodes - 1)
+    return first, np.minimum(first + 1, nodes - 1), np.where(at < 0, 0, at % CELL)
+
+
+def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Pixels that differ from their paper, DARKER or LIGHTER, else 0: uint8 [Y, X] both."""
+    difference = spread(paper, *grey.shape).astype(np.int32) - grey
+    least = spread(threshold, *grey.shape)
+    ink = np.where(difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0))
+    return ink.astype(np.uint8)
+
+
+def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
+    each, from the pixels that are nearest along the line."""
+    Y = len(grey)
+    paper, threshold = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
+    for line in range(len(columns.left)):
+        of, left = columns.of(line), int(columns.left[line])
+        width = of.stop - of.start
+        counts = np.zeros((1, -(-width // CELL), 32), np.int64)
+        middle = columns.middle[of].astype(np.float64)
+        top = np.clip(np.floor(middle - columns.above[of]), 0, Y).astype(int)
+        bottom = np.clip(np.ceil(middle + columns.below[of]), 0, Y).astype(int)
+        for i in range(width):
+            values = grey[top[i] : bottom[i], left + i] >> 3
+            counts[0, i // CELL] += np.bincount(values, minlength=32)
+        reach = max(1, int(np.ceil(LINE_REACH * float(columns.letter[line]) / CELL)))
+        around = _window_sum(counts, reach)
+        some = around.sum(-1, keepdims=True) > 0
+        around[~some[..., 0], 31] = 1  # a line beyond the page: no ink
+        values = _paper_values(around)
+        paper.append(spread(values.astype(np.uint8), 1, width)[0])
+        threshold.append(spread(_thresholds(around, values).astype(np.uint8), 1, width)[0])
+    return np.concatenate(paper), np.concatenate(threshold)
+
+
+def find_line_ink(
+    ink: np.ndarray,  # uint8 [Y, X], of the page
+    paper: np.ndarray,  # uint8 [Y, X], of the page
+    grey: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+    line_paper: np.ndarray,  # uint8 [M]
+    threshold: np.ndarray,  # uint8 [M]
+) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
+    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
+    ink, paper = ink.copy(), paper.copy()
+    nearest = np.full(ink.shape, np.inf)
+    row = np.arange(len(ink)) + 0.5
+    for line in range(len(columns.left)):
+        of, left = columns.of(line), int(columns.left[line])
+        for i in range(of.start, of.stop):
+            x = left + i - of.start
+            u = row - float(columns.middle[i])
+            reach = np.where(u < 0, float(columns.above[i]), float(columns.below[i]))
+            distance = np.abs(u) / reach
+            mine = (distance <= STRIP) & (distance < nearest[:, x])
+            nearest[mine, x] = distance[mine]
+            difference = int(line_paper[i]) - grey[mine, x].astype(int)
+            least = int(threshold[i])
+            ink[mine, x] = np.where(
+                difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0)
+            )
+            paper[mine, x] = line_paper[i]
+    return ink, paper
+
+
+def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Connected pieces of one class of ink, diagonal neighbours too, numbered from 1 by rows.
+
+    uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes int32 [C, 4] (left, top, right, bottom),
+    areas int32 [C].
+    """
+    Y, X = ink.shape
+    labels = np.zeros((Y, X), np.int32)
+    boxes, areas = [], []
+    for y, x in zip(*np.nonzero(ink), strict=True):
+        if labels[y, x]:
+            continue
+        labels[y, x] = len(boxes) + 1
+        piece, waiting = [], [(int(y), int(x))]
+        while waiting:
+            v, u = waiting.pop()
+            piece.append((v, u))
+            for r in range(max(v - 1, 0), min(v + 2, Y)):
+                for c in range(max(u - 1, 0), min(u + 2, X)):
+                    if ink[r, c] == ink[y, x] and not labels[r, c]:
+                        labels[r, c] = len(boxes) + 1
+                        waiting.append((r, c))
+        rows, columns = zip(*piece, strict=True)
+        boxes.append((min(columns), min(rows), max(columns) + 1, max(rows) + 1))
+        areas.append(len(piece))
+    return labels, np.array(boxes, np.int32).reshape(-1, 4), np.array(areas, np.int32)
+
+
+# ---- ink to lines
+
+SURE_CORE = 0.25  # letter heights squared of ink in a line's band that make a piece the line's
+SLACK = 0.5  # letter heights that ink may overshoot the distances of its line
+BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
+OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
+WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
+THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
+SPECK = 0.012  # letter heights squared: what is smaller and outside of the band is dirt
+MOST_SHARED = 200  # lines that one piece may touch: else it is a frame
+
+
+def assign_ink(
+    ink: np.ndarray,  # uint8 [Y, X]
+    labels: np.ndarray,  # int32 [Y, X]
+    boxes: np.ndarray,  # int32 [C, 4]
+    areas: np.ndarray,  # int32 [C]
+    offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
+    columns: Columns,
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+    """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
+    count = len(areas)
+    y, x = np.nonzero(labels)
+    piece = labels[y, x] - 1
+    # 1. where the network thinks that each piece's line is: its ink's mean middle
+    opinion = np.bincount(
+        piece, (y + 0.5) + offset[y // 4, x // 4].astype(np.float64), minlength=count
+    ) / np.maximum(areas, 1)
+    # 2. ink of each piece in each line's band
+    core: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    for line in range(len(columns.left)):
+        from_y, to_y = core_rows(columns, line, np.arange(*columns.inner[line]), ink.shape[0])
+        inside = np.zeros(count, np.int64)
+        for column, top, bottom in zip(range(*columns.inner[line]), from_y, to_y, strict=True):
+            found = labels[top:bottom, column]
+            np.add.at(inside, found[found > 0] - 1, 1)
+        for c in np.flatnonzero(inside):
+            core[c].append((line, int(inside[c])))
+    # 3. each piece to a line, to nobody, or cut
+    owners = np.zeros(ink.shape, np.uint16)
+    for c in range(count):
+        left, top, right, bottom = (int(v) for v in boxes[c])
+        mine = labels[top:bottom, left:right] == c + 1
+        place = owners[top:bottom, left:right]
+        place[mine] = NOBODY
+        if ink[top:bottom, left:right][mine][0] == RULE:
+            continue
+        sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
+        if not sure and core[c]:
+            sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
+        if not sure:
+            line = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
+            if line is not None:
+                place[mine] = line + 1
+        elif len(sure) > 1 or overshoots(boxes[c], columns, sure[0]):
+            if len(sure) > MOST_SHARED:
+                continue
+            if len(sure) == 1 and right - left <= THIN * float(columns.letter[sure[0]]):
+                continue
+            place[mine] = cut_piece(mine, left, top, sure, columns)[mine]
+        else:
+            place[mine] = sure[0] + 1
+    # 4. what stands beyond a line's columns is not the line's
+    for line in range(len(columns.left)):
+        first = columns.left[line]
+        end = first + columns.begin[line + 1] - columns.begin[line]
+        for beyond in (owners[:, : max(first, 0)], owners[:, end:]):
+            beyond[beyond == line + 1] = NOBODY
+    return owners
+
+
+def core_rows(columns: Columns, line: int, x: np.ndarray, Y: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from, to (exclusive) of a line's band at page columns x, within the page."""
+    middle = columns.middle[columns.at(line, x)].astype(np.float64)
+    half = float(columns.letter[line]) / 2
+    return (
+        np.clip(np.floor(middle - half + 0.5).astype(np.int64), 0, Y),
+        np.clip(np.floor(middle + half + 0.5).astype(np.int64), 0, Y),
+    )
+
+
+def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -> int | None:
+    """The line whose band is nearest to a piece that touches none, or None if none is near."""
+    left, top, right, bottom = (int(v) for v in box)
+    best, cheapest = None, np.inf
+    for line in range(len(columns.left)):
+        letter = float(columns.letter[line])
+        from_x, to_x = (int(v) for v in columns.inner[line])
+        beside = max(from_x - right, left - to_x, 0)
+        if beside > BESIDE * letter or area < SPECK * letter * letter:
+            continue
+        at = columns.at(line, (left + right) // 2)
+        middle, above, below = (
+            float(a[at]) for a in (columns.middle, columns.above, columns.below)
+        )
+        up, down = top - middle, bottom - middle
+        gap = max(up - letter / 2, -letter / 2 - down, 0.0)
+        overshoot = max(-above - up, 0.0) + max(down - below, 0.0)
+        if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
+            continue
+        cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
+        cost /= letter
+        if cost < cheapest:
+            best, cheapest = line, cost
+    return best
+
+
+def overshoots(box: np.ndarray, columns: Columns, line: int) -> bool:
+    """Whether a piece reaches further up, down or along than its line's ink does."""
+    left, top, right, bottom = (int(v) for v in box)
+    width = int(columns.begin[line + 1] - columns.begin[line])
+    if left < columns.left[line] or right > columns.left[line] + width:
+        return True
+    at = columns.at(line, np.arange(left, right))
+    middle = columns.middle[at].astype(np.float64)
+    slack = SLACK * float(columns.letter[line])
+    return bool(
+        top < (middle - columns.above[at]).min() - slack
+        or bottom > (middle + columns.below[at]).max() + slack
+    )
+
+
+def cut_piece(
+    mine: np.ndarray,  # bool [y, x] of the piece's box
+    left: int,
+    top: int,
+    lines: list[int],
+    columns: Columns,
+) -> np.ndarray:  # uint16 [y, x], owners
+    """Each pixel to the line whose distances reach it best; then what was cut off is given back."""
+    height, width = mine.shape
+    x = np.arange(left, left + width)
+    y = np.arange(top, top + height)[:, None] + 0.5
+    nearest = np.full(mine.shape, np.inf)
+    share = np.full(mine.shape, len(lines) + 1, np.uint8)  # index in lines + 1, then nobody
+    anchored_pixel = np.zeros(mine.shape, bool)
+    for k, line in enumerate(lines):
+        at = columns.at(line, x)
+        letter = float(columns.letter[line])
+        middle, above, below = (
+            a[at].astype(np.float64) for a in (columns.middle, columns.above, columns.below)
+        )
+        u = y - middle
+        reach = np.where(u < 0, above, below)
+        first = int(columns.left[line])
+        end = first + int(columns.begin[line + 1] - columns.begin[line])
+        allowed = (np.abs(u) <= reach + SLACK * letter) & (x >= first) & (x < end)
+        distance = np.abs(u) / reach
+        better = mine & allowed & (distance < nearest)
+        nearest[better] = distance[better]
+        share[better] = k + 1
+    share[~mine] = 0
+    # pieces of a share are the line's where they stand in its band
+    for k, line in enumerate(lines):
+        from_x, to_x = columns.inner[line]
+        from_y, to_y = core_rows(columns, line, x, top + height)
+        rows = np.arange(top, top + height)[:, None]
+        core = (rows >= from_y) & (rows < to_y) & (x >= from_x) & (x < to_x)
+        anchored_pixel |= core & (share == k + 1)
+    pieces, boxes, _ = label(share)
+    anchored = np.zeros(len(boxes) + 1, bool)
+    anchored[pieces[anchored_pixel]] = True
+    result = np.zeros(mine.shape, np.uint16)
+    for p, box in enumerate(boxes):
+        inside = pieces == p + 1
+        own = int(share[inside][0])
+        kind = own
+        if not anchored[p + 1]:
+            contacts = np.zeros(len(lines), np.int64)
+            for r, c in zip(*np.nonzero(inside), strict=True):
+                near = (slice(max(r - 1, 0), r + 2), slice(max(c - 1, 0), c + 2))
+                touched = anchored[pieces[near]] & (share[near] <= len(lines))
+                np.add.at(contacts, share[near][touched] - 1, 1)
+            best = int(contacts.argmax())
+            letter = float(columns.letter[lines[best]])
+            small = box[3] - box[1] <= letter and box[2] - box[0] <= 2 * letter
+            if contacts[best] > 0 and (own <= len(lines) or small):
+                kind = best + 1
+        result[inside] = NOBODY if kind == len(lines) + 1 else lines[kind - 1] + 1
+    return result
+
+
+def widen_owners(owners: np.ndarray) -> np.ndarray:
+    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
+    Y, X = owners.shape
+    padded = np.pad(owners, 1).astype(np.int64)
+    around = np.stack([padded[i : i + Y, j : j + X] for i in range(3) for j in range(3)])
+    most = around.max(0)
+    least = np.where(around == 0, 2 * NOBODY, around).min(0)
+    return np.where((owners == 0) & (most == least), most, owners).astype(np.uint16)
+
+
+def line_extents(
+    owners: np.ndarray,  # uint16 [Y, X]
+    ink: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and last + 1 row of each line's ink by column, int32 [M] (Y and 0 where there is none),
+    and each line's pixels DARKER and LIGHTER than paper, int32 [L, 2]."""
+    Y = owners.shape[0]
+    top = np.full(len(columns.middle), Y, np.int32)
+    bottom = np.zeros(len(columns.middle), np.int32)
+    counts = np.zeros((len(columns.left), 2), np.int32)
+    for y, x in zip(*np.nonzero((owners > 0) & (owners < NOBODY)), strict=True):
+        line = int(owners[y, x]) - 1
+        at = columns.begin[line] + x - columns.left[line]
+        top[at], bottom[at] = min(top[at], y), max(bottom[at], y + 1)
+        counts[line, ink[y, x] - 1] += 1
+    return top, bottom, counts
+
+
+def cut_line(
+    grey: np.ndarray,  # uint8 [page Y, page X], full resolution
+    owners: np.ndarray,  # uint16 [Y, X], widened
+    paper: np.ndarray,  # uint8 [Y, X]
+    line: int,
+    left: int,  # page column of the crop's first
+    rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
+    height: int,
+    polarity: int,
+) -> np.ndarray:  # uint8 [height, width]
+    """A line at full resolution along its rows, the ink of others painted over with paper."""
+    page_y, page_x = grey.shape
+    Y, X = owners.shape
+    sixteenth = np.floor(rows.astype(np.float64) * 256 + 0.5).astype(np.int64)
+    y = (sixteenth >> 8) + np.arange(height)[:, None]  # [height, width]
+    share = sixteenth & 255
+    x = np.clip(left + np.arange(len(rows)), 0, page_x - 1)
+    upper = grey[np.clip(y, 0, page_y - 1), x].astype(np.int64)
+    lower = grey[np.clip(y + 1, 0, page_y - 1), x].astype(np.int64)
+    value = (upper * (256 - share) + lower * share + 128) >> 8
+    nearest = np.clip(y + (share >= 128), 0, page_y - 1)
+    at = ((2 * nearest + 1) * Y // (2 * page_y), (2 * x + 1) * X // (2 * page_x))
+    owner, level = owners[at].astype(np.int64), paper[at].astype(np.int64)
+    value = np.where((owner != 0) & (owner != line + 1), level, value)
+    if polarity == TURNED:
+        value = 255 - value
+    elif polarity == BOTH:
+        value = 255 - np.abs(value - level)
+    return value.astype(np.uint8)

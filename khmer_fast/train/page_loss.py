@@ -1,0 +1,86 @@
+"""Losses of the segmenter: sums over the crops, each crop's own a mean, so that crops add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from khmer_fast.train.page_targets import PageCrop
+from python_ref.segmenter import SegmenterOutput
+
+EXTENT_BETA = 0.1  # in log2: where smooth L1 turns from square to straight
+OFFSET_BETA = 0.05
+ROTATION_WEIGHT = 0.2
+FEWEST_CELLS = 32.0  # of weight: a crop with less has a smaller share of a masked loss
+
+
+@dataclass(frozen=True)
+class PageBatch:
+    """B crops as the network takes them; y = Y/4 and x = X/4."""
+
+    image: Tensor  # [B, 1, Y, X] float, paper 0, ink 1
+    maps: Tensor  # [B, 4, y, x]
+    weight: Tensor  # [B, 3, y, x]
+    rotation: Tensor  # [B] int64, -1 unknown
+
+
+@dataclass(frozen=True)
+class PageLosses:
+    """Sums over the crops of a batch."""
+
+    band: Tensor  # scalar, binary cross-entropy
+    dice: Tensor  # scalar
+    extent: Tensor  # scalar, smooth L1 of above and below
+    offset: Tensor  # scalar, smooth L1
+    rotation: Tensor  # scalar, cross-entropy
+
+    def total(self) -> Tensor:
+        parts = 2 * self.band + self.dice + self.extent + self.offset
+        return parts + ROTATION_WEIGHT * self.rotation
+
+
+def collate_pages(crops: Sequence[PageCrop], dtype: torch.dtype = torch.float32) -> PageBatch:
+    """Crops of one size as a batch."""
+    image = torch.from_numpy(np.stack([crop.image for crop in crops]))
+    return PageBatch(
+        ((255 - image.to(dtype)) / 255)[:, None],
+        torch.from_numpy(np.stack([crop.maps for crop in crops])).to(dtype),
+        torch.from_numpy(np.stack([crop.weight for crop in crops])).to(dtype),
+        torch.tensor([crop.rotation for crop in crops]),
+    )
+
+
+def page_losses(output: SegmenterOutput, batch: PageBatch) -> PageLosses:
+    """What the maps [B, y, x] and the rotation [B, 4] of a batch cost."""
+    band, extent, offset = batch.weight.unbind(1)  # [B, y, x]
+    target = batch.maps[:, 0]
+    logit = output.band.to(target.dtype)
+    cross = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    p = torch.sigmoid(logit)
+    both = (band * p * target).sum((1, 2))
+    each = (band * (p.square() + target.square())).sum((1, 2))
+    dice = 1 - (2 * both + 1) / (each + 1)  # [B]
+    extents = sum(
+        F.smooth_l1_loss(found, batch.maps[:, i], reduction="none", beta=EXTENT_BETA)
+        for i, found in ((1, output.above), (2, output.below))
+    )
+    offsets = F.smooth_l1_loss(output.offset, batch.maps[:, 3], reduction="none", beta=OFFSET_BETA)
+    known = batch.rotation >= 0
+    turn = F.cross_entropy(output.rotation[known], batch.rotation[known], reduction="sum")
+    return PageLosses(
+        _mean(cross, band).sum(),
+        dice.sum(),
+        _mean(extents, extent).sum(),
+        _mean(offsets, offset).sum(),
+        turn,
+    )
+
+
+def _mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """Weighed mean of each crop: [B, y, x], [B, y, x] -> [B]."""
+    return (loss * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(FEWEST_CELLS)
