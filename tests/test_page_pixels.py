@@ -92,9 +92,7 @@ def test_owners_equal_the_reference(seed):
     )
     assert len(np.unique(owners)) >= 4  # paper and all lines
     line_paper = pixels.line_paper(page.grey, columns)
-    for a, b in zip(
-        line_paper, pixels_reference.line_paper(page.grey, columns), strict=True
-    ):
+    for a, b in zip(line_paper, pixels_reference.line_paper(page.grey, columns), strict=True):
         np.testing.assert_array_equal(a, b)
     arguments = (ink, page.grey // 2, page.grey, columns, *line_paper)
     for a, b in zip(
@@ -103,6 +101,9 @@ def test_owners_equal_the_reference(seed):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(
         pixels.widen_owners(owners), pixels_reference.widen_owners(owners)
+    )
+    np.testing.assert_array_equal(
+        pixels.count_strokes(owners, columns), pixels_reference.count_strokes(owners, columns)
     )
     for a, b in zip(
         pixels.line_extents(owners, ink, columns),

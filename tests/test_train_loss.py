@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from khmer_fast.recognize import reader
+from khmer_fast.recognize import engine
 from khmer_fast.train import loop
 from khmer_fast.train.line_objective import LineObjective, find_amp, is_loop
 from khmer_fast.train.loop import LossError, Progress, Trainer, update_average
@@ -151,7 +151,7 @@ def test_the_moving_average():
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_mixed_precision_only_where_it_is_faster(monkeypatch, fast):
-    monkeypatch.setattr(reader, "has_fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(engine, "has_fast_bfloat16", lambda: fast)
     assert find_amp("auto", CPU) == (torch.bfloat16 if fast else None)
     assert find_amp("auto", torch.device("cuda")) == torch.bfloat16
     assert find_amp("off", CPU) is None

@@ -80,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pages.add_argument(
         "--layout", nargs="+", default=[], metavar="NAME", help="these layouts and no others"
     )
+    pages.add_argument(
+        "--crops",
+        action="store_true",
+        help="in place of pages the labelled lines that the page network cuts out of them",
+    )
     pages.add_argument("--owners", action="store_true", help="write whose ink each pixel is, too")
     pages.add_argument("--page-config", metavar="TOML", help="mixture of layouts and paper")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from khmer_fast.errors import FileError, ImageError
+from khmer_fast.errors import FileError, ImageError, printable
 from khmer_fast.files.file_page import ALL_PAGES, FilePage, PageRanges
 from khmer_fast.files.frames import frame_pages
 from khmer_fast.files.pdf import pdf_pages
@@ -47,6 +47,7 @@ def open_pages(
     else:
         path = Path(source)
         name = name or os.fspath(source)
+    name = printable(name)
     start = _start_of_file(path, name) if path else data[:1024]
     if not start:
         raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")
@@ -82,7 +83,7 @@ def find_files(sources: list[str], recursive: bool = False) -> list[str]:
         found = sorted(_files_of_folder(source, recursive), key=_natural)
         if not found:
             hint = "" if recursive else " (its subfolders are read with --recursive)"
-            raise FileError(f"{source}: no image and no PDF in this folder{hint}")
+            raise FileError(f"{printable(source)}: no image and no PDF in this folder{hint}")
         files += found
     return files
 

@@ -100,7 +100,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
         return None
     if choice == "bfloat16" or device.type == "cuda":
         return torch.bfloat16
-    from khmer_fast.recognize.reader import has_fast_bfloat16
+    from khmer_fast.recognize.engine import has_fast_bfloat16
 
     return torch.bfloat16 if has_fast_bfloat16() else None
 
