@@ -16,10 +16,10 @@ from PIL import Image
 
 from khmer_fast.cli import analyze as verb
 from khmer_fast.train import analyze, plots, report
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import History, epoch_line, open_history
 from khmer_fast.train.logs import LogError, read_lines, read_run_or_log
 from khmer_fast.train.options import DataPart, TrainOptions
+from khmer_fast.train.run_folder import RunFolder
 
 SAME_FILE = "Warning: Failed to backup checkpoint: '{0}' and '{0}' are the same file"
 

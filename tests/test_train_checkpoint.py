@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from khmer_fast.train import checkpoint
+from khmer_fast import atomic
 from khmer_fast.train.checkpoint import (
     CheckpointError,
-    RunFolder,
-    RunFolderError,
     checkpoint_name,
     checkpoint_position,
+    load_verified,
 )
+from khmer_fast.train.run_folder import RunFolder, RunFolderError
 
 
 def state_of(epoch: int, step: int | None = None) -> dict:
@@ -167,20 +167,103 @@ def test_an_empty_folder_has_nothing_to_resume(tmp_path):
         RunFolder(tmp_path).load_newest()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_of_several_that_make_one_run_at_once_the_winner_has_its_own_files(tmp_path):
+    def make(name: str, path: Path, start: int, won: int) -> None:
+        os.read(start, 1)  # all wait for the same moment
+        try:
+            with RunFolder(path).lock(new={"config.toml": name.encode()}):
+                os.write(won, name.encode())
+        except RunFolderError as error:
+            assert "already holds a run" in str(error) or "in use" in str(error)
+
+    for number in range(30):
+        path = tmp_path / f"run{number}"
+        start, fire = os.pipe()
+        told, won = os.pipe()
+        children = []
+        for name in "abc":
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    make(name, path, start, won)
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        os.write(fire, b"123")
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+        os.close(won)
+        winner = os.read(told, 10).decode()
+        assert len(winner) == 1
+        assert (path / "config.toml").read_text() == winner and RunFolder(path).run_id()
+        for end in (start, fire, told):
+            os.close(end)
+
+
 def test_a_run_is_not_started_over_another(tmp_path):
     new_run(tmp_path / "run", epochs=1)
     with pytest.raises(RunFolderError, match="--resume"):
         RunFolder(tmp_path / "run").create()
 
 
-@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b'{"files"', b"\xff\xfe"])
+ENTRY = '{"size": 5, "sha256": "a", "epoch": 3, "step": null}'
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "", "{", "[]", '{"files"', "\udcff\udcfe", "null", "5", "{}", '{"files": []}',
+        '{"files": {}}', '{"files": {}, "run": 5}', "[" * 200_000, '{"a":' * 200_000,
+        f'{{"run": "a", "files": {{"models/checkpoint_epoch_003.pth": {{}}, "b": {ENTRY}}}}}',
+        '{"run": "a", "files": {"models/checkpoint_epoch_003.pth": 5}}',
+        '{"run": "a", "files": {"models/checkpoint_epoch_003.pth": {"size": "5"}}}',
+        f'{{"run": "a", "files": {{"../checkpoint_epoch_009.pth": {ENTRY}}}}}',
+        f'{{"run": "a", "files": {{"models/best_model.pth": {ENTRY[:-1]}, "previous": 5}}}}}}',
+    ],
+)  # fmt: skip
 def test_a_damaged_manifest_costs_nothing(tmp_path, manifest):
     folder = new_run(tmp_path / "run", epochs=3)
-    folder.manifest_path.write_bytes(manifest)
-    assert same(folder.load_newest().state, state_of(3))
+    run = folder.run_id()
+    folder.manifest_path.write_bytes(manifest.encode("utf-8", "surrogateescape"))
+    assert folder.read_manifest() is None and folder.verify() == {}
+    assert same(RunFolder(folder.path).load_newest().state, state_of(3))
     folder.save(state_of(4), 4)
+    assert folder.run_id() == run  # a trainer that is under way knows it
     assert same(RunFolder(folder.path).load_newest().state, state_of(4))
-    assert folder.run_id()
+
+
+def test_a_checkpoint_that_is_whole_but_does_not_fit_is_walked_over(tmp_path):
+    folder = new_run(tmp_path / "run", epochs=3)
+    for epoch, content in ((7, {}), (8, {"model": 5}), (9, [1, 2])):
+        torch.save(content, folder.models / checkpoint_name(epoch))
+
+    def fits(state: dict) -> str | None:
+        return None if isinstance(state.get("model"), dict) else "it has no model"
+
+    loaded = folder.load_newest(fits)
+    assert same(loaded.state, state_of(3))
+    reasons = {skip.path.name: skip.reason for skip in loaded.skipped}
+    assert reasons == {
+        "checkpoint_epoch_009.pth": "holds a list, expected a dict",
+        "checkpoint_epoch_008.pth": "cannot be used: it has no model",
+        "checkpoint_epoch_007.pth": "cannot be used: it has no model",
+    }
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+def test_a_stranger_in_the_place_of_a_checkpoint_is_told_in_our_words(tmp_path, capsys):
+    folder = new_run(tmp_path / "run", epochs=3)
+    torch.save({"model": Evil()}, folder.models / checkpoint_name(4))
+    loaded = folder.load_newest()
+    assert same(loaded.state, state_of(3))
+    assert "neither tensors nor plain values" in loaded.skipped[0].reason
+    assert "weights_only" not in loaded.skipped[0].reason and capsys.readouterr().out == ""
 
 
 def test_a_state_that_could_not_be_read_back_is_refused_before_writing(tmp_path):
@@ -225,7 +308,9 @@ def test_a_save_in_the_background_is_the_state_of_its_call(tmp_path):
         folder.save_later(state_of(3), 3)
     loaded = RunFolder(folder.path).load_newest()
     assert same(loaded.state, state_of(3))
-    assert same(torch.load(folder.best_path, weights_only=True), state_of(2))
+    state, stamp, held = load_verified(folder.best_path, None)
+    assert same(state, state_of(2))
+    assert (stamp.run, stamp.epoch, held.step) == (folder.run_id(), 2, None)
     assert [saved.path.name for saved in heard] == ["checkpoint_epoch_002.pth"]
     assert 0 < heard[0].seconds <= seconds
     with pytest.raises(CheckpointError, match="ascend"):
@@ -328,7 +413,7 @@ def save_over_a_damaged_one(folder: RunFolder) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("case", ["next epoch", "in the background", "after walking back"])
 def test_a_kill_at_every_point_of_a_save_loses_nothing(tmp_path, monkeypatch, capsys, case):
-    monkeypatch.setattr(checkpoint, "WRITE_CHUNK", 1500)
+    monkeypatch.setattr(atomic, "WRITE_CHUNK", 1500)
     template = tmp_path / "template"
     folder = new_run(template, epochs=3, keep=2)
     save, oldest, newest = save_epoch, (3, None), (4, None)
@@ -484,7 +569,7 @@ def test_a_second_trainer_refuses_and_names_the_first(tmp_path):
     folder = new_run(tmp_path / "run", epochs=1)
     code = (
         "import sys\n"
-        "from khmer_fast.train.checkpoint import RunFolder, RunFolderError\n"
+        "from khmer_fast.train.run_folder import RunFolder, RunFolderError\n"
         "try:\n"
         "    with RunFolder(sys.argv[1]).lock(): print('got it')\n"
         "except RunFolderError as error: print(error)\n"

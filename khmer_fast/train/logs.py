@@ -163,8 +163,9 @@ def read_lines(lines: Iterable[str], source: str) -> RunLog:
 
 
 def _read_run(path: Path) -> RunLog:
-    from khmer_fast.train.checkpoint import RunFolder, checkpoint_position
+    from khmer_fast.train.checkpoint import checkpoint_position
     from khmer_fast.train.options import OptionError, load_config
+    from khmer_fast.train.run_folder import RunFolder
 
     folder = RunFolder(path)
     events = RunLog(str(path), "run")
