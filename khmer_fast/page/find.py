@@ -140,13 +140,14 @@ def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
         >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
     )
     if rules.mask is None:
-        return Rules(level, upright)
+        return replace(rules, horizontal=level, vertical=upright)
     kept = Image.new("1", rules.mask.shape[::-1])
     draw = ImageDraw.Draw(kept)
     for rule in upright + level:
         ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
         draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
-    return Rules(level, upright, rules.mask & np.asarray(kept))
+    mask = rules.mask & np.asarray(kept)
+    return replace(rules, horizontal=level, vertical=upright, mask=mask)
 
 
 def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
