@@ -22,7 +22,6 @@ LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the oth
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
-LEAST_TURN = 0.5  # probability that a page is turned by quarters
 UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
@@ -79,20 +78,34 @@ class FoundPage:
         return int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
-def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
-    """The lines of a page: grey uint8 [page Y, page X]."""
+def find_lines(
+    grey: np.ndarray,  # [page Y, page X] uint8
+    segmenter: Segmenter,
+    rotation: int | None = None,
+) -> FoundPage:
+    """The lines of a page. `rotation`, the degrees clockwise that the picture lies turned by, is
+    what the network sees unless it is given: it tells lines that stand from lines that lie, but may
+    take upright ones for those on their head."""
     scale = network_scale(*grey.shape)
     small = scale_page(grey, scale)
-    maps = segmenter.maps(small)
-    # 1. quarter turns, where the network sees the turned page upright
-    rotation = 0
-    turn = int(maps.rotation.argmax())
-    if turn and maps.rotation[turn] >= LEAST_TURN:
-        turned = np.ascontiguousarray(np.rot90(small, turn))
-        turned_maps = segmenter.maps(turned)
-        if turned_maps.rotation[0] > max(maps.rotation[0], 1 - maps.rotation[turn]):
-            grey = np.ascontiguousarray(np.rot90(grey, turn))
-            small, maps, rotation = turned, turned_maps, 90 * turn
+    # 1. quarter turns
+    if rotation is None:
+        maps = segmenter.maps(small)
+        rotation = _rotation(maps)
+        if rotation in (90, 270):
+            turned = np.ascontiguousarray(np.rot90(small, rotation // 90))
+            turned_maps = segmenter.maps(turned)
+            if _rotation(turned_maps) in (0, 180):
+                small, maps = turned, turned_maps
+            else:
+                rotation = 0
+        elif rotation == 180:
+            small = np.ascontiguousarray(np.rot90(small, 2))
+            maps = segmenter.maps(small)
+    else:
+        small = np.ascontiguousarray(np.rot90(small, rotation // 90))
+        maps = segmenter.maps(small)
+    grey = np.ascontiguousarray(np.rot90(grey, rotation // 90))
     # 2. a slanting page is levelled
     upright = (grey.shape[1], grey.shape[0])
     bands = find_bands(maps)
@@ -173,6 +186,14 @@ def _walls(rules: Rules, scale: float) -> np.ndarray:
         ((rule.start[0] + rule.end[0]) / 2, rule.start[1], rule.end[1]) for rule in rules.vertical
     ]
     return scale * np.array(walls, np.float32).reshape(-1, 3)
+
+
+def _rotation(maps: Maps) -> int:
+    """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
+    upright, right, head, left = (float(p) for p in maps.rotation)
+    if right + left > upright + head:
+        return 90 if right >= left else 270
+    return 0 if upright >= head else 180
 
 
 def _crosses(wall: np.ndarray, band: Band) -> bool:
