@@ -133,6 +133,47 @@ def clusters(text: str) -> list[str]:
     return _cluster.findall(text)
 
 
+_VOWELS = frozenset(map(chr, range(0x17B6, 0x17C6)))
+# Two vowels of a cluster that are one: parts of a split vowel, and a lowered register shifter.
+_VOWEL_PAIRS = frozenset(
+    [
+        "\u17c1\u17b6",
+        "\u17c1\u17b8",
+        *(f"\u17bb{chr(c)}" for c in (0x17B7, 0x17B8, 0x17B9, 0x17BA, 0x17BE)),
+    ]
+)
+_khmer_part = re.compile(f"{COENG}[{_BASE}]|.", re.DOTALL)
+_base = re.compile(f"[{_BASE}]")
+_mark = re.compile(f"[{_MARK}\u17b4\u17b5]|{COENG}")
+
+
+def misplaced(text: str) -> int:
+    """How many of its Khmer characters no cluster can hold where they stand.
+
+    These are: a vowel, sign or subscript without a base before it (as in text in the order that it
+    is drawn), a COENG without a consonant after it, a second vowel, a sign that is there already, a
+    fourth subscript. `text` is as it was found, not canonical, which would put some of it in order.
+    """
+    wrong = 0
+    cluster: list[str] | None = None  # marks and subscripts after the current base
+    for part in _khmer_part.findall(text):
+        if part in ("\u200b", "\u200c", "\u200d"):
+            continue
+        if _base.match(part):
+            cluster = []
+        elif not _mark.match(part):
+            cluster = None
+        elif cluster is None or part == COENG:
+            wrong += 1
+        else:
+            vowels = [mark for mark in cluster if mark in _VOWELS]
+            piled = part in _VOWELS and vowels and "".join((*vowels, part)) not in _VOWEL_PAIRS
+            deep = part[0] == COENG and sum(mark[0] == COENG for mark in cluster) >= 3
+            wrong += bool(piled or deep or (part[0] != COENG and part in cluster))
+            cluster.append(part)
+    return wrong
+
+
 DEFAULT_CHARSET = (
     "".join(chr(code) for code in range(0x20, 0x7F))
     + "".join(chr(code) for code in range(0x1780, 0x17A3))  # consonants

@@ -311,7 +311,7 @@ def test_alto_structure():
     (composed,) = root.iter(f"{ALTO}ComposedBlock")
     assert len(composed.findall(f"{ALTO}TextBlock")) == 7
     first = next(root.iter(f"{ALTO}TextLine"))
-    assert first.get("BASELINE") == "60.0,48.0 360.0,48.0"
+    assert first.get("BASELINE") == "60.0,48.0 172.0,48.0"
     assert first.find(f"{ALTO}Shape/{ALTO}Polygon") is not None
     tags = {e.get("ID") for e in root.iter(f"{ALTO}LayoutTag")}
     used = {e.get("TAGREFS") for e in root.iter() if e.get("TAGREFS")}

@@ -10,7 +10,7 @@ import pytest
 
 from khmer_fast.document import Line, Page
 from khmer_fast.errors import ImageError, OptionError
-from khmer_fast.files.pages import PageImage
+from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.bands import Maps
 from khmer_fast.page.find import _level, find_lines
 from khmer_fast.page.page_reader import PageReader
@@ -269,7 +269,7 @@ def test_a_single_line_on_a_page_is_a_page(make_reader):
 def test_pages_come_in_order_and_are_read_together(make_reader):
     drawn = [text_page(), DrawnPage(700, 1280), text_page(1280, 1000)]
     reader = make_reader(*drawn)
-    pages = list(reader.read_pages(PageImage(x.grey, i + 1) for i, x in enumerate(drawn)))
+    pages = list(reader.read_pages(FilePage(i + 1, x.grey) for i, x in enumerate(drawn)))
     assert [page.number for page in pages] == [1, 2, 3]
     assert [len(list(page.lines())) for page in pages] == [5, 0, 5]
     alone = reader.read_page(drawn[2].grey, 3)
@@ -284,7 +284,7 @@ def test_the_first_page_does_not_wait_for_the_last(make_reader, monkeypatch):
     def images():
         for number in range(1, 5):
             taken.append(number)
-            yield PageImage(drawn.grey, number)
+            yield FilePage(number, drawn.grey)
 
     pages = make_reader(drawn).read_pages(images())
     assert next(pages).number == 1 and taken == [1]

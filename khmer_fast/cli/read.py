@@ -18,7 +18,7 @@ from khmer_fast.document import Page, is_line_picture, line_page
 from khmer_fast.errors import KhmerFastError
 
 if TYPE_CHECKING:
-    from khmer_fast.files.pages import PageImage
+    from khmer_fast.files.file_page import FilePage
     from khmer_fast.page.find import FoundPage
     from khmer_fast.recognize.reader import Reader
 
@@ -106,7 +106,7 @@ def _pages(reader: Reader, args: argparse.Namespace) -> Iterator[Answer]:
     )
     opened: deque[tuple[str, KhmerFastError | None]] = deque()  # a page each, or a bad file
 
-    def images() -> Iterator[PageImage]:
+    def images() -> Iterator[FilePage]:
         for file in args.files:
             try:
                 for image in open_pages(file):

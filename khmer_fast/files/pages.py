@@ -1,25 +1,124 @@
-"""Files to pages: a path, bytes, a PIL image or an array in, grey pages out, one at a time."""
+"""Files of pages in: images of one or many frames, PDFs, standard input; grey pages out."""
 
 from __future__ import annotations
 
+import os
+import re
+import stat
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+from khmer_fast.errors import FileError, ImageError
+from khmer_fast.files.file_page import ALL_PAGES, FilePage, PageRanges
+from khmer_fast.files.frames import frame_pages
+from khmer_fast.files.pdf import pdf_pages
 
-from khmer_fast.files.images import load_grey
+__all__ = ["ALL_PAGES", "STDIN", "SUFFIXES", "FilePage", "PageRanges", "find_files", "open_pages"]
+
+STDIN = "-"
+SUFFIXES = frozenset(
+    ".pdf .png .jpg .jpeg .jpe .jfif .tif .tiff .bmp .dib .gif .webp .ppm .pgm .pbm .pnm".split()
+)
+MAX_STREAM_BYTES = 256 * 2**20  # of standard input
 
 
-@dataclass(frozen=True, eq=False)
-class PageImage:
-    """One page as it lies in its file."""
+def open_pages(
+    source: str | os.PathLike[str] | bytes,
+    pages: PageRanges | str | None = None,
+    password: str | None = None,
+    text_layer: bool = True,
+    name: str | None = None,
+) -> Iterator[FilePage]:
+    """The pages of a file, made one at a time as they are asked for.
 
-    grey: np.ndarray  # [page Y, page X] uint8
-    number: int = 1  # from 1
-    dpi: float | None = None
+    `source` is a path, the bytes of a file, or `-` for standard input; `pages` are those to show
+    (all by default), `password` opens an encrypted PDF, `text_layer` asks for a PDF's text.
+    Raises FileError (from the first step on) for a file that shows no page; a page that cannot be
+    shown comes as one with an `error`. `name` is what messages call the file.
+    """
+    ranges = PageRanges.parse(pages) if isinstance(pages, str) else pages or ALL_PAGES
+    path: Path | None = None
+    data = b""
+    if isinstance(source, bytes):
+        name, data = name or "file bytes", source
+    elif os.fspath(source) == STDIN:
+        name, data = name or "standard input", _read_stdin()
+    else:
+        path = Path(source)
+        name = name or os.fspath(source)
+    start = _start_of_file(path, name) if path else data[:1024]
+    if not start:
+        raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")
+    file = path or data
+    if b"%PDF-" in start:
+        shown = pdf_pages(file, name, ranges, password, text_layer)
+    elif path is not None and path.suffix.lower() == ".pdf":
+        raise FileError(f"{name}: is not a PDF: it begins with {start[:24]!r}")
+    else:
+        shown = frame_pages(file, name, ranges)
+    count = 0
+    try:
+        for page in shown:
+            count += 1
+            yield page
+    except ImageError as error:
+        raise FileError(str(error)) from error
+    if not count:
+        raise FileError(f"{name}: has none of the pages {ranges}")
 
 
-def open_pages(source: Any, name: str | None = None) -> Iterator[PageImage]:
-    """The pages of a file, as `load_grey` takes it. Raises ImageError where it cannot be opened."""
-    yield PageImage(load_grey(source, name))
+def find_files(sources: list[str], recursive: bool = False) -> list[str]:
+    """The files that `sources` name: of a folder those with a suffix of SUFFIXES, in natural order
+    (page2 before page10), and of its subfolders if `recursive`. Files, and `-`, stay as they are.
+
+    Raises FileError for a folder with no such file.
+    """
+    files = []
+    for source in sources:
+        if source == STDIN or not os.path.isdir(source):
+            files.append(source)
+            continue
+        found = sorted(_files_of_folder(source, recursive), key=_natural)
+        if not found:
+            hint = "" if recursive else " (its subfolders are read with --recursive)"
+            raise FileError(f"{source}: no image and no PDF in this folder{hint}")
+        files += found
+    return files
+
+
+def _files_of_folder(folder: str, recursive: bool) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield os.path.join(place, name)
+
+
+def _natural(path: str) -> list[tuple[int, int | str]]:
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() else (1, part)
+        for part in re.split("([0-9]+)", path)
+        if part
+    ]
+
+
+def _start_of_file(path: Path, name: str) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise FileError(f"{name}: is a folder; its files are read with find_files")
+        if not stat.S_ISREG(mode):
+            raise FileError(f"{name}: is no regular file; give its bytes on standard input (-)")
+        with path.open("rb") as file:
+            return file.read(1024)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{name}: cannot be opened: {reason}") from error
+
+
+def _read_stdin() -> bytes:
+    data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
+    if len(data) > MAX_STREAM_BYTES:
+        raise FileError(f"standard input: more than {MAX_STREAM_BYTES >> 20} MiB; give a file")
+    return data

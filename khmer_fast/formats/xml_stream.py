@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
@@ -31,7 +31,7 @@ class XmlStream:
         """Markup as it is, such as a document type."""
         self._file.write(markup.encode("utf-8"))
 
-    def start(self, name: str, attributes: Attributes | None = None) -> None:
+    def start(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
         """An element's start."""
         self.raw(f"{self._indent()}<{name}{_written(attributes)}>\n")
         self._open.append(name)
@@ -42,13 +42,15 @@ class XmlStream:
         self.raw(f"{self._indent()}</{name}>\n")
 
     @contextmanager
-    def element(self, name: str, attributes: Attributes | None = None) -> Iterator[None]:
+    def element(self, name: str, attributes: Mapping[str, object] | None = None) -> Iterator[None]:
         """An element round what the block writes."""
         self.start(name, attributes)
         yield
         self.end()
 
-    def leaf(self, name: str, attributes: Attributes | None = None, text: str = "") -> None:
+    def leaf(
+        self, name: str, attributes: Mapping[str, object] | None = None, text: str = ""
+    ) -> None:
         """An element with text alone, or nothing, in it."""
         tag = f"{self._indent()}<{name}{_written(attributes)}"
         self.raw(f"{tag}>{escape(xml_text(text))}</{name}>\n" if text else f"{tag}/>\n")
@@ -57,7 +59,7 @@ class XmlStream:
         return " " * len(self._open)
 
 
-def _written(attributes: Attributes | None) -> str:
+def _written(attributes: Mapping[str, object] | None) -> str:
     return "".join(
         f" {name}={quoteattr(xml_text(str(value)))}"
         for name, value in (attributes or {}).items()

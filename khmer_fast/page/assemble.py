@@ -9,7 +9,7 @@ import numpy as np
 
 from khmer_fast.document import Box, Cell, Line, Note, Page, Region
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.files.pages import PageImage
+from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
@@ -17,6 +17,8 @@ from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.words import ink_columns, place_line
 from khmer_fast.recognize.marks import marked
+
+Transform = tuple[float, float, float, float, float, float]  # as Page.transform
 
 UNREAD = 0.02  # share of the page's ink from which ink of no line is said
 
@@ -30,7 +32,7 @@ class ReadLine:
 
 
 def make_page(
-    image: PageImage,
+    image: FilePage,
     found: FoundPage,
     chosen: Sequence[int],  # of the found lines, those that were to be read
     lines: Sequence[ReadLine],  # as far as time reached
@@ -54,8 +56,8 @@ def make_page(
         dpi=image.dpi,
         rotation=found.rotation,
         skew=round(found.skew, 2) + 0.0,  # not -0.0
-        notes=_notes(found, chosen, len(lines), most_seconds),
-        transform=_transform(found),
+        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds)),
+        transform=_chained(_transform(found), image.transform),
     )
 
 
@@ -131,7 +133,7 @@ def _notes(
     return tuple(notes)
 
 
-def _transform(found: FoundPage) -> tuple[float, float, float, float, float, float]:
+def _transform(found: FoundPage) -> Transform:
     """From pixels of the upright page to those of the picture as it was given."""
     width, height = found.upright
     return {
@@ -140,3 +142,14 @@ def _transform(found: FoundPage) -> tuple[float, float, float, float, float, flo
         180: (-1, 0, 0, -1, width, height),
         270: (0, -1, 1, 0, 0, width),
     }[found.rotation]
+
+
+def _chained(first: Transform, second: Transform) -> Transform:
+    """The transform that is `first` and then `second`."""
+    a, b, c, d, e, f = first
+    p, q, r, s, x, y = second
+    return (
+        p * a + r * b, q * a + s * b,
+        p * c + r * d, q * c + s * d,
+        p * e + r * f + x, q * e + s * f + y,
+    )  # fmt: skip

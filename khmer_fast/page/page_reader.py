@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from khmer_fast.document import Document, Line, Page, line_page
 from khmer_fast.errors import KhmerFastError, OptionError
-from khmer_fast.files.pages import PageImage, open_pages
+from khmer_fast.files import text_layer as layers
+from khmer_fast.files.file_page import FilePage, PageRanges
+from khmer_fast.files.images import load_grey
+from khmer_fast.files.pages import open_pages
 from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
 from khmer_fast.page.segment import Segmenter
@@ -22,6 +25,7 @@ from khmer_fast.segmenter_weights import SegmenterWeights
 from khmer_fast.weights import Weights
 
 LAYOUTS = ("auto", "page", "line")
+TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
 FIRST_READ = 8  # lines at first, so that the first page comes soon
 SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way up
@@ -35,7 +39,7 @@ MOST_SECONDS = 120.0  # a page
 class _Sheet:
     """A page whose lines were found and are to be read."""
 
-    image: PageImage
+    image: FilePage
     found: FoundPage | None  # None: the picture is one line
     chosen: list[int]  # of the found lines, those that are read
     lines: list[ReadLine] = field(default_factory=list)  # what was read so far, in that order
@@ -90,23 +94,55 @@ class PageReader:
             segmenter = Segmenter(segmenter, backend, threads)
         self.segmenter = segmenter
 
-    def read(self, file: Any) -> Document:
-        """Reads a file: a path, bytes, a PIL image or an array (files.images.load_grey).
+    def read(
+        self,
+        file: Any,
+        pages: PageRanges | str | None = None,
+        password: str | None = None,
+        text_layer: str = "auto",
+    ) -> Document:
+        """Reads a file: a path, its bytes, `-` for standard input, a PIL image or an array.
 
-        Raises KhmerFastError for what cannot be opened; a page that cannot be read has an error in
-        its place.
+        Options as `stream`'s. Raises KhmerFastError for what cannot be opened; a page that cannot
+        be read has an error in its place.
         """
         name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else type(file).__name__
-        return Document(str(name), tuple(self.read_pages(open_pages(file))))
+        return Document(str(name), tuple(self.stream(file, pages, password, text_layer)))
+
+    def stream(
+        self,
+        file: Any,
+        pages: PageRanges | str | None = None,
+        password: str | None = None,
+        text_layer: str = "auto",
+    ) -> Iterator[Page]:
+        """The pages of a file as they are read, in order.
+
+        `pages` are those to read (such as "1-3,7"; all by default), `password` opens an encrypted
+        PDF. A PDF's text layer is believed where the picture agrees ("auto"), not looked at
+        ("never"), or taken as it is, unread ("only").
+        """
+        if text_layer not in TEXT_LAYERS:
+            raise OptionError(
+                f"text_layer must be one of {', '.join(TEXT_LAYERS)}, got {text_layer!r}"
+            )
+        if isinstance(file, (str, os.PathLike, bytes)):
+            images = open_pages(file, pages, password, text_layer=text_layer != "never")
+        else:
+            images = iter((FilePage(1, load_grey(file)),))
+        if text_layer == "only":
+            yield from (layers.layer_page(_bare(image), image.text_layer) for image in images)
+        else:
+            yield from self.read_pages(images)
 
     def read_page(self, grey: np.ndarray, number: int = 1) -> Page:
         """Reads a page: uint8 [page Y, page X]. Raises KhmerFastError where it cannot be read."""
-        (page,) = self.read_pages([PageImage(grey, number)])
+        (page,) = self.read_pages([FilePage(number, grey)])
         if page.error is not None:
             raise KhmerFastError(page.error)
         return page
 
-    def read_pages(self, images: Iterable[PageImage]) -> Iterator[Page]:
+    def read_pages(self, images: Iterable[FilePage]) -> Iterator[Page]:
         """Reads pages as they come, the lines of several together. A page that cannot be read has
         an error in its place."""
         waiting: list[_Sheet | Page] = []
@@ -119,7 +155,9 @@ class PageReader:
                 waiting, together = [], min(4 * together, READ_TOGETHER)
         yield from self._finish(waiting)
 
-    def _find(self, image: PageImage) -> _Sheet | Page:
+    def _find(self, image: FilePage) -> _Sheet | Page:
+        if image.error is not None:
+            return replace(_bare(image), error=image.error)
         if self.layout == "line":
             return _Sheet(image, None, [0])
         try:
@@ -130,7 +168,7 @@ class PageReader:
             return _Sheet(image, None, [0])
         return self._chosen(image, found)
 
-    def _chosen(self, image: PageImage, found: FoundPage) -> _Sheet:
+    def _chosen(self, image: FilePage, found: FoundPage) -> _Sheet:
         """The page's lines, but for those that are too many."""
         chosen = list(range(len(found.lines)))
         if len(chosen) > self.most_lines:
@@ -159,7 +197,7 @@ class PageReader:
                 )
                 if self.on_page is not None:
                     self.on_page(sheet.found, page)
-                yield page
+                yield layers.apply(page, sheet.image.text_layer)
 
     def _read(self, sheets: Sequence[_Sheet]) -> None:
         """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
@@ -203,7 +241,8 @@ class PageReader:
         if not isinstance(read.answer, Line):
             return _failed(sheet.image, read.answer)
         line = marked(read.answer, self.min_confidence)
-        return line_page(line, sheet.image.number, sheet.image.dpi)
+        page = line_page(line, sheet.image.number, sheet.image.dpi)
+        return replace(page, notes=sheet.image.notes, transform=sheet.image.transform)
 
 
 def _sureness(lines: Sequence[ReadLine]) -> float:
@@ -213,15 +252,28 @@ def _sureness(lines: Sequence[ReadLine]) -> float:
     return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
 
 
-def _failed(image: PageImage, error: KhmerFastError) -> Page:
+def _bare(image: FilePage) -> Page:
+    """A page of which only its file is known."""
     height, width = image.grey.shape
-    return Page(image.number, width, height, dpi=image.dpi, error=str(error))
+    return Page(
+        image.number, width, height, dpi=image.dpi, notes=image.notes, transform=image.transform
+    )
 
 
-def read(file: Any, **options: Any) -> Document:
-    """Reads a file: a path, bytes, a PIL image or an array; options as `PageReader`'s.
+def _failed(image: FilePage, error: KhmerFastError) -> Page:
+    return replace(_bare(image), error=str(error))
+
+
+def read(
+    file: Any,
+    pages: PageRanges | str | None = None,
+    password: str | None = None,
+    text_layer: str = "auto",
+    **options: Any,
+) -> Document:
+    """Reads a file: a path, its bytes, `-`, a PIL image or an array; `options` as `PageReader`'s.
 
     Whoever reads several files makes one `PageReader` and calls its `read`. Raises KhmerFastError
     for what cannot be opened or read.
     """
-    return PageReader(**options).read(file)
+    return PageReader(**options).read(file, pages, password, text_layer)

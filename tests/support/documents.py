@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from khmer_fast.document import (
     Alternative,
     Box,
@@ -21,8 +23,13 @@ KHMER = "ព្រះរាជាណាចក្រកម្ពុជា ជា�
 HOSTILE = 'a<b>&"quote\'s"]]> <!-- x --> \x00\x07\x1b[31m \ud800 \ufffe | * _ `c` \\ =1+1 😀 é'
 
 
-def line(text: str, left: int, top: int, width: int = 700, height: int = 40, **more) -> Line:
-    """A line with words, characters, baseline and polygon in a box that it fills evenly."""
+def line(
+    text: str, left: int, top: int, width: int | None = None, height: int = 40, **more
+) -> Line:
+    """A line with words, characters, baseline and polygon in a box that it fills evenly: of this
+    width, or of what letters of its height take."""
+    if width is None:
+        width = max(16 * sum(unicodedata.category(c) != "Mn" for c in text), 4)
     box = (left, top, left + width, top + height)
     words: list[Word] = []
     at = 0
@@ -48,8 +55,9 @@ def line(text: str, left: int, top: int, width: int = 700, height: int = 40, **m
 
 
 def region(kind: str, texts: list[str], left: int, top: int, width: int = 700) -> Region:
-    """Lines under each other, 60 px from top to top."""
-    lines = tuple(line(text, left, top + 60 * i, width) for i, text in enumerate(texts))
+    """Lines under each other, 60 px from top to top; of a text they are justified."""
+    full = width if kind == "text" else None
+    lines = tuple(line(text, left, top + 60 * i, full) for i, text in enumerate(texts))
     return Region(kind, (left, top, left + width, top + 60 * len(texts)), lines)
 
 
@@ -60,7 +68,7 @@ def table(rows: list[list[str]], left: int, top: int, width: int = 600) -> Regio
     for r, row in enumerate(rows):
         for c, text in enumerate(row):
             x, y = left + c * step, top + 60 * r
-            lines = (line(text, x + 5, y + 5, step - 10, 40),) if text else ()
+            lines = (line(text, x + 5, y + 5),) if text else ()
             cells.append(Cell(r, c, (x, y, x + step, y + 60), lines))
     box: Box = (left, top, left + width, top + 60 * len(rows))
     return Region("table", box, (), tuple(cells))
@@ -83,7 +91,7 @@ def page(number: int = 1, **more) -> Page:
         region("list", ["1. ទីមួយ", "- ទីពីរ", "បន្ត", "ក. ទីបី"], 90, 440),
         Region("table", (100, 700, 700, 880), (), (*merged.cells, wide)),
         Region("picture", (60, 900, 160, 1000)),
-        Region("stamp", (700, 900, 900, 1000), (line("ត្រាក្រសួង", 720, 930, 160),)),
+        Region("stamp", (700, 900, 900, 1000), (line("ត្រាក្រសួង", 720, 930),)),
         region("footer", ["៣"], 480, 1340, 40),
     )
     fields = dict(
@@ -106,14 +114,14 @@ def hostile_document() -> Document:
     """Texts that a format could trip over."""
     alternatives = (Alternative(HOSTILE, -3.5),)
     lines = tuple(
-        line(text, 10, 10 + 50 * i, 500, alternatives=alternatives, flags=("doubtful",))
+        line(text, 10, 10 + 50 * i, alternatives=alternatives, flags=("doubtful",))
         for i, text in enumerate((HOSTILE, "# 1. - + =", "1. x", "|", "", "\u17d2\u17b6\u200b"))
     )
     regions = (
         Region("text", (10, 10, 600, 400), lines),
-        table([[HOSTILE, "=cmd|' /C calc'!A0"], ["-5", "-x"]], 10, 500),
+        table([[HOSTILE, "=cmd|' /C calc'!A0"], ["-5", "-x"]], 10, 500, 2400),
         Region("text", (-5, -5, 0, 0), (line("x", -20, -30, 0, 0, baseline=(), words=()),)),
         Region("table", (0, 0, 1, 1)),
         Region("text", (0, 0, 1, 1)),
     )
-    return Document("\udcff\x1b]0;x\x07.pdf", (Page(1, 700, 900, regions),))
+    return Document("\udcff\x1b]0;x\x07.pdf", (Page(1, 2500, 900, regions),))
