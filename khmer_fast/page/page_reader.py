@@ -195,9 +195,10 @@ class PageReader:
                     self.min_confidence,
                     self.most_seconds,
                 )
+                page = layers.apply(page, sheet.image.text_layer)
                 if self.on_page is not None:
                     self.on_page(sheet.found, page)
-                yield layers.apply(page, sheet.image.text_layer)
+                yield page
 
     def _read(self, sheets: Sequence[_Sheet]) -> None:
         """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
