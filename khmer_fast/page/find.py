@@ -20,6 +20,7 @@ from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
+WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
 UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
@@ -253,32 +254,31 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
     the fragments that lie inside it go."""
     kept, accepted = list(small), []
     for line in large:
-        inside = [band for band in kept if _lies_in(band, line)]
         length = line.right - line.left
-        whole = [
-            band
-            for band in inside
-            if band.right - band.left >= WHOLE_LINE * length
+        inside = [(band, *_shared(band, line)) for band in kept]  # and how much of it is inside
+        if any(
+            shared >= WHOLE_LINE * length
             or (
                 band.letter_height < FRAGMENT_LETTER * line.letter_height
-                and band.right - band.left >= 8 * band.letter_height
+                and shared >= WORD * band.letter_height
             )
-        ]
-        if whole:
+            for band, shared, _ in inside
+        ):
             continue
         accepted.append(line)
-        kept = [band for band in kept if not any(band is other for other in inside)]
+        kept = [band for band, _, part in inside if part <= 0.5]
     return kept + accepted
 
 
-def _lies_in(band: Band, line: Band) -> bool:
-    """Whether most of a band lies within the reach of a line."""
+def _shared(band: Band, line: Band) -> tuple[float, float]:
+    """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
     along = (x >= line.left) & (x <= line.right)
-    return bool((along & (y >= middle - above) & (y <= middle + below)).mean() > 0.5)
+    part = float((along & (y >= middle - above) & (y <= middle + below)).mean())
+    return part * (band.right - band.left), part
 
 
 def _skew(bands: list[Band]) -> float:
