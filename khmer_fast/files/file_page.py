@@ -14,7 +14,7 @@ MAX_PAGES = 1_000_000
 _NO_GREY = np.zeros((0, 0), np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilePage:
     """One page as its file shows it, or the reason why it cannot be shown."""
 

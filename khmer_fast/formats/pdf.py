@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from khmer_fast.document import Page
-from khmer_fast.errors import FormatError
+from khmer_fast.errors import FormatError, printable
 from khmer_fast.formats import glyphless_font
 from khmer_fast.formats.pdf_check import check
 from khmer_fast.formats.pdf_layer import Transform, expected_words, layer
@@ -187,8 +187,8 @@ def _open(original: str | Path | bytes) -> BinaryIO:
         return open(original, "rb")
     except OSError as error:
         raise FormatError(
-            f"{original}: the searchable PDF is made from the file that was read, which cannot be "
-            f"opened: {error.strerror}; name it as the original"
+            f"{printable(original)}: a searchable PDF is made from the file that was read, which "
+            f"cannot be opened: {error.strerror}; name it as the original"
         ) from error
 
 
