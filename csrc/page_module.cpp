@@ -4,6 +4,8 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+
 #include "cpu/page_crops.h"
 #include "cpu/page_ink.h"
 #include "cpu/page_owners.h"
@@ -65,27 +67,6 @@ Array<uint8_t> find_ink_of(const Array<uint8_t>& grey, const Array<uint8_t>& pap
   return ink;
 }
 
-py::tuple label_of(const Array<uint8_t>& ink) {
-  check("ink", ink, {-1, -1});
-  const int64_t Y = ink.shape(0), X = ink.shape(1);
-  Array<int32_t> labels({Y, X});
-  int32_t* out = labels.mutable_data();
-  std::vector<Component> components;
-  {
-    py::gil_scoped_release release;
-    components = label(ink.data(), Y, X, out);
-  }
-  const int64_t C = static_cast<int64_t>(components.size());
-  Array<int32_t> boxes({C, int64_t{4}}), areas(C);
-  for (int64_t c = 0; c < C; ++c) {
-    const Component& x = components[c];
-    int32_t* box = boxes.mutable_data() + 4 * c;
-    box[0] = x.left, box[1] = x.top, box[2] = x.right, box[3] = x.bottom;
-    areas.mutable_data()[c] = x.area;
-  }
-  return py::make_tuple(labels, boxes, areas);
-}
-
 // (left, begin, inner, letter, middle, above, below) of khmer_fast.page.pixels.Columns.
 using Columns = std::tuple<Array<int32_t>, Array<int64_t>, Array<int32_t>, Array<float>,
                            Array<float>, Array<float>, Array<float>>;
@@ -111,6 +92,62 @@ LineColumns take(const Columns& columns, int64_t X) {
   }
   return {L, left.data(), begin.data(), inner.data(), letter.data(), middle.data(), above.data(),
           below.data()};
+}
+
+py::tuple line_paper_of(const Array<uint8_t>& grey, const Columns& columns) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  const LineColumns lines = take(columns, X);
+  const int64_t M = lines.begin[lines.lines];
+  Array<uint8_t> paper(M), threshold(M);
+  uint8_t *p = paper.mutable_data(), *t = threshold.mutable_data();
+  {
+    py::gil_scoped_release release;
+    line_paper(grey.data(), Y, X, lines, p, t);
+  }
+  return py::make_tuple(paper, threshold);
+}
+
+py::tuple find_line_ink_of(const Array<uint8_t>& ink, const Array<uint8_t>& paper,
+                           const Array<uint8_t>& grey, const Columns& columns,
+                           const Array<uint8_t>& line_paper, const Array<uint8_t>& threshold) {
+  check("grey", grey, {-1, -1});
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  check("ink", ink, {Y, X});
+  check("paper", paper, {Y, X});
+  const LineColumns lines = take(columns, X);
+  check("line_paper", line_paper, {lines.begin[lines.lines]});
+  check("threshold", threshold, {lines.begin[lines.lines]});
+  Array<uint8_t> new_ink({Y, X}), new_paper({Y, X});
+  uint8_t *i = new_ink.mutable_data(), *p = new_paper.mutable_data();
+  {
+    py::gil_scoped_release release;
+    std::copy_n(ink.data(), Y * X, i);
+    std::copy_n(paper.data(), Y * X, p);
+    find_line_ink(grey.data(), Y, X, lines, line_paper.data(), threshold.data(), i, p);
+  }
+  return py::make_tuple(new_ink, new_paper);
+}
+
+py::tuple label_of(const Array<uint8_t>& ink) {
+  check("ink", ink, {-1, -1});
+  const int64_t Y = ink.shape(0), X = ink.shape(1);
+  Array<int32_t> labels({Y, X});
+  int32_t* out = labels.mutable_data();
+  std::vector<Component> components;
+  {
+    py::gil_scoped_release release;
+    components = label(ink.data(), Y, X, out);
+  }
+  const int64_t C = static_cast<int64_t>(components.size());
+  Array<int32_t> boxes({C, int64_t{4}}), areas(C);
+  for (int64_t c = 0; c < C; ++c) {
+    const Component& x = components[c];
+    int32_t* box = boxes.mutable_data() + 4 * c;
+    box[0] = x.left, box[1] = x.top, box[2] = x.right, box[3] = x.bottom;
+    areas.mutable_data()[c] = x.area;
+  }
+  return py::make_tuple(labels, boxes, areas);
 }
 
 Array<uint16_t> assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& labels,
@@ -190,6 +227,10 @@ void bind_page(py::module_& m) {
   m.def("page_spread", &spread, py::arg("nodes").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_find_ink", &find_ink_of, py::arg("grey").noconvert(), py::arg("paper").noconvert(),
         py::arg("threshold").noconvert());
+  m.def("page_line_paper", &line_paper_of, py::arg("grey").noconvert(), py::arg("columns"));
+  m.def("page_find_line_ink", &find_line_ink_of, py::arg("ink").noconvert(),
+        py::arg("paper").noconvert(), py::arg("grey").noconvert(), py::arg("columns"),
+        py::arg("line_paper").noconvert(), py::arg("threshold").noconvert());
   m.def("page_label", &label_of, py::arg("ink").noconvert());
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),

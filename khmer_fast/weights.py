@@ -6,23 +6,18 @@ What is trained is what is read, because both sides check these against the code
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from khmer_fast.archive import ZIP_START, ArchiveError, holds_its_elements, read_archive
+from khmer_fast.archive import ZIP_START, ArchiveError, read_archive
 from khmer_fast.errors import KhmerFastError, WeightsError, printable
 from khmer_fast.text import (
     DEFAULT_CHARSET,
@@ -30,6 +25,17 @@ from khmer_fast.text import (
     NORMALIZER_VERSION,
     Vocabulary,
     describe_character,
+)
+from khmer_fast.weights_file import (
+    SHOWN,
+    check_finite,
+    check_state,
+    check_storage,
+    from_json,
+    parse_safetensors,
+    read_file,
+    shown,
+    write_file,
 )
 from python_ref.config import CONFIGURATIONS, ModelConfig, Stage, make_config
 from python_ref.model import Model
@@ -39,11 +45,7 @@ FORMAT_VERSION = "1"
 PACKAGED = Path(__file__).parent / "data_files" / "small.safetensors"
 # of PACKAGED; scripts/package_weights.py pins it with each new default model
 PACKAGED_SHA256 = "31a47125536fb551e69338d726dab7881b1d0724c947a421e859e71cee19be9f"
-MAX_BYTES = 2 * 2**30
 MAX_SIZE = 8192  # of any dimension in a configuration
-MAX_HEADER = 4 << 20  # bytes of a safetensors file's header; ours have about 10,000
-SHOWN = 200  # characters of a stranger's words in a message
-_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,7 @@ def save_weights(
     """
     state = {name: tensor.detach().cpu() for name, tensor in state_dict.items()}
     _check_charset(charset, config, "these weights", charset)
-    _check_state(state, Model(config).state_dict(), "these weights")
-    halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
-    _check_finite(halves, "these weights in float16")
+    check_state(state, Model(config).state_dict(), "these weights")
     metadata = {
         **(extra or {}),
         "format": FORMAT,
@@ -93,20 +93,7 @@ def save_weights(
         "height": str(config.height),
         "config": json.dumps(dataclasses.asdict(config)),
     }
-    data = _in_order(safetensors.torch.save(halves, metadata))
-    path = Path(path)
-    file, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return hashlib.sha256(data).hexdigest()
+    return write_file(Path(path), state, metadata)
 
 
 def load_weights(
@@ -120,24 +107,18 @@ def load_weights(
     packaged = path is None
     path = PACKAGED if packaged else Path(path)
     name = printable(path)
-    data = _read(path, name, packaged)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if packaged and sha256 != PACKAGED_SHA256:
-        raise WeightsError(
-            f"{name}: the packaged weights are not those of this release (sha256 differs); "
-            "reinstall khmer_fast"
-        )
+    data, sha256 = read_file(path, name, PACKAGED_SHA256 if packaged else None)
     if data[:4] == ZIP_START:
         config, found, state, metadata = _parse_checkpoint(data, name)
     else:
         config, found, state, metadata = _parse_safetensors(data, name)
     # Nothing of the configuration's sizes is made before the file is known to hold that much.
-    _check_storage(state, config, len(data), name)
+    check_storage(state, count_elements(config), len(data), name)
     _check_charset(found, config, name, charset)
     with torch.random.fork_rng(devices=[]):  # building a model draws numbers
         model = Model(config)
-    _check_state(state, model.state_dict(), name)
-    _check_finite(state, name)
+    check_state(state, model.state_dict(), name)
+    check_finite(state, name)
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     weights = Weights(config, found, model, metadata, str(path), sha256)
@@ -145,74 +126,15 @@ def load_weights(
     return weights
 
 
-def _in_order(data: bytes) -> bytes:
-    """The same safetensors file with its header's keys sorted: equal weights are equal bytes."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the numbers behind it stay aligned
-    return len(header).to_bytes(8, "little") + header + data[start:]
-
-
-def _read(path: Path, name: str, packaged: bool) -> bytes:
-    try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise WeightsError(f"{name}: is a folder, expected a weights file")
-        if not stat.S_ISREG(found.st_mode):
-            raise WeightsError(f"{name}: is a pipe or a device, expected a weights file")
-        if found.st_size > MAX_BYTES:
-            raise WeightsError(
-                f"{name}: {found.st_size:,} bytes, no weights file has over {MAX_BYTES:,}"
-            )
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        remedy = (
-            "reinstall khmer_fast, or give weights of your own" if packaged else "check the path"
-        )
-        raise WeightsError(f"{name}: there is no such weights file; {remedy}") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"{name}: cannot be read: {reason}") from error
-    if not data:
-        raise WeightsError(f"{name}: is empty, expected a weights file")
-    return data
-
-
 def _parse_safetensors(
     data: bytes, name: str
 ) -> tuple[ModelConfig, str, dict[str, Tensor], dict[str, str]]:
-    length = int.from_bytes(data[:8], "little")
-    if MAX_HEADER < length <= len(data):
-        raise WeightsError(
-            f"{name}: its header has {length:,} bytes, no weights file's has over {MAX_HEADER:,}"
-        )
-    try:
-        state = safetensors.torch.load(data)
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise WeightsError(
-            f"{name}: is not a whole safetensors file ({printable(error, SHOWN)}); fetch or export "
-            "it again"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(
-            f"{name}: these are not khmer_fast weights (metadata format is "
-            f"{_shown(metadata.get('format'))}, expected {FORMAT!r})"
-        )
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{name}: weights of format version {_shown(metadata.get('format_version'))}, this "
-            f"khmer_fast reads {FORMAT_VERSION!r}; use the release that made them or export again"
-        )
-    missing = [
-        k for k in ("charset", "normalizer_version", "height", "config") if k not in metadata
-    ]
-    if missing:
-        raise WeightsError(f"{name}: damaged: metadata lacks {', '.join(missing)}")
-    config = _parse_config(_from_json(metadata["config"], f"{name}: its configuration"), name)
+    keys = ("charset", "normalizer_version", "height", "config")
+    state, metadata = parse_safetensors(data, name, FORMAT, FORMAT_VERSION, keys)
+    config = _parse_config(from_json(metadata["config"], f"{name}: its configuration"), name)
     if metadata["height"] != str(config.height):
         raise WeightsError(
-            f"{name}: damaged: height {_shown(metadata['height'])} in the metadata, "
+            f"{name}: damaged: height {shown(metadata['height'])} in the metadata, "
             f"{config.height} in the configuration"
         )
     _check_normalizer(metadata["normalizer_version"], name)
@@ -248,18 +170,10 @@ def _parse_checkpoint(
         config = make_config(config, len(charset) + 3)
     else:
         if isinstance(config, str):
-            config = _from_json(config, f"{name}: its configuration")
+            config = from_json(config, f"{name}: its configuration")
         config = _parse_config(config, name)
     _check_normalizer(checkpoint.get("normalizer_version", NORMALIZER_VERSION), name)
     return config, charset, dict(state), {}
-
-
-def _from_json(text: str, what: str) -> Any:
-    """The value of a JSON text in the metadata; raises WeightsError, which begins with `what`."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{what} cannot be read: {printable(error, SHOWN)}") from error
 
 
 def _parse_config(fields: Any, name: str) -> ModelConfig:
@@ -288,7 +202,7 @@ def _parse_config(fields: Any, name: str) -> ModelConfig:
 
 
 def _parse_calibration(text: str, name: str) -> dict[str, tuple[float, float]]:
-    found = _from_json(text, f"{name}: damaged: its calibration")
+    found = from_json(text, f"{name}: damaged: its calibration")
     pairs = {"character": (1.0, 0.0), "line": (1.0, 0.0)}
     try:
         for kind, (slope, offset) in found.items():
@@ -321,7 +235,7 @@ def count_elements(config: ModelConfig) -> int:
 def _check_normalizer(version: Any, name: str) -> None:
     if type(version) is not str or version != NORMALIZER_VERSION:
         raise WeightsError(
-            f"{name}: trained on text of normaliser version {_shown(version)}, this khmer_fast has "
+            f"{name}: trained on text of normaliser version {shown(version)}, this khmer_fast has "
             f"{NORMALIZER_VERSION!r}; use the release that made these weights or train again"
         )
 
@@ -349,57 +263,3 @@ def _check_charset(found: str, config: ModelConfig, name: str, expected: str) ->
             f"{name}: the weights' charset is not this khmer_fast's ({what}); "
             "use the release that made these weights, or train with this one"
         )
-
-
-def _check_storage(state: Mapping[str, Tensor], config: ModelConfig, size: int, name: str) -> None:
-    """Raises WeightsError unless the tensors are dense and hold about as many numbers as `config`
-    needs in the `size` bytes of their file."""
-    for key, tensor in state.items():
-        if not holds_its_elements(tensor):
-            raise WeightsError(
-                f"{name}: damaged: {printable(key, SHOWN)} claims {tensor.numel():,} numbers that "
-                "it does not hold"
-            )
-    needed = count_elements(config)
-    got = sum(tensor.numel() for tensor in state.values())
-    if needed > 2 * got:  # where only a few are missing, _check_state names them
-        raise WeightsError(
-            f"{name}: damaged: fewer numbers than its configuration needs ({got:,} of {needed:,})"
-        )
-    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
-        raise WeightsError(f"{name}: damaged: its tensors claim more numbers than the file holds")
-
-
-def _check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str) -> None:
-    missing = sorted(expected.keys() - state.keys())
-    surplus = sorted(state.keys() - expected.keys())
-    if missing or surplus:
-        raise WeightsError(
-            f"{name}: its tensors are not those of its configuration: "
-            f"missing {_some(missing)}, unexpected {_some(surplus)}"
-        )
-    for key, tensor in expected.items():
-        if state[key].shape != tensor.shape:
-            raise WeightsError(
-                f"{name}: {key} must have shape {list(tensor.shape)}, got {list(state[key].shape)}"
-            )
-        if state[key].dtype not in _FLOATS:
-            raise WeightsError(f"{name}: {key} must be of a float dtype, got {state[key].dtype}")
-
-
-def _check_finite(state: Mapping[str, Tensor], name: str) -> None:
-    for key, tensor in state.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(
-                f"{name}: {key} has numbers that are not finite; use an earlier checkpoint"
-            )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(printable(name, SHOWN) for name in names[:3]) or "none"
-    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _shown(value: Any) -> str:
-    """A stranger's value in a message: text in quotes and short, of anything else its kind."""
-    return f"'{printable(value, SHOWN)}'" if type(value) is str else type(value).__name__

@@ -157,8 +157,8 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> SegmenterOutput:
         """Maps of pages: image [B, 1, Y, X], ink 1 and paper 0 on a dark-on-light page."""
         # 1. strides 2 and 4
-        x = image.contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.fine(F.relu(self.stem(x))))
+        x = F.relu(self.stem(image)).contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.fine(x))
         # 2. down to the coarsest stride
         skips = []
         for down, blocks in zip(self.down, self.blocks, strict=True):

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace khmer_fast {
 namespace {
@@ -12,6 +14,8 @@ constexpr int32_t kBins = 32, kBin = 8;                 // grey levels of a bin
 constexpr int32_t kTail = 96;           // one pixel of so many is beyond the contrast
 constexpr int32_t kLeastContrast = 12;  // grey levels between paper and ink
 constexpr int32_t kInkShare[2] = {5, 16};
+constexpr double kLineReach = 2.0;  // letter heights along a line whose pixels tell its paper
+constexpr double kStrip = 1.25;     // of a line's distances: what its own paper is asked about
 
 using Histogram = std::array<int32_t, kBins>;
 
@@ -50,15 +54,22 @@ int32_t paper_value(const Histogram& counts) {
   return (sum + total / 2) / total;
 }
 
-// How far the darkest or the lightest pixels are from paper.
-int32_t contrast(const Histogram& counts, int32_t paper) {
+// A share of how far the darkest or the lightest pixels are from paper.
+int32_t threshold_value(const Histogram& counts, int32_t paper) {
   int32_t total = 0;
   for (int32_t count : counts) total += count;
   const int32_t least = total / kTail;
   int32_t darkest = 0, lightest = kBins - 1;
   for (int32_t sum = counts[0]; sum <= least;) sum += counts[++darkest];
   for (int32_t sum = counts[kBins - 1]; sum <= least;) sum += counts[--lightest];
-  return std::max(paper - (kBin * darkest + kBin / 2), kBin * lightest + kBin / 2 - paper);
+  const int32_t contrast =
+      std::max(paper - (kBin * darkest + kBin / 2), kBin * lightest + kBin / 2 - paper);
+  return std::max(kLeastContrast, contrast * kInkShare[0] / kInkShare[1]);
+}
+
+uint8_t ink_kind(int32_t difference, int32_t least) {
+  return static_cast<uint8_t>((difference >= least ? kDarker : 0) |
+                              (-difference >= least ? kLighter : 0));
 }
 
 }  // namespace
@@ -75,8 +86,7 @@ void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, u
   for (int64_t i = 0; i < rows * columns; ++i) {
     const int32_t value = paper_value(around[i]);
     paper[i] = static_cast<uint8_t>(value);
-    threshold[i] = static_cast<uint8_t>(std::max(
-        kLeastContrast, contrast(near[i], value) * kInkShare[0] / kInkShare[1]));
+    threshold[i] = static_cast<uint8_t>(threshold_value(near[i], value));
   }
 }
 
@@ -112,10 +122,66 @@ void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const uint8_t* paper,
     spread_row(threshold, rows, columns, y, X, scratch.data(), least.data());
     const uint8_t* in = grey + y * X;
     uint8_t* out = ink + y * X;
-    for (int64_t x = 0; x < X; ++x) {
-      const int difference = static_cast<int>(level[x]) - in[x];
-      out[x] = static_cast<uint8_t>((difference >= least[x] ? kDarker : 0) |
-                                    (-difference >= least[x] ? kLighter : 0));
+    for (int64_t x = 0; x < X; ++x) out[x] = ink_kind(level[x] - in[x], least[x]);
+  }
+}
+
+void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                uint8_t* paper, uint8_t* threshold) {
+  std::vector<uint8_t> values, least;
+  std::vector<int32_t> scratch;
+  for (int64_t l = 0; l < columns.lines; ++l) {
+    const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
+    const int64_t blocks = cells(width);
+    std::vector<Histogram> counts(blocks, Histogram{});
+    for (int64_t i = 0; i < width; ++i) {
+      const double middle = columns.middle[begin + i];
+      const double from = std::floor(middle - columns.above[begin + i]);
+      const double to = std::ceil(middle + columns.below[begin + i]);
+      const int64_t top = static_cast<int64_t>(std::clamp<double>(from, 0, Y));
+      const int64_t bottom = static_cast<int64_t>(std::clamp<double>(to, 0, Y));
+      const uint8_t* column = grey + columns.left[l] + i;
+      for (int64_t y = top; y < bottom; ++y) ++counts[i / kCell][column[y * X] / kBin];
+    }
+    const double reach = kLineReach * static_cast<double>(columns.letter[l]) / kCell;
+    counts = window_sum(counts, 1, blocks, std::max<int64_t>(1, std::ceil(reach)));
+    values.resize(blocks), least.resize(blocks), scratch.resize(blocks);
+    for (int64_t k = 0; k < blocks; ++k) {
+      Histogram& around = counts[k];
+      if (std::all_of(around.begin(), around.end(), [](int32_t n) { return n == 0; }))
+        around[kBins - 1] = 1;  // a line beyond the page: no ink
+      const int32_t value = paper_value(around);
+      values[k] = static_cast<uint8_t>(value);
+      least[k] = static_cast<uint8_t>(threshold_value(around, value));
+    }
+    spread_row(values.data(), 1, blocks, 0, width, scratch.data(), paper + begin);
+    spread_row(least.data(), 1, blocks, 0, width, scratch.data(), threshold + begin);
+  }
+}
+
+void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                   const uint8_t* line_paper, const uint8_t* threshold, uint8_t* ink,
+                   uint8_t* paper) {
+  std::vector<double> nearest(Y * X, std::numeric_limits<double>::infinity());
+  for (int64_t l = 0; l < columns.lines; ++l) {
+    const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
+    for (int64_t i = 0; i < width; ++i) {
+      const double middle = columns.middle[begin + i];
+      const double above = columns.above[begin + i], below = columns.below[begin + i];
+      const int64_t top = static_cast<int64_t>(
+          std::clamp<double>(std::floor(middle - kStrip * above) - 1, 0, Y));
+      const int64_t bottom = static_cast<int64_t>(
+          std::clamp<double>(std::ceil(middle + kStrip * below) + 1, 0, Y));
+      for (int64_t y = top; y < bottom; ++y) {
+        const int64_t place = y * X + columns.left[l] + i;
+        const double u = y + 0.5 - middle;
+        const double distance = std::abs(u) / (u < 0 ? above : below);
+        if (distance > kStrip || distance >= nearest[place]) continue;
+        nearest[place] = distance;
+        const int32_t level = line_paper[begin + i];
+        ink[place] = ink_kind(level - grey[place], threshold[begin + i]);
+        paper[place] = line_paper[begin + i];
+      }
     }
   }
 }

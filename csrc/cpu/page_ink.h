@@ -23,6 +23,27 @@ void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, 
 void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const uint8_t* paper,
               const uint8_t* threshold, uint8_t* ink);
 
+// The lines of a page by columns of pixels; line l's begin at begin[l] of the arrays [M].
+struct LineColumns {
+  int64_t lines;
+  const int32_t* left;   // [L] page column of a line's first
+  const int64_t* begin;  // [L + 1]
+  const int32_t* inner;  // [L, 2] page columns that the band reaches from and to
+  const float* letter;   // [L] letter height
+  const float* middle;   // [M] of the band
+  const float* above;    // [M] from there to the top of the ink nearby
+  const float* below;    // [M] and to its bottom
+};
+
+// Paper and the least difference of ink within each line's reach: grey [Y, X] -> [M] each.
+void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                uint8_t* paper, uint8_t* threshold);
+
+// Ink and paper [Y, X] anew within the lines' reach, by paper and threshold of the lines [M].
+void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
+                   const uint8_t* line_paper, const uint8_t* threshold, uint8_t* ink,
+                   uint8_t* paper);
+
 struct Component {
   int32_t left, top, right, bottom, area;
 };

@@ -8,18 +8,6 @@
 
 namespace khmer_fast {
 
-// The lines of a page by columns of pixels; line l's begin at begin[l] of the arrays [M].
-struct LineColumns {
-  int64_t lines;
-  const int32_t* left;   // [L] page column of a line's first
-  const int64_t* begin;  // [L + 1]
-  const int32_t* inner;  // [L, 2] page columns that the band reaches from and to
-  const float* letter;   // [L] letter height
-  const float* middle;   // [M] of the band
-  const float* above;    // [M] from there to the top of the ink nearby
-  const float* below;    // [M] and to its bottom
-};
-
 // ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> owners [Y, X]: 0 paper,
 // line + 1, or kNobody.
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,

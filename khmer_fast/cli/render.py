@@ -1,4 +1,4 @@
-"""`khmer-fast render`: labelled line images from text and fonts, to disk or to look at."""
+"""`khmer-fast render`: labelled line images, or pages, from text and fonts, to disk or to see."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from khmer_fast.data.config import RenderConfig
     from khmer_fast.data.source import LineSource
 
 _CHUNK = 64
@@ -31,17 +32,24 @@ class RenderOptions:
     fonts: tuple[str, ...]
     held_out: bool
 
-    def open(self) -> LineSource:
-        """The source of lines that the options describe."""
+    def mixture(self, default: Path) -> RenderConfig:
+        """The mixture of texts and fonts: the file of --config or `default`, over --text's."""
         from khmer_fast.data.config import TextFile, load_config
-        from khmer_fast.data.source import LineSource
 
-        config = load_config(self.config) if self.config else load_config()
+        config = load_config(self.config or default)
         if self.texts:
             files = tuple(
                 TextFile(str(Path(text).resolve()), "running", 1.0) for text in self.texts
             )
             config = replace(config, text=replace(config.text, files=files))
+        return config
+
+    def open(self) -> LineSource:
+        """The source of lines that the options describe."""
+        from khmer_fast.data.config import DEFAULT_CONFIG
+        from khmer_fast.data.source import LineSource
+
+        config = self.mixture(DEFAULT_CONFIG)
         return LineSource(config, fonts=self.fonts, held_out=self.held_out)
 
 
@@ -64,6 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--held-out", action="store_true", help="fonts that training never sees")
     parser.add_argument("--config", metavar="TOML", help="mixture (default: the packaged one)")
+    pages = parser.add_argument_group("pages")
+    pages.add_argument("--pages", type=_count, metavar="N", help="whole pages in place of lines")
+    pages.add_argument(
+        "--long-side", type=_count, metavar="PX", help="of every page (default: the mixture's)"
+    )
+    pages.add_argument(
+        "--layout", nargs="+", default=[], metavar="NAME", help="these layouts and no others"
+    )
+    pages.add_argument("--owners", action="store_true", help="write whose ink each pixel is, too")
+    pages.add_argument("--page-config", metavar="TOML", help="mixture of layouts and paper")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.set_defaults(error=parser.error)
 
@@ -87,6 +105,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.out and not args.sheet:
         args.error("--out FOLDER or --sheet PNG is needed")
     options = RenderOptions(args.config, tuple(args.text), tuple(args.fonts), args.held_out)
+    if args.pages:
+        from khmer_fast.cli.render_pages import run_pages
+        from khmer_fast.data.pages import DEFAULT_LINES
+
+        return run_pages(args, options.mixture(DEFAULT_LINES))
     source = options.open()
     if args.sheet:
         _sheet(source, args)

@@ -15,13 +15,14 @@ from PIL import Image
 
 from khmer_fast.data.fonts import Face, FontLibrary
 from khmer_fast.data.page_canvas import Canvas
-from khmer_fast.data.page_type import Run, Type, Typesetter
+from khmer_fast.data.page_type import Run, SetInk, Type, Typesetter
 from khmer_fast.data.texts import KHMER_DIGITS, TextSource
 from khmer_fast.text import canonical
 
 POINTS = 842.0  # of a page's long side
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 _TRIES = 40
+_LEAST_CONTRAST = 60  # grey levels between ink and what is under it
 _TO_KHMER = str.maketrans("0123456789", KHMER_DIGITS)
 _BODY_KINDS = {
     "running": 0.6, "number_in_text": 0.1, "latin_in_text": 0.06, "sentence_end": 0.1,
@@ -146,18 +147,27 @@ class Composer:
             x = x - total if align == "right" else x - total / 2
         if not self.regions:
             self.region("text")
+        end = x + sum(self.setter.width(run.text, run.type) for run in runs)
         largest = max(runs, key=lambda run: (len(run.text.strip()) > 0, run.type.size))
+        letter = self.setter.letter_height(whole, largest.type)
+        if not self._free(x, end, y, letter):
+            return end
         owner = len(self.lines) + 1
         pen = x
         for run in runs:
             pen = self._draw(run, pen, y, owner)
+        region = len(self.regions) - 1
         self.lines.append(
-            DrawnLine(
-                canonical(whole), x, max(pen, x + 1), y,
-                self.setter.letter_height(whole, largest.type), len(self.regions) - 1, cell, kind,
-            )
-        )  # fmt: skip
+            DrawnLine(canonical(whole), x, max(pen, x + 1), y, letter, region, cell, kind)
+        )
         return pen
+
+    def _free(self, x: float, end: float, y: float, letter: float) -> bool:
+        """Whether a line fits on the page, and on no other line: printers do not overprint."""
+        if x < 0 or end > self.width or y - letter < 0 or y > self.height:
+            return False
+        band = self.canvas.owner[round(y - letter) : round(y), round(x) : round(end)]
+        return np.count_nonzero(band) <= 0.03 * band.size
 
     def _runs(self, text: str | Sequence[Run], type: Type) -> list[Run]:
         runs = [Run(text, type)] if isinstance(text, str) else list(text)
@@ -185,6 +195,7 @@ class Composer:
         base = y - run.lift * size
         placed, advance = self.setter.ink(run.text, run.type, x, base)
         right = x + advance
+        level = self._readable(run, placed)
         if run.highlight is not None:
             canvas.fill((x, y - 1.05 * size, right, y + 0.4 * size), run.highlight)
         if run.shadow is not None:
@@ -192,12 +203,24 @@ class Composer:
             canvas.blend(placed.alpha, placed.left + by, placed.top + by, run.shadow)
         if run.underline:
             thick = max(0.6, 0.05 * size)
-            canvas.rule(x, y + 0.16 * size, right, y + 0.16 * size, run.type.level, thick)
-        canvas.blend(placed.alpha, placed.left, placed.top, run.type.level, owner)
+            canvas.rule(x, y + 0.16 * size, right, y + 0.16 * size, level, thick)
+        canvas.blend(placed.alpha, placed.left, placed.top, level, owner)
         if run.strike:
             row = y - 0.32 * size
-            canvas.rule(x, row, right, row, run.type.level, max(0.6, 0.05 * size))
+            canvas.rule(x, row, right, row, level, max(0.6, 0.05 * size))
         return right
+
+    def _readable(self, run: Run, placed: SetInk) -> int:
+        """The run's level, or black or white where that would not be seen."""
+        h, w = placed.alpha.shape
+        top, left = max(0, placed.top), max(0, placed.left)
+        under = self.canvas.grey[top : placed.top + h : 2, left : placed.left + w : 2]
+        if run.highlight is not None or not under.size:
+            ground = run.highlight if run.highlight is not None else 255.0
+        else:
+            ground = float(under.mean())
+        level = run.type.level
+        return level if abs(level - ground) >= _LEAST_CONTRAST else (255 if ground < 128 else 0)
 
     def paragraph(
         self,

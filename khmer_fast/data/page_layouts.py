@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from khmer_fast.data.page_apps import app, chat
 from khmer_fast.data.page_canvas import Canvas
 from khmer_fast.data.page_charts import report
 from khmer_fast.data.page_composer import POINTS, Composer, choose_type
@@ -14,7 +15,7 @@ from khmer_fast.data.page_forms import form, invoice, receipt
 from khmer_fast.data.page_letters import law, letter
 from khmer_fast.data.page_posters import card, certificate, cover, menu, poster, styles
 from khmer_fast.data.page_prose import book, columns, contents
-from khmer_fast.data.page_screens import app, chat, dashboard, web
+from khmer_fast.data.page_screens import dashboard, web
 from khmer_fast.data.page_snippets import blank, line, lines, word
 from khmer_fast.data.page_tables import table
 from khmer_fast.data.page_type import Typesetter

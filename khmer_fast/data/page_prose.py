@@ -208,15 +208,17 @@ def contents(page: Composer) -> None:
     pitch = pitch_of(page, page.body, 0.1)
     bottom = 0.93 * page.height
     page.region("list")
-    spacing = page.some(0.0, 0.25)
-    dots = page.body.at(spacing=spacing, bold=0)
+    dots = page.body.at(spacing=page.some(0.0, 0.25), bold=0)
     dot = page.setter.width(".", dots)
+    if 90 * dot < width:
+        dots = dots.at(spacing=dots.spacing + (width / 90 - dot) / (dots.size * dots.stretch))
+        dot = width / 90
     while y < bottom:
         inset = page.rng.choice((0, 0, 1.5, 3)) * page.body.size
         title = page.fitting("heading", 0.7 * width, page.body, least=5)
         number = page.digits(str(page.rng.randint(1, 300)))
         used = page.setter.width(title + " ", page.body) + page.setter.width(number, page.body)
-        count = min(90, int((width - inset - used) / dot) - 1)
+        count = int((width - inset - used) / dot) - 1
         if count > 2:
             runs = [Run(title + " ", page.body), Run("." * count, dots), Run(number, page.body)]
             page.line(runs, x + inset, y, kind="contents")

@@ -58,11 +58,22 @@ def choose_style(page: Composer) -> TableStyle:
     )
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A row before it is drawn: its top and height, each cell's lines and its first and last
+    column."""
+
+    head: bool
+    top: float
+    high: float
+    cells: list[list[str]]
+    columns: list[tuple[int, int]]
+
+
 def draw_table(page: Composer, x: float, y: float, width: float, bottom: float) -> float:
     """Draw a table from the top y down; returns where it ends, y if there was no room."""
     rng = page.rng
     style = choose_style(page)
-    type = style.type
     count = rng.randint(2, 7)
     kinds = [
         rng.choice(("words", "amount", "amount", "digit", "text", "number")) for _ in range(count)
@@ -73,53 +84,78 @@ def draw_table(page: Composer, x: float, y: float, width: float, bottom: float) 
     edges = [x]
     for share in shares:
         edges.append(edges[-1] + width * share / sum(shares))
-    aligns = [rng.choice(("left", "centre", "right")) if k != "text" else "left" for k in kinds]
-    headed = page.chance(0.85)
-    grounds: list[tuple[float, float, float, float, int]] = []
-    drafts = []
-    tops = [y]
-    for row in range(rng.randint(3, 18)):
-        head = headed and row == 0
-        rooms = [edges[i + 1] - edges[i] - 2 * style.pad for i in range(count)]
-        cells = [
-            cell_lines(page, kind, room, type, head, row)
-            for kind, room in zip(kinds, rooms, strict=True)
-        ]
-        high = max(len(cell) for cell in cells) * style.pitch + 1.3 * style.pad
-        top = tops[-1]
-        if top + high > bottom:
-            break
-        tops.append(top + high)
-        drafts.append((head, top, high, cells))
-    if len(tops) < 3:
+    rows = _rows(page, style, kinds, edges, y, bottom)
+    if len(rows) < 2:
         return y
     page.region("table")
-    for row, (head, top, high, cells) in enumerate(drafts):
-        ground = 255
-        if head and style.head is not None:
-            ground = style.head
-        elif style.stripe is not None and row % 2:
-            ground = style.stripe
-        if ground != 255:
-            page.canvas.fill((x, top, edges[-1], top + high), ground)
-        bold = 1 if head and page.chance(0.8) else type.bold
-        for column, cell in enumerate(cells):
-            level, under = type.level, ground
-            if page.chance(style.odd_cells):
-                under = rng.choice((200, 225, 90, 40))
-                grounds.append((edges[column], top, edges[column + 1], top + high, under))
-                page.canvas.fill(grounds[-1][:4], under)
-            if under < 140:
-                level = 250
-            elif page.chance(0.05):
-                level = page.coloured(level)
-            align = "centre" if head else aligns[column]
-            draw_cell(
-                page, cell, (edges[column], top, edges[column + 1], top + high),
-                type.at(level=level, bold=bold), style, align, (row, column),
-            )  # fmt: skip
-    _rules(page, style, edges, tops)
-    return tops[-1]
+    aligns = [rng.choice(("left", "centre", "right")) if k != "text" else "left" for k in kinds]
+    for number, row in enumerate(rows):
+        _draw_row(page, style, row, number, edges, aligns)
+    _rules(page, style, edges, rows)
+    return rows[-1].top + rows[-1].high
+
+
+def _rows(
+    page: Composer, style: TableStyle, kinds: list[str], edges: list[float], y: float, bottom: float
+) -> list[_Row]:
+    """The rows that fit between y and `bottom`, heads first; some heads span columns."""
+    rng = page.rng
+    count = len(kinds)
+    heads = rng.choice((0, 1, 1, 1, 1, 2))
+    rows: list[_Row] = []
+    top = y
+    for number in range(rng.randint(3, 18)):
+        head = number < heads
+        columns = [(i, i) for i in range(count)]
+        if heads == 2 and number == 0 and count > 2:  # one cell over several columns
+            first = rng.randint(0, count - 2)
+            last = rng.randint(first + 1, count - 1)
+            columns = [c for c in columns if not first <= c[0] <= last]
+            columns = sorted([*columns, (first, last)])
+        cells = []
+        for first, last in columns:
+            room = edges[last + 1] - edges[first] - 2 * style.pad
+            cells.append(cell_lines(page, kinds[first], room, style.type, head, number))
+        high = max(len(cell) for cell in cells) * style.pitch + 1.3 * style.pad
+        if top + high > bottom:
+            break
+        rows.append(_Row(head, top, high, cells, columns))
+        top += high
+    return rows
+
+
+def _draw_row(
+    page: Composer,
+    style: TableStyle,
+    row: _Row,
+    number: int,
+    edges: list[float],
+    aligns: list[str],
+) -> None:
+    ground = 255
+    if row.head and style.head is not None:
+        ground = style.head
+    elif style.stripe is not None and number % 2:
+        ground = style.stripe
+    elif page.chance(0.3 * style.odd_cells):
+        ground = page.rng.choice((225, 200, 90))
+    bottom = row.top + row.high
+    if ground != 255:
+        page.canvas.fill((edges[0], row.top, edges[-1], bottom), ground)
+    bold = 1 if row.head and page.chance(0.8) else style.type.bold
+    for cell, (first, last) in zip(row.cells, row.columns, strict=True):
+        level, under = style.type.level, ground
+        box = (edges[first], row.top, edges[last + 1], bottom)
+        if page.chance(style.odd_cells):
+            under = page.rng.choice((200, 225, 90, 40))
+            page.canvas.fill(box, under)
+        if under < 140:
+            level = 250
+        elif page.chance(0.05):
+            level = page.coloured(level)
+        align = "centre" if row.head else aligns[first]
+        type = style.type.at(level=level, bold=bold)
+        draw_cell(page, cell, box, type, style, align, (number, first))
 
 
 def draw_cell(
@@ -137,18 +173,21 @@ def draw_cell(
     letter = page.letter(type)
     base = (box[1] + box[3]) / 2 - (len(lines) - 1) * style.pitch / 2 + 0.5 * letter
     for text in lines:
-        page.line(text, at, base, type, align=align, cell=cell, kind="cell")
+        runs = page.styled(text, type)
+        page.line(runs, at, base, type, align=align, cell=cell, kind="cell")
         base += style.pitch
 
 
-def _rules(page: Composer, style: TableStyle, edges: list[float], tops: list[float]) -> None:
+def _rules(page: Composer, style: TableStyle, edges: list[float], rows: list[_Row]) -> None:
     canvas = page.canvas
+    tops = [row.top for row in rows] + [rows[-1].top + rows[-1].high]
     if style.rules in ("all", "rows", "head"):
         for top in tops if style.rules != "head" else [*tops[:2], tops[-1]]:
             canvas.rule(edges[0], top, edges[-1], top, style.ink, style.thick)
     if style.rules in ("all", "columns"):
-        for edge in edges:
-            canvas.rule(edge, tops[0], edge, tops[-1], style.ink, style.thick)
+        for row in rows:
+            for edge in [edges[first] for first, _ in row.columns] + edges[-1:]:
+                canvas.rule(edge, row.top, edge, row.top + row.high, style.ink, style.thick)
     if page.chance(0.1):
         canvas.outline((edges[0], tops[0], edges[-1], tops[-1]), style.ink, 2 * style.thick)
 

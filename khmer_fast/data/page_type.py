@@ -38,6 +38,11 @@ class Type:
     hinted: bool = False
     resample: Image.Resampling = Image.Resampling.BOX
 
+    @property
+    def drawn_size(self) -> float:
+        """The size, to whole pixels if the type is hinted."""
+        return float(max(1, round(self.size))) if self.hinted else self.size
+
     def at(self, **changes: object) -> Type:
         """The same type but for some fields."""
         return replace(self, **changes)  # type: ignore[arg-type]
@@ -91,7 +96,7 @@ class Typesetter:
         if key not in self._heights:
             glyph = self._cache.get(face.path, 4 * MASTER, 0, letter)
             self._heights[key] = -glyph.top / (4 * MASTER)
-        return self._heights[key] * type.size
+        return self._heights[key] * type.drawn_size
 
     def advances(self, text: str, type: Type) -> tuple[list[str], list[float]]:
         """The clusters of a text and how far each moves the pen, in pixels."""
@@ -99,7 +104,7 @@ class Typesetter:
         if spans is None:
             raise FontError(f"the fonts have no glyphs for {text!r}")
         master = _master(type)
-        scale = type.size / master * type.stretch
+        scale = type.drawn_size / master * type.stretch
         parts: list[str] = []
         widths: list[float] = []
         for span in spans:
@@ -151,7 +156,7 @@ class Typesetter:
         drawn = draw_line(spans, setting, self._cache)
         if type.slant:
             drawn = _slanted(drawn, type.slant)
-        scale = type.size / master
+        scale = type.drawn_size / master
         if scale == 1.0 and type.stretch == 1.0:
             placed = SetInk(drawn.ink, round(x) - drawn.start, round(y) - drawn.baseline)
         else:
@@ -161,7 +166,7 @@ class Typesetter:
 
 def _master(type: Type) -> int:
     if type.hinted:
-        return max(1, round(type.size))
+        return round(type.drawn_size)
     return next((size for size in _MASTERS if size >= type.size), _MASTERS[-1])
 
 

@@ -6,6 +6,7 @@ texts, fonts > page_composer, page_layouts > page_geometry > degrade > pages
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from khmer_fast.data.config import RenderConfig
+from khmer_fast.data.config import DEFAULT_CONFIG, RenderConfig
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import GlyphCache
 from khmer_fast.data.page_composer import Composer, DrawnLine
@@ -25,6 +26,7 @@ from khmer_fast.data.page_marks import mark_page
 from khmer_fast.data.page_type import Typesetter
 from khmer_fast.data.source import LineSource
 
+DEFAULT_LINES = DEFAULT_CONFIG.with_name("varied.toml")  # texts and fonts of pages
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
 
 _STEP_SCALED = frozenset(("blur", "weight", "motion", "low_resolution"))  # strengths in pixels
@@ -78,9 +80,10 @@ class PageSource:
     the text and font files, and the versions in `describe()`.
 
     `config` is a PageConfig or the path of a TOML file (default: pages.toml); `lines` the mixture
-    of texts and fonts, as LineSource's. `long_side` fixes the long side in pixels (a snippet may be
-    smaller). `held_out` draws in the fonts and layouts that training never sees; `layouts` names
-    the only ones to draw. Raises KhmerFastError when raqm, texts or fonts are missing.
+    of texts and fonts, as LineSource's (default: varied.toml). `long_side` fixes the long side in
+    pixels (a snippet may be smaller). `held_out` draws in the fonts and layouts that training never
+    sees; `layouts` names the only ones to draw. Raises KhmerFastError when raqm, texts or fonts are
+    missing.
     """
 
     def __init__(
@@ -100,18 +103,24 @@ class PageSource:
         self.config = config
         self.long_side = long_side
         self._lines = LineSource(
-            lines, text_folder=text_folder, font_folders=font_folders, fonts=fonts,
+            lines or DEFAULT_LINES, text_folder=text_folder, font_folders=font_folders, fonts=fonts,
             held_out=held_out,
         )  # fmt: skip
         self.texts, self.fonts = self._lines.texts, self._lines.fonts
         self._setter = Typesetter(self.fonts, GlyphCache())
-        self._layouts = _chosen(config, held_out, layouts)
+        self.layouts = _chosen(config, held_out, layouts)
+
+    def only(self, *layouts: str) -> PageSource:
+        """The same source, drawing these layouts alone; it shares texts, fonts and glyphs."""
+        source = copy.copy(self)
+        source.layouts = _chosen(self.config, False, layouts)
+        return source
 
     def sample(self, seed: int, index: int) -> PageSample:
         """Page `index` (>= 0) of `seed` (>= 0)."""
         numbers = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index))))
         rng = random.Random(int(numbers.integers(1 << 62)))
-        layout = rng.choices(self._layouts, [choice.weight for choice in self._layouts])[0]
+        layout = rng.choices(self.layouts, [choice.weight for choice in self.layouts])[0]
         papers = [p for p in self.config.papers if layout.on in ("any", p.on)]
         paper = rng.choices(papers, [p.weight for p in papers])[0]
         long_side = self.long_side or rng.randint(*self.config.long_side)

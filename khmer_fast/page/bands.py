@@ -22,6 +22,9 @@ CURVES = (3.0, 12.0, 30.0)  # letter heights from which a line has a slope, a be
 AVERAGED = 4.0  # letter heights to both sides that a distance is averaged over
 LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom of its line's ink
 BEYOND = 1.5  # letter heights beyond its band in which a line's ink may stand
+FRAGMENT_LETTER = 0.7  # of a larger line's letter height: what is higher is no mark of it
+FRAGMENT_LENGTH = 2.0  # of its letter heights
+FRAGMENT_SLACK = 0.3  # of its letter heights beyond its reach
 MOST_PARTS = 4_000  # of all lines of a page; more is noise, and the largest are kept
 
 
@@ -86,7 +89,31 @@ def find_bands(maps: Maps, walls: np.ndarray | None = None) -> list[Band]:
     if len(parts.letter) == 0:
         return []
     line_of_part = _join(parts, walls)  # [n]
-    return _smooth(parts, line_of_part)
+    return without_fragments(_smooth(parts, line_of_part))
+
+
+def without_fragments(bands: list[Band]) -> list[Band]:
+    """The bands without those that are marks of a larger line: short, low and within its reach."""
+    left, right = (np.array([getattr(band, side) for band in bands]) for side in ("left", "right"))
+    letter = np.array([band.letter_height for band in bands])
+    ends = np.array([(band.middle[0, 1], band.middle[-1, 1]) for band in bands]).reshape(-1, 2)
+    reach = np.array([(band.above.max(), band.below.max()) for band in bands]).reshape(-1, 2)
+    kept = []
+    for i, band in enumerate(bands):
+        x, y = (left[i] + right[i]) / 2, ends[i].mean()
+        share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
+        height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
+        limit = np.where(height < 0, reach[:, 0], reach[:, 1]) + FRAGMENT_SLACK * letter
+        larger = (
+            (letter[i] <= FRAGMENT_LETTER * letter)
+            & (right[i] - left[i] <= FRAGMENT_LENGTH * letter)
+            & (x > left)
+            & (x < right)
+            & (np.abs(height) <= limit)
+        )
+        if not larger.any():
+            kept.append(band)
+    return kept
 
 
 def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:

@@ -60,6 +60,24 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
     return _native.page_find_ink(grey, paper, threshold)
 
 
+def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
+    each."""
+    return _native.page_line_paper(grey, columns._arrays())
+
+
+def find_line_ink(
+    ink: np.ndarray,  # uint8 [Y, X], of the page
+    paper: np.ndarray,  # uint8 [Y, X], of the page
+    grey: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+    line_paper: np.ndarray,  # uint8 [M]
+    threshold: np.ndarray,  # uint8 [M]
+) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
+    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
+    return _native.page_find_line_ink(ink, paper, grey, columns._arrays(), line_paper, threshold)
+
+
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
     int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""

@@ -17,6 +17,8 @@ BIN = 8  # grey levels of a bin
 TAIL = 96  # one pixel of so many is darker or lighter than the contrast says
 LEAST_CONTRAST = 12  # grey levels between paper and ink
 INK_SHARE = (5, 16)  # how far from paper to the strongest ink nearby a pixel counts as ink
+LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
+STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
 
 
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,23 +32,29 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = np.bincount(
         ((place << 5) + (grey >> 3)).ravel(), minlength=rows * columns * 32
     ).reshape(rows, columns, 32)
-    around = _window_sum(counts, PAPER_REACH)
-    near = _window_sum(counts, CONTRAST_REACH)
-    # 1. paper: the mode of the smoothed histogram, then the mean of its three bins
-    padded = np.pad(around, ((0, 0), (0, 0), (1, 1)))
+    paper = _paper_values(_window_sum(counts, PAPER_REACH))
+    threshold = _thresholds(_window_sum(counts, CONTRAST_REACH), paper)
+    return paper.astype(np.uint8), threshold.astype(np.uint8)
+
+
+def _paper_values(counts: np.ndarray) -> np.ndarray:
+    """The mode of each smoothed histogram, as the mean of its three bins: int [..., 32] -> [...]."""
+    padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
     smooth = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     mode = 31 - smooth[..., ::-1].argmax(-1)
     triple = np.take_along_axis(padded, mode[..., None] + np.arange(3), -1)
     centre = BIN * (mode[..., None] + np.arange(-1, 2)) + BIN // 2
     total = triple.sum(-1)
-    paper = ((triple * centre).sum(-1) + total // 2) // total
-    # 2. contrast: of the darkest and the lightest pixels nearby
-    least = near.sum(-1, keepdims=True) // TAIL
-    darkest = (near.cumsum(-1) > least).argmax(-1)
-    lightest = 31 - (near[..., ::-1].cumsum(-1) > least).argmax(-1)
+    return ((triple * centre).sum(-1) + total // 2) // total
+
+
+def _thresholds(counts: np.ndarray, paper: np.ndarray) -> np.ndarray:
+    """A share of how far the darkest or the lightest pixels are from paper: int [..., 32], [...]."""
+    least = counts.sum(-1, keepdims=True) // TAIL
+    darkest = (counts.cumsum(-1) > least).argmax(-1)
+    lightest = 31 - (counts[..., ::-1].cumsum(-1) > least).argmax(-1)
     contrast = np.maximum(paper - (BIN * darkest + BIN // 2), BIN * lightest + BIN // 2 - paper)
-    threshold = np.maximum(LEAST_CONTRAST, contrast * INK_SHARE[0] // INK_SHARE[1])
-    return paper.astype(np.uint8), threshold.astype(np.uint8)
+    return np.maximum(LEAST_CONTRAST, contrast * INK_SHARE[0] // INK_SHARE[1])
 
 
 def _window_sum(counts: np.ndarray, reach: int) -> np.ndarray:
@@ -84,6 +92,61 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
     least = spread(threshold, *grey.shape)
     ink = np.where(difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0))
     return ink.astype(np.uint8)
+
+
+def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
+    each, from the pixels that are nearest along the line."""
+    Y = len(grey)
+    paper, threshold = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
+    for line in range(len(columns.left)):
+        of, left = columns.of(line), int(columns.left[line])
+        width = of.stop - of.start
+        counts = np.zeros((1, -(-width // CELL), 32), np.int64)
+        middle = columns.middle[of].astype(np.float64)
+        top = np.clip(np.floor(middle - columns.above[of]), 0, Y).astype(int)
+        bottom = np.clip(np.ceil(middle + columns.below[of]), 0, Y).astype(int)
+        for i in range(width):
+            values = grey[top[i] : bottom[i], left + i] >> 3
+            counts[0, i // CELL] += np.bincount(values, minlength=32)
+        reach = max(1, int(np.ceil(LINE_REACH * float(columns.letter[line]) / CELL)))
+        around = _window_sum(counts, reach)
+        some = around.sum(-1, keepdims=True) > 0
+        around[~some[..., 0], 31] = 1  # a line beyond the page: no ink
+        values = _paper_values(around)
+        paper.append(spread(values.astype(np.uint8), 1, width)[0])
+        threshold.append(spread(_thresholds(around, values).astype(np.uint8), 1, width)[0])
+    return np.concatenate(paper), np.concatenate(threshold)
+
+
+def find_line_ink(
+    ink: np.ndarray,  # uint8 [Y, X], of the page
+    paper: np.ndarray,  # uint8 [Y, X], of the page
+    grey: np.ndarray,  # uint8 [Y, X]
+    columns: Columns,
+    line_paper: np.ndarray,  # uint8 [M]
+    threshold: np.ndarray,  # uint8 [M]
+) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
+    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
+    ink, paper = ink.copy(), paper.copy()
+    nearest = np.full(ink.shape, np.inf)
+    row = np.arange(len(ink)) + 0.5
+    for line in range(len(columns.left)):
+        of, left = columns.of(line), int(columns.left[line])
+        for i in range(of.start, of.stop):
+            x = left + i - of.start
+            u = row - float(columns.middle[i])
+            reach = np.where(u < 0, float(columns.above[i]), float(columns.below[i]))
+            distance = np.abs(u) / reach
+            mine = (distance <= STRIP) & (distance < nearest[:, x])
+            nearest[mine, x] = distance[mine]
+            difference = int(line_paper[i]) - grey[mine, x].astype(int)
+            least = int(threshold[i])
+            ink[mine, x] = np.where(
+                difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0)
+            )
+            paper[mine, x] = line_paper[i]
+    return ink, paper
 
 
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

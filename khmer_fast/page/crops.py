@@ -1,0 +1,162 @@
+"""Lines cut out of their page at full resolution, along their middles: owners > crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from khmer_fast.document import Box, Point
+from khmer_fast.page import pixels
+from khmer_fast.page.ink import Owners, PageInk
+from khmer_fast.page.lines import FoundLine
+
+MARGIN = (0.3, 0.12)  # letter heights of paper beside, and above and below a line's ink
+STRAIGHT = 0.06  # letter heights: a middle that rises and falls less is cut as a rectangle
+LEAST_INK = 0.1  # letter heights squared: a line with less ink is none
+TWO_COLOURS = 0.1  # share of a line's ink from which a second colour is text, too
+OUTLINE_STEP = 2.0  # letter heights between points of a polygon
+BASELINE_STEP = 4.0  # letter heights between points of a bent baseline
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One line's picture, and where its pixels are on the page."""
+
+    grey: np.ndarray  # [h, w] uint8
+    left: int  # page column of the crop's first
+    rows: np.ndarray  # [w] float32, page row of the crop's top edge by column
+
+    def box_on_page(self, left: float, top: float, right: float, bottom: float) -> Box:
+        """The page's box of a box in the crop, which it follows where the line is not level."""
+        first = min(max(int(left), 0), len(self.rows) - 1)
+        last = max(min(int(np.ceil(right)), len(self.rows)), first + 1)
+        rows = self.rows[first:last]
+        return (
+            self.left + int(np.floor(left)),
+            int(np.floor(top + float(rows.min()))),
+            self.left + int(np.ceil(right)),
+            int(np.ceil(bottom + float(rows.max()))),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LineInk:
+    """Where one line's ink stands, at the network's scale."""
+
+    index: int  # of its band
+    first: int  # page columns with ink, from, to (exclusive)
+    end: int
+    up: float  # from the middle to the highest and the lowest ink
+    down: float
+    polarity: int  # pixels.AS_IT_IS, TURNED or BOTH
+
+
+def line_inks(owners: Owners) -> list[LineInk]:
+    """The lines that have ink."""
+    columns = owners.columns
+    inks = []
+    for index in range(len(columns.left)):
+        place = columns.of(index)
+        inked = np.flatnonzero(owners.bottom[place] > 0)
+        dark, light = (int(n) for n in owners.counts[index])
+        if dark + light < max(LEAST_INK * float(columns.letter[index]) ** 2, 2):
+            continue
+        middle = columns.middle[place][inked]
+        left = int(columns.left[index])
+        inks.append(
+            LineInk(
+                index,
+                left + int(inked[0]),
+                left + int(inked[-1]) + 1,
+                float((middle - owners.top[place][inked]).max()),
+                float((owners.bottom[place][inked] - middle).max()),
+                _polarity(dark, light),
+            )
+        )
+    return inks
+
+
+def _polarity(dark: int, light: int) -> int:
+    if min(dark, light) >= TWO_COLOURS * (dark + light):
+        return pixels.BOTH
+    return pixels.TURNED if light > dark else pixels.AS_IT_IS
+
+
+def cut_line(
+    grey: np.ndarray,  # [page Y, page X] uint8
+    found: PageInk,
+    owners: Owners,
+    line: LineInk,
+) -> Crop:
+    """A line's picture at the page's resolution; others' ink in it is painted over with paper."""
+    page_y, page_x = grey.shape
+    Y, X = owners.owners.shape
+    scale = page_x / X, page_y / Y  # page pixels a network pixel
+    letter = float(owners.columns.letter[line.index])
+    left = max(int((line.first - MARGIN[0] * letter) * scale[0]), 0)
+    right = min(int(np.ceil((line.end + MARGIN[0] * letter) * scale[0])), page_x)
+    x = (np.arange(left, right) + 0.5) / scale[0]
+    middle = _middle(owners, line.index, x)
+    if float(np.ptp(middle)) < STRAIGHT * letter:
+        middle = np.full_like(middle, middle.mean())
+        rows = np.floor((middle - line.up - MARGIN[1] * letter) * scale[1])
+    else:
+        rows = (middle - line.up - MARGIN[1] * letter) * scale[1]
+    height = int(np.ceil((line.up + line.down + 2 * MARGIN[1] * letter) * scale[1])) + 1
+    rows = rows.astype(np.float32)
+    crop = pixels.cut_line(
+        grey, owners.widened, found.paper, line.index, left, rows, height, line.polarity
+    )
+    return Crop(crop, left, rows)
+
+
+def _middle(owners: Owners, index: int, x: np.ndarray) -> np.ndarray:
+    """The band's middle at network columns x [n], continuous."""
+    columns = owners.columns
+    place = columns.of(index)
+    at = int(columns.left[index]) + np.arange(place.stop - place.start) + 0.5
+    return np.interp(x, at, columns.middle[place])
+
+
+def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundLine:
+    """The line's place on the page of page_size (width, height) pixels."""
+    Y, X = owners.owners.shape
+    scale_x, scale_y = page_size[0] / X, page_size[1] / Y
+    columns = owners.columns
+    letter = float(columns.letter[line.index])
+    place = columns.of(line.index)
+    left = int(columns.left[line.index])
+    own = slice(place.start + line.first - left, place.start + line.end - left)
+    top, bottom, middle = owners.top[own], owners.bottom[own], columns.middle[own]
+    inked = bottom > 0
+    box = (
+        max(int(line.first * scale_x), 0),
+        max(int(top[inked].min() * scale_y), 0),
+        min(int(np.ceil(line.end * scale_x)), page_size[0]),
+        min(int(np.ceil(bottom[inked].max() * scale_y)), page_size[1]),
+    )
+    # 1. polygon: the upper edge from left to right, the lower one back
+    parts = max(1, round((line.end - line.first) / (OUTLINE_STEP * letter)))
+    edges = np.linspace(0, line.end - line.first, parts + 1).round().astype(int)
+    upper: list[Point] = []
+    lower: list[Point] = []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        some = inked[a:b]
+        if not some.any():
+            continue
+        high, low = float(top[a:b][some].min()), float(bottom[a:b][some].max())
+        for x in (a, b):
+            upper.append(((line.first + int(x)) * scale_x, high * scale_y))
+            lower.append(((line.first + int(x)) * scale_x, low * scale_y))
+    # 2. baseline: half a letter height under the middle
+    bent = float(np.ptp(middle)) >= STRAIGHT * letter
+    points = max(2, round((line.end - line.first) / (BASELINE_STEP * letter)) + 1) if bent else 2
+    x = np.linspace(line.first, line.end, points)
+    y = _middle(owners, line.index, x) + letter / 2
+    return FoundLine(
+        box=box,
+        baseline=tuple((float(a) * scale_x, float(b) * scale_y) for a, b in zip(x, y, strict=True)),
+        polygon=tuple(upper + lower[::-1]),
+        letter_height=letter * scale_y,
+    )

@@ -1,0 +1,273 @@
+"""A grey page to its lines: turned upright, segmented at two scales, its ink given to lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from khmer_fast.document import Box, Point
+from khmer_fast.page.bands import Band, Maps, find_bands
+from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
+from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
+from khmer_fast.page.lines import FoundLine
+from khmer_fast.page.rules import Rule, Rules, find_rules
+from khmer_fast.page.segment import Segmenter, network_scale, scale_page
+
+LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
+LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
+WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
+FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
+MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
+LEAST_TURN = 0.5  # probability that a page is turned by quarters
+UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
+LEVEL_STROKE = 3.5  # and shorter ones that run in a line
+NO_WALLS = np.zeros((0, 3), np.float32)
+ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPage:
+    """A page as it is cut: turned upright and level, with its lines in no particular order."""
+
+    grey: np.ndarray  # [page Y, page X] uint8, turned
+    upright: tuple[int, int]  # width, height of the upright page, before it was levelled
+    rotation: int  # degrees clockwise that the picture lay turned by
+    skew: float  # degrees by which the upright page's lines fall to the right
+    levelled: bool  # whether `grey` is the upright page turned by the skew
+    maps: Maps
+    ink: PageInk
+    owners: Owners
+    rules: Rules  # in pixels of `grey`
+    bands: list[Band]  # by line number of the owners
+    inks: list[LineInk]  # the lines: bands that have ink
+    lines: list[FoundLine]  # the same, in pixels of `grey`
+
+    def crop(self, number: int) -> Crop:
+        """The picture of a line."""
+        return cut_line(self.grey, self.ink, self.owners, self.inks[number])
+
+    def points(self, points: tuple[Point, ...]) -> tuple[Point, ...]:
+        """Points of `grey` on the upright page."""
+        if not self.levelled:
+            return points
+        angle = math.radians(self.skew)
+        dx, dy = (np.array(points) - np.array(self.grey.shape[::-1]) / 2).T
+        x = math.cos(angle) * dx - math.sin(angle) * dy + self.upright[0] / 2
+        y = math.sin(angle) * dx + math.cos(angle) * dy + self.upright[1] / 2
+        return tuple(zip(x.tolist(), y.tolist(), strict=True))
+
+    def box(self, box: Box) -> Box:
+        """The upright page's box round a box of `grey`."""
+        if not self.levelled:
+            return box
+        left, top, right, bottom = box
+        four = ((left, top), (right, top), (left, bottom), (right, bottom))
+        corners = np.array(self.points(four))
+        low, high = np.floor(corners.min(0)), np.ceil(corners.max(0))
+        size = np.array(self.upright)
+        low, high = np.clip(low, 0, size - 1).astype(int), np.clip(high, 1, size).astype(int)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+    def network_box(self, box: Box) -> Box:
+        """The box in pixels of `grey` of one at the network's scale."""
+        Y, X = self.owners.owners.shape
+        x, y = self.grey.shape[1] / X, self.grey.shape[0] / Y
+        left, top, right, bottom = box
+        return int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y)
+
+
+def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
+    """The lines of a page: grey uint8 [page Y, page X]."""
+    scale = network_scale(*grey.shape)
+    small = scale_page(grey, scale)
+    maps = segmenter.maps(small)
+    # 1. quarter turns, where the network sees the turned page upright
+    rotation = 0
+    turn = int(maps.rotation.argmax())
+    if turn and maps.rotation[turn] >= LEAST_TURN:
+        turned = np.ascontiguousarray(np.rot90(small, turn))
+        turned_maps = segmenter.maps(turned)
+        if turned_maps.rotation[0] > max(maps.rotation[0], 1 - maps.rotation[turn]):
+            grey = np.ascontiguousarray(np.rot90(grey, turn))
+            small, maps, rotation = turned, turned_maps, 90 * turn
+    # 2. a slanting page is levelled
+    upright = (grey.shape[1], grey.shape[0])
+    skew = _skew(find_bands(maps))
+    levelled = abs(skew) > MOST_SKEW
+    if levelled:
+        grey = _level(grey, skew)
+        small = scale_page(grey, scale)
+        maps = segmenter.maps(small)
+    # 3. bands, which no rule crosses; strokes of letters are no rules
+    scale = small.shape[1] / grey.shape[1]
+    ink, paper = find_ink(small)
+    bands = _bands(small, maps, NO_WALLS, segmenter)
+    rules = without_strokes(find_rules(ink, scale), bands, scale)
+    walls = _walls(rules, scale)
+    if len(walls):
+        bands = _bands(small, maps, walls, segmenter)
+    # 4. ink
+    pieces, owners = assign_ink(small, ink, paper, bands, maps.offset, rules.mask)
+    inks = line_inks(owners)
+    size = (grey.shape[1], grey.shape[0])
+    lines = [outline(owners, line, size) for line in inks]
+    return FoundPage(
+        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, bands, inks, lines
+    )
+
+
+def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
+    """The rules that are longer than the strokes of the text that they stand in.
+
+    `scale`: network pixels a page pixel.
+    """
+    upright = tuple(
+        rule
+        for rule in rules.vertical
+        if scale * (rule.end[1] - rule.start[1])
+        >= UPRIGHT_STROKE * max((b.letter_height for b in _crossed(rule, bands, scale)), default=0)
+    )
+    level = tuple(
+        rule
+        for rule in rules.horizontal
+        if scale * (rule.end[0] - rule.start[0])
+        >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
+    )
+    if rules.mask is None:
+        return Rules(level, upright)
+    kept = Image.new("1", rules.mask.shape[::-1])
+    draw = ImageDraw.Draw(kept)
+    for rule in upright + level:
+        ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
+        draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
+    return Rules(level, upright, rules.mask & np.asarray(kept))
+
+
+def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
+    """Bands that an upright rule crosses."""
+    x = scale * (rule.start[0] + rule.end[0]) / 2
+    top, bottom = scale * rule.start[1], scale * rule.end[1]
+    for band in bands:
+        if band.left < x < band.right:
+            y = float(np.interp(x, band.middle[:, 0], band.middle[:, 1]))
+            if top < y < bottom:
+                yield band
+
+
+def _run_in(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
+    """Bands that a level rule runs in, for most of its length."""
+    left, right = scale * rule.start[0], scale * rule.end[0]
+    y = scale * (rule.start[1] + rule.end[1]) / 2
+    for band in bands:
+        if min(right, band.right) - max(left, band.left) > (right - left) / 2:
+            middle = float(np.interp((left + right) / 2, band.middle[:, 0], band.middle[:, 1]))
+            if abs(y - middle) < 2 * band.letter_height:
+                yield band
+
+
+def _walls(rules: Rules, scale: float) -> np.ndarray:
+    """Vertical rules at the network's scale: [W, 3] float32 (x, top, bottom)."""
+    walls = [
+        ((rule.start[0] + rule.end[0]) / 2, rule.start[1], rule.end[1]) for rule in rules.vertical
+    ]
+    return scale * np.array(walls, np.float32).reshape(-1, 3)
+
+
+def _bands(small: np.ndarray, maps: Maps, walls: np.ndarray, segmenter: Segmenter) -> list[Band]:
+    """Bands of the page and of the page once more, smaller, at the page's scale."""
+    quarter = scale_page(small, 1 / LARGE_TYPE)
+    large = [
+        _enlarged(band, small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0])
+        for band in find_bands(segmenter.maps(quarter), walls / LARGE_TYPE)
+    ]
+    large = [band for band in large if band.letter_height >= LARGE_LETTER]
+    return merge_scales(find_bands(maps, walls), large)
+
+
+def is_one_line(found: FoundPage) -> bool:
+    """Whether the picture is one line of text and little else: all that stands in it is in one row,
+    but for what its upper and lower edges cut off from neighbours."""
+    Y, X = found.owners.owners.shape
+    if not found.bands:
+        return False
+    letter = max(band.letter_height for band in found.bands)
+    middles = np.array([float(np.median(band.middle[:, 1])) for band in found.bands])
+    letters = np.array([band.letter_height for band in found.bands])
+    lengths = np.array([band.right - band.left for band in found.bands])
+    main = int(lengths.argmax())
+    beside = np.abs(middles - middles[main]) < 0.6 * letters[main]
+    cut_off = (middles < 0.9 * letters) | (middles > Y - 0.9 * letters)
+    return bool((beside | cut_off).all()) and Y <= ONE_LINE * letter
+
+
+def _enlarged(band: Band, by_x: float, by_y: float) -> Band:
+    return replace(
+        band,
+        middle=band.middle * np.array([by_x, by_y], np.float32),
+        above=band.above * np.float32(by_y),
+        below=band.below * np.float32(by_y),
+        letter_height=band.letter_height * by_y,
+    )
+
+
+def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
+    """Both scales' bands: a large line counts only where no whole small lines lie inside it, and
+    the fragments that lie inside it go."""
+    kept, accepted = list(small), []
+    for line in large:
+        inside = [band for band in kept if _lies_in(band, line)]
+        length = line.right - line.left
+        whole = [
+            band
+            for band in inside
+            if band.right - band.left >= WHOLE_LINE * length
+            or (
+                band.letter_height < FRAGMENT_LETTER * line.letter_height
+                and band.right - band.left >= 8 * band.letter_height
+            )
+        ]
+        if whole:
+            continue
+        accepted.append(line)
+        kept = [band for band in kept if not any(band is other for other in inside)]
+    return kept + accepted
+
+
+def _lies_in(band: Band, line: Band) -> bool:
+    """Whether most of a band lies within the reach of a line."""
+    x, y = band.middle[:, 0], band.middle[:, 1]
+    middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
+    above = np.interp(x, line.middle[:, 0], line.above)
+    below = np.interp(x, line.middle[:, 0], line.below)
+    along = (x >= line.left) & (x <= line.right)
+    return bool((along & (y >= middle - above) & (y <= middle + below)).mean() > 0.5)
+
+
+def _skew(bands: list[Band]) -> float:
+    """The angle of most of the text, in degrees; 0 where lines are too short to tell."""
+    slopes, weights = [], []
+    for band in bands:
+        run = band.right - band.left
+        if run >= 6 * band.letter_height and len(band.middle) > 1:
+            x, y = band.middle[:, 0], band.middle[:, 1]
+            slopes.append(float(np.polyfit(x - x.mean(), y, 1)[0]))
+            weights.append(run)
+    if not slopes:
+        return 0.0
+    order = np.argsort(slopes)
+    total = np.cumsum(np.array(weights)[order])
+    middle = order[int(np.searchsorted(total, total[-1] / 2))]
+    return math.degrees(math.atan(slopes[middle]))
+
+
+def _level(grey: np.ndarray, skew: float) -> np.ndarray:
+    """The page turned so that its lines are level, on paper: uint8 [Y, X] -> uint8 [Y', X']."""
+    paper = int(np.median(grey[:: max(1, grey.shape[0] // 64), :: max(1, grey.shape[1] // 64)]))
+    turned = Image.fromarray(grey).rotate(
+        skew, Image.Resampling.BILINEAR, expand=True, fillcolor=paper
+    )
+    return np.asarray(turned)

@@ -1,0 +1,224 @@
+"""White gutters that part lines standing beside each other, as far up and down as they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from khmer_fast.page.places import LevelPage, Place
+from khmer_fast.page.side_by_side import is_prose
+
+GUTTER = 1.1  # letter heights of white between what stands side by side
+SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
+WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
+_ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
+_FAR = 7.0  # letter heights of white under which only columns of prose go on
+_FARTHEST = 60.0  # letter heights of a picture in a column
+_GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
+_PROSE_GOES_ON = 2.2  # the same for columns of prose
+_SAME_EDGE = 0.9  # letter heights between the edges or middles of a block's lines
+_CELL = 2.6  # letter heights from a table's rule to the text above and below
+_MANY = 3  # lines on both sides: these need not stand exactly beside each other
+
+
+@dataclass(frozen=True)
+class Run:
+    """Places, consecutive from top to bottom, that a gutter parts."""
+
+    places: tuple[Place, ...]
+    left: float  # of the gutter
+    right: float
+    fewer: int  # places on the side that has fewer
+
+
+def longest_run(places: Sequence[Place], page: LevelPage) -> Run | None:
+    """The gutter with the most lines on both of its sides, among places from top to bottom."""
+    best: Run | None = None
+    seen: set[tuple[int, int]] = set()
+    for i, place in enumerate(places):
+        j = _right_neighbour(places, i)
+        if j is None or (place.index, places[j].index) in seen:
+            continue
+        run = _run(places, i, j, page)
+        if run is None:
+            continue
+        seen.update(_pairs_over(run))
+        if best is None or (run.fewer, run.right - run.left) > (best.fewer, best.right - best.left):
+            best = run
+    return best
+
+
+class _Gutter:
+    """White between `left` and `right`, at least `least` wide."""
+
+    def __init__(self, left: float, right: float, least: float):
+        self.left, self.right, self.least = left, right, least
+
+    def is_left(self, place: Place) -> bool:
+        """Which side a place stands on."""
+        return place.middle < (self.left + self.right) / 2
+
+    def passes(self, place: Place) -> bool:
+        """Whether the gutter stays wide enough beside a place; makes it narrower if so."""
+        left, right = self.left, self.right
+        shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
+        if self.is_left(place):
+            left = max(left, place.right - shrunk)
+        else:
+            right = min(right, place.left + shrunk)
+        if right - left < self.least:
+            return False
+        self.left, self.right = left, right
+        return True
+
+
+def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None:
+    """The run round places i and j, which stand beside each other."""
+    a, b = places[i], places[j]
+    gutter = _Gutter(a.right, b.left, GUTTER * max(a.letter, b.letter))
+    if _walled(a, b, page):
+        gutter.least *= WALLED
+    low, high = min(i, j), max(i, j)
+    if not all(gutter.passes(place) for place in places[low : high + 1]):
+        return None
+    while high + 1 < len(places) and _joins(places[low : high + 1], places[high + 1], gutter, page):
+        high += 1
+    while low > 0 and _joins(places[low : high + 1], places[low - 1], gutter, page):
+        low -= 1
+    run = places[low : high + 1]
+    left = [place for place in run if gutter.is_left(place)]
+    right = [place for place in run if not gutter.is_left(place)]
+    run = _trimmed(run, gutter, is_prose(left) and is_prose(right))
+    left = [place for place in run if gutter.is_left(place)]
+    right = [place for place in run if not gutter.is_left(place)]
+    fewer = min(len(left), len(right))
+    if fewer < _MANY and not any(_level(a, b) for a in left for b in right):
+        return None
+    return Run(tuple(run), gutter.left, gutter.right, fewer)
+
+
+def _joins(run: Sequence[Place], place: Place, gutter: _Gutter, page: LevelPage) -> bool:
+    """Whether the next place below a run, or above it, goes on with it."""
+    near = run[-1] if place.bottom >= run[-1].bottom else run[0]
+    upper, lower = (near, place) if near is run[-1] else (place, near)
+    letter = max(upper.letter, lower.letter)
+    white = lower.top - upper.bottom
+    if white > _FAR * letter and not (white < _FARTHEST * letter and _in_prose(run, place, gutter)):
+        return False
+    if _ruled_off(upper, lower, gutter, page):
+        return False
+    return gutter.passes(place)
+
+
+def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter) -> bool:
+    """Whether a run is two columns of prose and the place stands in one of them."""
+    left = [other for other in run if gutter.is_left(other)]
+    right = [other for other in run if not gutter.is_left(other)]
+    side = left if gutter.is_left(place) else right
+    inside = (
+        place.left > min(p.left for p in side) - place.letter
+        and place.right < max(p.right for p in side) + place.letter
+    )
+    return inside and is_prose(left) and is_prose(right)
+
+
+def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> bool:
+    """Whether a horizontal rule over the gutter ends what stands above it."""
+    letter = max(upper.letter, lower.letter)
+    for rule in page.horizontal:
+        if not upper.bottom < rule.at < lower.top - 0.2 * letter:
+            continue
+        if rule.low < gutter.left and rule.high > gutter.right:
+            if max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter:
+                return True
+    return False
+
+
+def _walled(a: Place, b: Place, page: LevelPage) -> bool:
+    """Whether a vertical rule stands between two places."""
+    y = (max(a.top, b.top) + min(a.bottom, b.bottom)) / 2
+    return any(
+        a.right - 0.3 * a.letter < rule.at < b.left + 0.3 * b.letter and rule.low < y < rule.high
+        for rule in page.vertical
+    )
+
+
+def _right_neighbour(places: Sequence[Place], i: int) -> int | None:
+    """The nearest place to the right in the same row."""
+    place = places[i]
+    best, found = float("inf"), None
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < len(places):
+            other = places[j]
+            if abs(other.bottom - place.bottom) > 12 * place.letter:
+                break
+            beside = other.left >= place.right - SHRUNK * place.letter and other.left < best
+            if beside and _same_row(place, other):
+                best, found = other.left, j
+            j += step
+    return found
+
+
+def _same_row(a: Place, b: Place) -> bool:
+    """Whether two places stand beside each other at least in part."""
+    top = max(min(a.top, a.bottom - _ABOVE * a.letter), min(b.top, b.bottom - _ABOVE * b.letter))
+    return min(a.bottom + _BELOW * a.letter, b.bottom + _BELOW * b.letter) > top
+
+
+def _level(a: Place, b: Place) -> bool:
+    """Whether the plain letters of two places stand beside each other."""
+    shared = min(a.bottom, b.bottom) - max(a.top, b.top)
+    return shared > 0.3 * min(a.bottom - a.top, b.bottom - b.top)
+
+
+def _pairs_over(run: Run) -> list[tuple[int, int]]:
+    """The pairs of neighbours that the run's gutter parts."""
+    middle = (run.left + run.right) / 2
+    pairs = []
+    for i, place in enumerate(run.places):
+        if place.middle < middle:
+            j = _right_neighbour(run.places, i)
+            if j is not None and run.places[j].middle > middle:
+                pairs.append((place.index, run.places[j].index))
+    return pairs
+
+
+def _trimmed(places: Sequence[Place], gutter: _Gutter, prose: bool) -> list[Place]:
+    """The run without the ends where only one side goes on, but for a block's or a column of
+    prose's own lines."""
+    run = list(places)
+    for _ in range(2):
+        sides = [gutter.is_left(place) for place in run]
+        if len(set(sides)) < 2:
+            return run
+        keep = next(i for i, side in enumerate(sides) if side != sides[0]) - 1
+        while keep > 0 and _goes_on(run, keep - 1, sides, prose):
+            keep -= 1
+        run = run[keep:][::-1]
+    return run
+
+
+def _goes_on(places: Sequence[Place], i: int, sides: Sequence[bool], prose: bool) -> bool:
+    """Whether place i is of one row or one block with the next ones."""
+    if any(_level(places[i], other) for other in places[i + 1 : i + 12]):
+        return True
+    same = [place for place, side in zip(places, sides, strict=True) if side == sides[i]]
+    at = same.index(places[i])
+    place, following = same[at], same[at + 1 :]
+    if not following:
+        return False
+    letter = max(place.letter, following[0].letter)
+    row = [p for p in following if abs(p.bottom - following[0].bottom) < 0.5 * letter]
+    if not prose and not any(_aligned(place, other) for other in row):
+        return False
+    steps = [abs(b.bottom - a.bottom) for a, b in zip(following, following[1:], strict=False)]
+    leading = min([step for step in steps if step > 1.5 * letter], default=3.2 * letter)
+    most = (_PROSE_GOES_ON if prose else _GOES_ON) * max(leading, 2.2 * letter)
+    return abs(following[0].bottom - place.bottom) <= most
+
+
+def _aligned(a: Place, b: Place) -> bool:
+    """Whether two lines begin, end or have their middles at one x."""
+    apart = (a.left - b.left, a.right - b.right, a.middle - b.middle)
+    return min(map(abs, apart)) < _SAME_EDGE * max(a.letter, b.letter)

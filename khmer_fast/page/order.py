@@ -1,0 +1,224 @@
+"""Reading order and structure from where lines stand: columns, blocks beside each other, tables.
+
+Where lines stand beside each other over a white gutter, what they are decides: columns and blocks
+(letterheads, signers, addresses, cards) are read one after the other, rows (tables, names and
+prices) across. What has no gutter is one column, which becomes regions (paragraphs.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from khmer_fast.page.gutters import GUTTER, SHRUNK, longest_run
+from khmer_fast.page.lines import FoundLine
+from khmer_fast.page.paragraphs import Row, rows_of, split_column
+from khmer_fast.page.places import LevelPage, Place, level
+from khmer_fast.page.plans import RegionPlan
+from khmer_fast.page.rules import Rules
+from khmer_fast.page.side_by_side import Beside, cell_rows, part, reading_sequence
+from khmer_fast.page.tables import FoundTable, ruled_tables, unruled_table
+
+MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
+_SECTION = 2.3  # times the white between rows
+_PEELED = 8  # rows at a run's top and bottom that may be something else
+_LONE = 12.0  # letter heights of a page's number at the foot, at most
+_FOOT = 0.88  # of the page's height
+
+
+def arrange(
+    lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]
+) -> list[RegionPlan]:
+    """The regions of a page in reading order; page_size is (width, height) in pixels.
+
+    Each line is in exactly one region, by its index.
+    """
+    page = level(lines, rules, page_size)
+    if len(lines) > MOST_LINES:
+        order = sorted(page.lines, key=lambda place: (place.bottom, place.left))
+        return [RegionPlan("text", tuple(place.index for place in order))]
+    tables = {-1 - k: table for k, table in enumerate(ruled_tables(page))}
+    taken = {i for table in tables.values() for i in table.lines}
+    places = [place for place in page.lines if place.index not in taken]
+    places += [table.place(index) for index, table in tables.items()]
+    body, foot = _without_foot(places, page)
+    plans: list[RegionPlan] = []
+    for column in _Reader(page, tables).read(body):
+        plans += split_column(column, tables, page)
+    return plans + [RegionPlan("footer", (place.index,)) for place in foot]
+
+
+def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
+    """The page's places, and its number at the foot if it has one."""
+    if len(places) < 2:
+        return places, []
+    last, other = sorted(places, key=lambda place: -place.bottom)[:2]
+    alone = last.top - other.bottom > 2.5 * last.letter
+    if alone and last.bottom > _FOOT * page.height and 0 < last.width < _LONE * last.letter:
+        if last.index >= 0:
+            return [place for place in places if place is not last], [last]
+    return places, []
+
+
+class _Reader:
+    """Cuts a page; new tables that it finds are added to `tables`, by negative indices."""
+
+    def __init__(self, page: LevelPage, tables: dict[int, FoundTable]):
+        self.page, self.tables = page, tables
+
+    def read(self, places: Sequence[Place]) -> list[list[Row]]:
+        """Columns of rows, one after the other as they are read."""
+        if not places:
+            return []
+        places = sorted(places, key=lambda place: (place.bottom, place.left))
+        run = longest_run(places, self.page)
+        if run is None:
+            return [rows_of(places)]
+        inside = {place.index for place in run.places}
+        first = next(i for i, place in enumerate(places) if place.index in inside)
+        before = places[:first]
+        after = [place for place in places[first:] if place.index not in inside]
+        return [*self.read(before), *self._beside(run.places), *self.read(after)]
+
+    def _beside(self, places: Sequence[Place]) -> list[list[Row]]:
+        """Columns of a run in reading order; rows stay together, as a table where they are one."""
+        above, places, below = _most_columns(places)
+        columns = _columns(places)
+        if len(columns) < 2:
+            return [rows_of(places)]
+        groups = part(columns, self.page.horizontal)
+        if len(groups) > 1:
+            blocks = reading_sequence([group.places for group in groups], self.page)
+            read = [column for block in blocks for column in self.read(block)]
+        else:
+            read = self._across(groups[0], places)
+        return [*self.read(above), *read, *self.read(below)]
+
+    def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
+        """What is read row by row; parts of it that have other columns are read by themselves."""
+        columns = []
+        for section in _joined(_sections(places), len(group.columns)):
+            parts = _columns(section)
+            if len(section) < len(places) and len(parts) != len(group.columns):
+                columns += self.read(section)
+                continue
+            table = unruled_table(parts, self.page)
+            if table is None:
+                columns.append(_rows_across(parts, self.page))
+            else:
+                index = -1 - len(self.tables)
+                self.tables[index] = table
+                columns.append([[table.place(index)]])
+        return columns
+
+
+def _rows_across(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Row]:
+    """Rows over columns, the lines of each cell one after the other; tables by themselves."""
+    rows: list[Row] = []
+    for cells in cell_rows(columns, page.horizontal):
+        row: Row = []
+        for cell in sorted(cells, key=lambda cell: cell.column):
+            for place in cell.lines:
+                if place.index < 0:
+                    rows += [row, [place]] if row else [[place]]
+                    row = []
+                else:
+                    row.append(place)
+        if row:
+            rows.append(row)
+    return rows
+
+
+def _columns(places: Sequence[Place]) -> list[list[Place]]:
+    """Places by column from left to right: parted by every gutter that runs through all."""
+    columns: list[list[Place]] = []
+    right = float("-inf")
+    for place in sorted(places, key=lambda place: place.left):
+        shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
+        if columns and place.left + shrunk - right < 0.9 * GUTTER * place.letter:
+            columns[-1].append(place)
+        else:
+            columns.append([place])
+        right = max(right, place.right - shrunk)
+    return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
+
+
+def _most_columns(
+    places: Sequence[Place],
+) -> tuple[list[Place], list[Place], list[Place]]:
+    """A run without the rows at its top and bottom that cross gutters of all of its others.
+
+    Above, between and below: where the rows between times their gutters are most.
+    """
+    bands, _ = _bands(places)
+
+    def gain(first: int, last: int) -> int:
+        inside = [place for band in bands[first:last] for place in band]
+        return (last - first) * (len(_columns(inside)) - 1) if inside else 0
+
+    first, last = 0, len(bands)
+    if last > 2:
+        first = max(range(min(_PEELED, last)), key=lambda k: (gain(k, last), -k))
+        ends = range(max(first + 1, last - _PEELED), last + 1)
+        last = max(ends, key=lambda k: (gain(first, k), k))
+    above, between, below = (
+        [place for band in some for place in band]
+        for some in (bands[:first], bands[first:last], bands[last:])
+    )
+    return above, between, below
+
+
+def _bands(places: Sequence[Place]) -> tuple[list[list[Place]], list[float]]:
+    """Places parted by white over the whole width, and how high that white is."""
+    bands: list[list[Place]] = []
+    whites = []
+    end = float("-inf")
+    for place in sorted(places, key=lambda place: place.top):
+        if bands and place.top < end:
+            bands[-1].append(place)
+        else:
+            if bands:
+                whites.append(place.top - end)
+            bands.append([place])
+        end = max(end, place.bottom)
+    return bands, whites
+
+
+def _sections(places: Sequence[Place]) -> list[list[Place]]:
+    """Places parted at white that is far wider than that between their other rows."""
+    bands, whites = _bands(places)
+    if len(whites) < 2:
+        return [list(places)]
+    usual = sorted(whites)[len(whites) // 4]
+    sections = [bands[0]]
+    for white, band in zip(whites, bands[1:], strict=True):
+        letter = max(place.letter for place in band)
+        if white > max(_SECTION * usual, 3 * letter):
+            sections.append(list(band))
+        else:
+            sections[-1] = sections[-1] + band
+    return sections
+
+
+def _joined(sections: list[list[Place]], count: int) -> list[list[Place]]:
+    """Sections of `count` columns that have their edges in the same places, made one."""
+    joined: list[list[Place]] = []
+    for section in sections:
+        if joined and _same_columns(joined[-1], section, count):
+            joined[-1] = joined[-1] + section
+        else:
+            joined.append(section)
+    return joined
+
+
+def _same_columns(a: Sequence[Place], b: Sequence[Place], count: int) -> bool:
+    """Whether two sections have `count` columns each, with an edge or the middle in common."""
+    of_a, of_b = _columns(a), _columns(b)
+    if len(of_a) != count or len(of_b) != count:
+        return False
+    for one, other in zip(of_a, of_b, strict=True):
+        letter = max(place.letter for place in other)
+        left = min(p.left for p in one) - min(p.left for p in other)
+        right = max(p.right for p in one) - max(p.right for p in other)
+        if min(abs(left), abs(right), abs(left + right) / 2) > 0.5 * letter:
+            return False
+    return True

@@ -1,0 +1,236 @@
+"""Pages to text: grey page > lines > crops > reader > order > document.Page."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from khmer_fast.document import Document, Line, Page, Region
+from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.files import text_layer as layers
+from khmer_fast.files.file_page import FilePage, PageRanges
+from khmer_fast.files.images import load_grey
+from khmer_fast.files.pages import open_pages
+from khmer_fast.page.assemble import ReadLine, make_page, marked
+from khmer_fast.page.find import FoundPage, find_lines, is_one_line
+from khmer_fast.page.segment import Segmenter
+from khmer_fast.recognize.reader import Reader
+from khmer_fast.weights import Weights
+
+LAYOUTS = ("auto", "page", "line")
+TEXT_LAYERS = ("auto", "never", "only")
+READ_TOGETHER = 128  # lines of one or several pages
+MOST_LINES = 1_000  # of a page
+MOST_SECONDS = 120.0  # a page
+
+
+@dataclass(frozen=True, eq=False)
+class _Sheet:
+    """A page whose lines were found and are to be read."""
+
+    image: FilePage
+    found: FoundPage | None  # None: the picture is one line
+    chosen: list[int]  # of the found lines, those that are read
+    lines: list[ReadLine] = field(default_factory=list)  # what was read so far, in that order
+
+
+class PageReader:
+    """Reads whole pages: finds their lines, reads them and puts them in order.
+
+    `weights` are the reader's and `segmenter` the page network's, files or loaded (by default the
+    packaged ones). `layout` "line" reads each picture as one line, "page" always looks for lines,
+    "auto" does what the picture shows. Lines under `min_confidence` are marked, never left out.
+    A page has `most_lines` lines at most, the surest ones, and reading it ends after
+    `most_seconds`; its notes say so. `on_page` sees each page with what was found on it (not those
+    that are one line). The other options are `Reader`'s. May be used from several threads at once.
+    Raises KhmerFastError for weights or options that cannot be used.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | Weights | None = None,
+        segmenter: str | os.PathLike[str] | Segmenter | None = None,
+        layout: str = "auto",
+        min_confidence: float | None = None,
+        most_lines: int = MOST_LINES,
+        most_seconds: float = MOST_SECONDS,
+        device: str = "auto",
+        backend: str = "fast",
+        beam: int = 5,
+        n_best: int = 1,
+        batch_size: int = 32,
+        dtype: str = "auto",
+        threads: int | None = None,
+        on_page: Callable[[FoundPage, Page], None] | None = None,
+    ):
+        if layout not in LAYOUTS:
+            raise OptionError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise OptionError(f"min_confidence must lie in [0, 1], got {min_confidence!r}")
+        if most_lines < 1 or not most_seconds > 0:
+            raise OptionError(
+                f"most_lines must be at least 1 and most_seconds above 0, got {most_lines!r} and "
+                f"{most_seconds!r}"
+            )
+        self.layout, self.min_confidence, self.on_page = layout, min_confidence, on_page
+        self.most_lines, self.most_seconds = most_lines, most_seconds
+        self.reader = Reader(weights, device, backend, beam, n_best, batch_size, dtype, threads)
+        if segmenter is None or isinstance(segmenter, (str, os.PathLike)):
+            segmenter = Segmenter(segmenter, backend, threads)
+        self.segmenter = segmenter
+
+    def read(
+        self,
+        file: Any,
+        pages: PageRanges | str | None = None,
+        password: str | None = None,
+        text_layer: str = "auto",
+    ) -> Document:
+        """Reads a file: a path, its bytes, `-` for standard input, a PIL image or an array.
+
+        Options as `stream`'s. Raises KhmerFastError for what cannot be opened; a page that cannot
+        be read has an error in its place.
+        """
+        name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else type(file).__name__
+        return Document(str(name), tuple(self.stream(file, pages, password, text_layer)))
+
+    def stream(
+        self,
+        file: Any,
+        pages: PageRanges | str | None = None,
+        password: str | None = None,
+        text_layer: str = "auto",
+    ) -> Iterator[Page]:
+        """The pages of a file as they are read, in order.
+
+        `pages` are those to read (such as "1-3,7"; all by default), `password` opens an encrypted
+        PDF. A PDF's text layer is believed where the picture agrees ("auto"), not looked at
+        ("never"), or taken as it is, unread ("only").
+        """
+        if text_layer not in TEXT_LAYERS:
+            raise OptionError(
+                f"text_layer must be one of {', '.join(TEXT_LAYERS)}, got {text_layer!r}"
+            )
+        if isinstance(file, (str, os.PathLike, bytes)):
+            images = open_pages(file, pages, password, text_layer=text_layer != "never")
+        else:
+            images = iter((FilePage(1, load_grey(file)),))
+        if text_layer == "only":
+            yield from (layers.layer_page(_bare(image), image.text_layer) for image in images)
+        else:
+            yield from self.read_pages(images)
+
+    def read_page(self, grey: np.ndarray, number: int = 1) -> Page:
+        """Reads a page: uint8 [page Y, page X]. Raises KhmerFastError where it cannot be read."""
+        (page,) = self.read_pages([FilePage(number, grey)])
+        if page.error is not None:
+            raise KhmerFastError(page.error)
+        return page
+
+    def read_pages(self, images: Iterable[FilePage]) -> Iterator[Page]:
+        """Reads pages as they come, the lines of several together. A page that cannot be read has
+        an error in its place."""
+        waiting: list[_Sheet | Page] = []
+        for image in images:
+            waiting.append(self._find(image))
+            lines = sum(len(x.chosen) for x in waiting if isinstance(x, _Sheet))
+            if lines >= READ_TOGETHER or lines == 0:
+                yield from self._finish(waiting)
+                waiting = []
+        yield from self._finish(waiting)
+
+    def _find(self, image: FilePage) -> _Sheet | Page:
+        if image.error is not None:
+            return replace(_bare(image), error=image.error)
+        if self.layout == "line":
+            return _Sheet(image, None, [0])
+        try:
+            found = find_lines(image.grey, self.segmenter)
+        except KhmerFastError as error:
+            return _failed(image, error)
+        if self.layout == "auto" and is_one_line(found):
+            return _Sheet(image, None, [0])
+        chosen = list(range(len(found.lines)))
+        if len(chosen) > self.most_lines:
+            scores = [-found.bands[line.index].score for line in found.inks]
+            chosen = sorted(np.argsort(scores, kind="stable")[: self.most_lines].tolist())
+        return _Sheet(image, found, chosen)
+
+    def _finish(self, waiting: Sequence[_Sheet | Page]) -> Iterator[Page]:
+        """Reads the lines of sheets and gives their pages, all in order."""
+        self._read([sheet for sheet in waiting if isinstance(sheet, _Sheet)])
+        for sheet in waiting:
+            if isinstance(sheet, Page):
+                yield sheet
+            elif sheet.found is None:
+                yield self._line_page(sheet)
+            else:
+                page = make_page(
+                    sheet.image,
+                    sheet.found,
+                    sheet.chosen,
+                    sheet.lines,
+                    self.min_confidence,
+                    self.most_seconds,
+                )
+                if self.on_page is not None:
+                    self.on_page(sheet.found, page)
+                yield layers.apply(page, sheet.image.text_layer)
+
+    def _read(self, sheets: Sequence[_Sheet]) -> None:
+        """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
+        deadline = time.monotonic() + self.most_seconds * len(sheets)
+        jobs = [(sheet, i) for sheet in sheets for i in sheet.chosen]
+        for start in range(0, len(jobs), READ_TOGETHER):
+            if start and time.monotonic() > deadline:
+                return
+            group = jobs[start : start + READ_TOGETHER]
+            crops = [None if sheet.found is None else sheet.found.crop(i) for sheet, i in group]
+            pictures = [
+                sheet.image.grey if crop is None else crop.grey
+                for (sheet, _), crop in zip(group, crops, strict=True)
+            ]
+            answers = self.reader.read_batch(pictures, on_error="return")
+            for (sheet, _), crop, answer in zip(group, crops, answers, strict=True):
+                sheet.lines.append(ReadLine(answer, crop))
+
+    def _line_page(self, sheet: _Sheet) -> Page:
+        """The page of a picture that is one line."""
+        (read,) = sheet.lines
+        if not isinstance(read.answer, Line):
+            return _failed(sheet.image, read.answer)
+        line = marked(read.answer, self.min_confidence)
+        region = Region("text", line.box, (line,))
+        return replace(_bare(sheet.image), regions=(region,))
+
+
+def _bare(image: FilePage) -> Page:
+    """A page of which only its file is known."""
+    height, width = image.grey.shape
+    return Page(
+        image.number, width, height, dpi=image.dpi, notes=image.notes, transform=image.transform
+    )
+
+
+def _failed(image: FilePage, error: KhmerFastError) -> Page:
+    return replace(_bare(image), error=str(error))
+
+
+def read(
+    file: Any,
+    pages: PageRanges | str | None = None,
+    password: str | None = None,
+    text_layer: str = "auto",
+    **options: Any,
+) -> Document:
+    """Reads a file: a path, its bytes, `-`, a PIL image or an array; `options` as `PageReader`'s.
+
+    Whoever reads several files makes one `PageReader` and calls its `read`. Raises KhmerFastError
+    for what cannot be opened or read.
+    """
+    return PageReader(**options).read(file, pages, password, text_layer)

@@ -1,0 +1,78 @@
+"""A grey page to the network's maps: scaled so that letters have a size that it knows."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import python_ref.segmenter
+from khmer_fast import ops
+from khmer_fast.page.bands import Maps
+from python_ref.segmenter import SEGMENTERS
+
+LONG_SIDE = 1280  # network pixels of a page's longer side
+STRIP = 2.5  # of a longer page so many times the shorter side counts as the longer one
+MOST_ENLARGED = 2.0
+LONGEST = 16_384  # network pixels, of a strip
+LARGEST = 4_000_000  # network pixels
+OFFSET_UNIT = 16.0  # network pixels of the offset map's 1
+
+
+def network_scale(height: int, width: int, long_side: int = LONG_SIDE) -> float:
+    """Network pixels a page pixel, for a page of height x width pixels."""
+    short, long = sorted((height, width))
+    counted = min(long, max(STRIP * short, long_side))
+    return min(
+        MOST_ENLARGED,
+        long_side / counted,
+        LONGEST / long,
+        math.sqrt(LARGEST / (height * width)),
+    )
+
+
+def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
+    """The page with each pixel's share of area: uint8 [Y, X] -> uint8 [Y scale, X scale]."""
+    size = tuple(max(1, round(n * scale)) for n in reversed(grey.shape))
+    if size == grey.shape[::-1]:
+        return np.ascontiguousarray(grey)
+    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(grey).resize(size, how))
+
+
+class Segmenter:
+    """The network that finds lines, packed once; may be used from several threads at once.
+
+    `weights` is a safetensors file of python_ref.segmenter's tensors; `threads` (torch's by
+    default) share a page. The backend "reference" computes with python_ref's network.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str],
+        backend: str = "fast",
+        threads: int | None = None,
+    ):
+        state = load_file(weights)
+        network = python_ref.segmenter.Segmenter(SEGMENTERS["small"])
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+        network.eval().requires_grad_(False)
+        self._network = network if backend == "reference" else ops.Segmenter(network)
+        self._options = {} if backend == "reference" else {"threads": threads}
+
+    @torch.inference_mode()
+    def maps(self, grey: np.ndarray) -> Maps:
+        """What the network says of a page at its scale: uint8 [Y, X]."""
+        image = np.subtract(255, grey, dtype=np.float32) * np.float32(1 / 255)
+        output = self._network(torch.from_numpy(image)[None, None], **self._options)
+        return Maps(
+            band=output.band[0].numpy(),
+            above=output.above[0].numpy(),
+            below=output.below[0].numpy(),
+            offset=OFFSET_UNIT * output.offset[0].numpy(),
+            rotation=output.rotation[0].softmax(0).numpy(),
+        )

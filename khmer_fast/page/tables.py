@@ -1,0 +1,251 @@
+"""Tables from where lines and rules stand: cells, rows and columns that span several."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from khmer_fast.page.places import LevelPage, LevelRule, Place
+from khmer_fast.page.plans import CellPlan
+from khmer_fast.page.side_by_side import cell_rows
+
+_TOUCH = 0.8  # letter heights between rules that meet
+_SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
+_WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
+_CROSSING = 0.2  # of a table's lines may run over its rules
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """A table: its cells by row and column, and the box round its lines on the level page."""
+
+    cells: tuple[CellPlan, ...]
+    left: float
+    right: float
+    top: float
+    bottom: float
+    letter: float
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """All lines in reading order."""
+        return tuple(line for cell in self.cells for line in cell.lines)
+
+    def place(self, index: int) -> Place:
+        """The table as one place on the level page."""
+        return Place(index, self.left, self.right, self.top, self.bottom, self.letter)
+
+
+def _table(cells: dict[tuple[int, int], list[Place]], spans: dict) -> FoundTable:
+    """A table of cells that hold lines; rows and columns are numbered anew without empty ones."""
+    rows = sorted({row for (row, _), lines in cells.items() if lines})
+    columns = sorted({column for (_, column), lines in cells.items() if lines})
+    plans = []
+    for (row, column), lines in sorted(cells.items()):
+        if not lines:
+            continue
+        row_span, column_span = spans.get((row, column), (1, 1))
+        plans.append(
+            CellPlan(
+                rows.index(row),
+                columns.index(column),
+                sum(row <= r < row + row_span for r in rows),
+                sum(column <= c < column + column_span for c in columns),
+                tuple(place.index for place in _in_cell(lines)),
+            )
+        )
+    places = [place for lines in cells.values() for place in lines]
+    return FoundTable(
+        tuple(plans),
+        min(place.left for place in places),
+        max(place.right for place in places),
+        min(place.top for place in places),
+        max(place.bottom for place in places),
+        statistics.median(place.letter for place in places),
+    )
+
+
+def _in_cell(lines: Sequence[Place]) -> list[Place]:
+    """A cell's lines from top to bottom, pieces of one row from left to right."""
+    rows: list[list[Place]] = []
+    for place in sorted(lines, key=lambda place: place.bottom):
+        if rows and place.bottom - rows[-1][0].bottom < 0.5 * place.letter:
+            rows[-1].append(place)
+        else:
+            rows.append([place])
+    return [place for row in rows for place in sorted(row, key=lambda place: place.left)]
+
+
+# ---- ruled ----
+
+
+def ruled_tables(page: LevelPage) -> list[FoundTable]:
+    """Tables whose cells are parted by horizontal and vertical rules that meet."""
+    if not page.lines or not page.horizontal or not page.vertical:
+        return []
+    letter = statistics.median(place.letter for place in page.lines)
+    tables: list[FoundTable] = []
+    free = list(page.lines)
+    grids = _grids(page, _TOUCH * letter)
+    for horizontal, vertical in sorted(grids, key=lambda grid: -len(grid[0]) - len(grid[1])):
+        table = _ruled_table(free, horizontal, vertical, letter)
+        if table is not None:
+            tables.append(table)
+            taken = set(table.lines)
+            free = [place for place in free if place.index not in taken]
+    return tables
+
+
+def _grids(page: LevelPage, touch: float) -> list[tuple[list[LevelRule], list[LevelRule]]]:
+    """Horizontal and vertical rules that meet, together."""
+    parent = list(range(len(page.horizontal) + len(page.vertical)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, h in enumerate(page.horizontal):
+        for j, v in enumerate(page.vertical, len(page.horizontal)):
+            if h.low - touch < v.at < h.high + touch and v.low - touch < h.at < v.high + touch:
+                parent[root(i)] = root(j)
+    grids: dict[int, tuple[list[LevelRule], list[LevelRule]]] = {}
+    for i, rule in enumerate((*page.horizontal, *page.vertical)):
+        grids.setdefault(root(i), ([], []))[i >= len(page.horizontal)].append(rule)
+    return [grid for grid in grids.values() if grid[0] and grid[1]]
+
+
+def _edges(rules: Sequence[LevelRule], ends: Sequence[float], same: float) -> list[float]:
+    """Where the grid's edges are across: the rules', and the ends of those that they meet."""
+    edges: list[float] = []
+    for at in sorted([rule.at for rule in rules]):
+        if not edges or at - edges[-1] > same:
+            edges.append(at)
+    for end in ends:
+        if all(abs(end - edge) > 2 * same for edge in edges):
+            edges.append(end)
+    return sorted(edges)
+
+
+def _ruled_table(
+    places: Sequence[Place],
+    horizontal: Sequence[LevelRule],
+    vertical: Sequence[LevelRule],
+    letter: float,
+) -> FoundTable | None:
+    same = _SAME_EDGE * letter
+    ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
+    xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
+    rows, columns = len(ys) - 1, len(xs) - 1
+    if rows < 1 or columns < 1 or rows * columns < 4:
+        return None
+    inside = [
+        place
+        for place in places
+        if xs[0] - same < place.middle < xs[-1] + same
+        and ys[0] - same < (place.top + place.bottom) / 2 < ys[-1] + same
+    ]
+    cell_of, spans = _merged_cells(horizontal, vertical, xs, ys, same)
+    cells: dict[tuple[int, int], list[Place]] = {}
+    crossing = 0
+    for place in inside:
+        row = _slot(ys, (place.top + place.bottom) / 2)
+        first, last = _slot(xs, place.left + 0.5 * letter), _slot(xs, place.right - 0.5 * letter)
+        home = cell_of[row, _slot(xs, place.middle)]
+        crossing += cell_of[row, first] != cell_of[row, last]
+        cells.setdefault(home, []).append(place)
+    if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
+        return None
+    return _table(cells, spans)
+
+
+def _slot(edges: Sequence[float], at: float) -> int:
+    """Which interval between edges a place lies in."""
+    return max(0, min(sum(edge <= at for edge in edges) - 1, len(edges) - 2))
+
+
+def _merged_cells(
+    horizontal: Sequence[LevelRule],
+    vertical: Sequence[LevelRule],
+    xs: Sequence[float],
+    ys: Sequence[float],
+    same: float,
+) -> tuple[dict[tuple[int, int], tuple[int, int]], dict[tuple[int, int], tuple[int, int]]]:
+    """The upper left slot of each slot's cell, and each cell's spans (rows, columns)."""
+    rows, columns = len(ys) - 1, len(xs) - 1
+    cell_of = {(r, c): (r, c) for r in range(rows) for c in range(columns)}
+    for r in range(rows):
+        for c in range(columns):
+            home = cell_of[r, c]
+            if c and not _walled(vertical, xs[c], ys[r], ys[r + 1], same):
+                other = cell_of[r, c - 1]
+                if other[0] == home[0]:
+                    _replace(cell_of, home, other)
+                    home = other
+            if r and not _walled(horizontal, ys[r], xs[c], xs[c + 1], same):
+                other = cell_of[r - 1, c]
+                if other[1] == home[1]:
+                    _replace(cell_of, home, other)
+    spans = {}
+    for home in set(cell_of.values()):
+        slots = [slot for slot, owner in cell_of.items() if owner == home]
+        spans[home] = (
+            max(r for r, _ in slots) - home[0] + 1,
+            max(c for _, c in slots) - home[1] + 1,
+        )
+    return cell_of, spans
+
+
+def _replace(cell_of: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
+    for slot, owner in cell_of.items():
+        if owner == old:
+            cell_of[slot] = new
+
+
+def _walled(rules: Sequence[LevelRule], at: float, low: float, high: float, same: float) -> bool:
+    """Whether rules stand between two slots that meet at `at` from low to high."""
+    covered = sum(
+        max(0.0, min(rule.high, high) - max(rule.low, low))
+        for rule in rules
+        if abs(rule.at - at) <= same
+    )
+    return covered >= _WALL * (high - low)
+
+
+def _is_table(cells: dict[tuple[int, int], list[Place]], inside: Sequence[Place]) -> bool:
+    """Whether text stands in several rows and columns, and not nearly all of it in one cell."""
+    if len(cells) < 3 or len({r for r, _ in cells}) < 2 or len({c for _, c in cells}) < 2:
+        return False
+    return max(map(len, cells.values())) <= max(8, 0.6 * len(inside))
+
+
+# ---- without rules, or with some ----
+
+
+def unruled_table(columns: Sequence[Sequence[Place]], page: LevelPage) -> FoundTable | None:
+    """The table that columns read across are, or None where they are just rows of text.
+
+    A table has at least three rows of two cells, or two rows of three, and no table in it.
+    """
+    if any(place.index < 0 for column in columns for place in column):
+        return None
+    rows = cell_rows(columns, page.horizontal)
+    full = sum(len({cell.column for cell in row}) >= 2 for row in rows)
+    if full < (3 if len(columns) == 2 else 2) or _is_list(columns):
+        return None
+    cells: dict[tuple[int, int], list[Place]] = {}
+    for r, row in enumerate(rows):
+        for cell in row:
+            cells.setdefault((r, cell.column), []).extend(cell.lines)
+    return _table(cells, {})
+
+
+def _is_list(columns: Sequence[Sequence[Place]]) -> bool:
+    """Marks or numbers, and prose beside them."""
+    marks, texts = columns[0], columns[1]
+    if len(columns) > 2 or max(place.width / place.letter for place in marks) > 3.0:
+        return False
+    wide = max(p.right for p in texts) - min(p.left for p in texts)
+    return len(texts) > len(marks) and wide > 20 * texts[0].letter

@@ -1,0 +1,103 @@
+"""Bands from drawn masks: joined, split, smoothed, without the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from khmer_fast.page.bands import LEAST_REACH, Maps, columns_of, find_bands
+from tests.page_drawings import DrawnLine, DrawnPage, level
+
+
+def by_height(bands):
+    return sorted(bands, key=lambda band: band.middle[:, 1].mean())
+
+
+def test_lines_are_found_where_they_are_drawn():
+    page = DrawnPage(
+        200, 400, lines=[DrawnLine(20, 380, level(y), letter=11) for y in (50, 80, 110.5)]
+    )
+    bands = by_height(find_bands(page.maps()))
+    assert len(bands) == 3
+    for band, line in zip(bands, page.lines, strict=True):
+        assert band.letter_height == pytest.approx(11, abs=0.6)
+        np.testing.assert_allclose(band.middle[:, 1], line.baseline(0) - 5.5, atol=0.3)
+        assert band.left == pytest.approx(20, abs=4) and band.right == pytest.approx(380, abs=4)
+        np.testing.assert_allclose(band.below, max(1.2, LEAST_REACH) * 11, atol=1)
+        assert band.score > 0.8
+
+
+@pytest.mark.parametrize("slope", [-0.05, 0.03])
+def test_a_slanting_line_stays_one_line(slope):
+    page = DrawnPage(200, 600, lines=[DrawnLine(20, 580, lambda x: 100 + slope * (x - 300))])
+    (band,) = find_bands(page.maps())
+    expected = 94 + slope * (band.middle[:, 0] - 300)
+    np.testing.assert_allclose(band.middle[:, 1], expected, atol=0.5)
+
+
+def test_a_bent_line_is_followed():
+    page = DrawnPage(200, 800, lines=[DrawnLine(20, 780, lambda x: 90 + 12 * np.sin(x / 260))])
+    (band,) = find_bands(page.maps())
+    expected = 84 + 12 * np.sin(band.middle[:, 0] / 260)
+    np.testing.assert_allclose(band.middle[:, 1], expected, atol=1.2)
+
+
+def test_gaps_of_a_letter_are_joined_and_columns_stay_apart():
+    words = [DrawnLine(20, 120, level(50)), DrawnLine(130, 240, level(50))]
+    assert len(find_bands(DrawnPage(100, 400, lines=words).maps())) == 1
+    columns = [DrawnLine(20, 120, level(50)), DrawnLine(150, 240, level(50))]
+    assert len(find_bands(DrawnPage(100, 400, lines=columns).maps())) == 2
+    steps = [DrawnLine(20, 120, level(50)), DrawnLine(130, 240, level(56))]
+    assert len(find_bands(DrawnPage(100, 400, lines=steps).maps())) == 2
+
+
+def test_a_wall_splits_a_line():
+    page = DrawnPage(100, 400, lines=[DrawnLine(20, 380, level(50))])
+    walls = np.array([[201, 0, 100]], np.float32)
+    left, right = sorted(find_bands(page.maps(), walls), key=lambda band: band.left)
+    assert left.right <= 200 and right.left >= 204
+    assert len(find_bands(page.maps(), np.array([[201, 60, 100]], np.float32))) == 1
+
+
+def test_one_place_that_is_wrong_does_not_move_the_line():
+    page = DrawnPage(200, 600, lines=[DrawnLine(20, 580, level(100))])
+    maps = page.maps()
+    maps.band[25, 60:66] = 9  # a blot that touches the band from below
+    (band,) = find_bands(maps)
+    np.testing.assert_allclose(band.middle[:, 1], 94, atol=0.8)
+
+
+def test_marks_of_large_letters_are_no_lines():
+    large = DrawnLine(40, 560, level(120), letter=40)
+    mark = DrawnLine(200, 230, level(66), letter=12)
+    assert len(find_bands(DrawnPage(200, 600, lines=[large, mark]).maps())) == 1
+    caption = DrawnLine(60, 500, level(52), letter=12)  # as long as a line is
+    assert len(find_bands(DrawnPage(200, 600, lines=[large, caption]).maps())) == 2
+
+
+def empty_maps(y: int, x: int) -> Maps:
+    zeros = [np.zeros((y, x), np.float32) for _ in range(3)]
+    return Maps(np.full((y, x), -9, np.float32), *zeros, np.array([1, 0, 0, 0], np.float32))
+
+
+def test_paper_has_no_bands():
+    assert find_bands(empty_maps(50, 60)) == []
+    columns = columns_of([], 200, 240)
+    assert columns.middle.shape == (0,) and columns.begin.tolist() == [0]
+
+
+def test_a_page_of_noise_is_bounded():
+    rng = np.random.default_rng(1)
+    maps = empty_maps(400, 300)
+    maps.band[:] = rng.normal(0, 4, maps.band.shape)
+    assert len(find_bands(maps)) <= 4_000
+
+
+def test_columns_go_straight_on_beyond_the_ends_and_stay_on_the_page():
+    page = DrawnPage(120, 300, lines=[DrawnLine(4, 200, lambda x: 50 + 0.1 * x)])
+    (band,) = find_bands(page.maps())
+    columns = columns_of([band], 120, 300)
+    assert columns.left[0] == 0 and columns.inner[0, 0] == 4
+    end = columns.begin[1] - 1  # beyond the band by 1.5 letter heights
+    assert end + 1 == pytest.approx(200 + 18, abs=5)
+    assert columns.middle[end] == pytest.approx(44 + 0.1 * (end + 0.5), abs=0.7)

@@ -1,0 +1,105 @@
+"""Crops of drawn pages: at full resolution, along the line, without the neighbours' ink."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from khmer_fast.page import pixels
+from khmer_fast.page.bands import find_bands
+from khmer_fast.page.crops import cut_line, line_inks, outline
+from khmer_fast.page.ink import assign_ink, find_ink
+from tests.page_drawings import DrawnLine, DrawnPage, level
+
+
+def find(page: DrawnPage):
+    maps = page.maps()
+    ink, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    columns = owners.columns
+    inks = sorted(line_inks(owners), key=lambda x: columns.middle[columns.of(x.index)][0])
+    return ink, owners, inks
+
+
+def tight_page(**options) -> DrawnPage:
+    lines = [DrawnLine(20, 380, level(y), 12, subscript=0.8, **options) for y in (40, 70, 100)]
+    return DrawnPage(140, 400, lines=lines)
+
+
+def test_a_level_line_is_cut_as_it_stands_without_its_neighbours():
+    page = tight_page()
+    ink, owners, inks = find(page)
+    assert len(inks) == 3
+    crop = cut_line(page.grey, ink, owners, inks[1])
+    top, left = int(crop.rows[0]), crop.left
+    height, width = crop.grey.shape
+    there = (slice(top, top + height), slice(left, left + width))
+    mine = page.owner[there] == 2
+    assert mine.sum() == (page.owner == 2).sum()  # all of the line's ink
+    np.testing.assert_array_equal(crop.grey[mine], page.grey[there][mine])
+    assert (crop.grey[~mine] > 200).all() and (page.grey[there][~mine] < 200).any()
+
+
+def test_crops_are_at_full_resolution():
+    page = tight_page()
+    ink, owners, inks = find(page)
+    large = np.kron(page.grey, np.ones((3, 3), np.uint8))
+    crop = cut_line(large, ink, owners, inks[0])
+    small = cut_line(page.grey, ink, owners, inks[0])
+    assert crop.grey.shape[1] == pytest.approx(3 * small.grey.shape[1], abs=6)
+    assert (crop.grey < 100).sum() == 9 * (small.grey < 100).sum()
+
+
+def test_a_slanting_line_is_cut_level():
+    page = DrawnPage(160, 600, lines=[DrawnLine(20, 580, lambda x: 60 + 0.05 * x, vowel=0.3)])
+    ink, owners, (line,) = find(page)
+    crop = cut_line(page.grey, ink, owners, line)
+    assert crop.grey.shape[0] < 42  # level, the line is 24 px high; slanting it was 52
+    roofs = [np.flatnonzero(c < 120)[0] for c in crop.grey.T[::7] if c.min() < 100]
+    assert np.ptp(crop.rows) == pytest.approx(0.05 * len(crop.rows), rel=0.1)
+    assert len(roofs) > 20 and np.ptp(roofs) <= 7  # of a vowel and a roof
+
+
+def test_light_text_is_turned_and_two_colours_are_both_ink():
+    page = DrawnPage(100, 400, paper=40, lines=[DrawnLine(20, 380, level(50), 14, grey=240)])
+    ink, owners, (line,) = find(page)
+    assert line.polarity == pixels.TURNED
+    crop = cut_line(page.grey, ink, owners, line)
+    assert np.median(crop.grey) > 200 and crop.grey.min() < 30
+    page = DrawnPage(100, 400, paper=130, lines=[DrawnLine(20, 380, level(50), 14, grey=240)])
+    page.grey[:, 200:][page.owner[:, 200:] > 0] = 10
+    ink, owners, (line,) = find(page)
+    assert line.polarity == pixels.BOTH
+    crop = cut_line(page.grey, ink, owners, line)
+    for half in (crop.grey[:, :180], crop.grey[:, 190:]):
+        assert half.min() < 160 and np.median(half) > 245
+
+
+def test_outline_holds_the_ink():
+    page = tight_page()
+    _, owners, inks = find(page)
+    found = outline(owners, inks[1], (400, 140))
+    rows, columns = np.nonzero(page.owner == 2)
+    assert found.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert found.letter_height == pytest.approx(12, abs=0.7)
+    assert found.baseline[0][1] == pytest.approx(70, abs=0.7) and len(found.baseline) == 2
+    y = [point[1] for point in found.polygon]
+    assert min(y) == rows.min() and max(y) == rows.max() + 1
+    # twice as large a page: twice the lengths
+    double = outline(owners, inks[1], (800, 280))
+    assert double.box == tuple(2 * edge for edge in found.box)
+
+
+def test_boxes_in_a_crop_are_boxes_on_the_page():
+    page = tight_page()
+    ink, owners, inks = find(page)
+    crop = cut_line(page.grey, ink, owners, inks[0])
+    left, top = crop.left, int(crop.rows[0])
+    assert crop.box_on_page(3.2, 4, 10.7, 9) == (left + 3, top + 4, left + 11, top + 9)
+
+
+def test_a_line_without_ink_is_no_line():
+    page = tight_page()
+    maps = page.maps()
+    page.grey[page.owner == 2] = page.paper
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    assert len(line_inks(owners)) == 2
