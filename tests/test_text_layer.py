@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,12 +14,14 @@ import pytest
 from khmer_fast import formats
 from khmer_fast.document import Document, Line, Page, Region
 from khmer_fast.files.pages import open_pages
-from khmer_fast.files.placed import placed, unread
 from khmer_fast.files.text_layer import LayerLine, TextLayer, apply, judge, layer_page
 from khmer_fast.text import canonical, misplaced
 from tests.support import documents
 from tests.support.development import development_data
 from tests.support.pdfs import image_bytes, picture
+
+pikepdf = pytest.importorskip("pikepdf")
+pytest.importorskip("pypdfium2")
 
 TEXTS = [
     "ព្រះមហាក្សត្រទ្រង់គ្រងរាជ្យ ប៉ុន្តែទ្រង់មិនកាន់អំណាចឡើយ",
@@ -147,8 +151,6 @@ def test_what_is_said_of_layers(change, fonts, reason):
         assert verdict.believed, verdict.reason
         return
     assert not verdict.believed
-    import re
-
     assert re.search(reason, verdict.reason)
     told = apply(page, layer_of(page.lines(), change, fonts))
     assert told.origin.source == "ocr" and told.regions == page.regions
@@ -235,13 +237,37 @@ def test_legacy_fonts_have_names(font, family):
 # ---- from files ----
 
 
+def as_shown(page: Page, shown) -> Page:
+    """The page as it is read from a page of a file."""
+    return replace(page, transform=shown.transform)
+
+
+def test_a_page_that_was_turned_still_has_its_layer():
+    """The picture lay on its side: its rotation was undone, its layer's boxes are the file's."""
+    page = replace(read_page(), dpi=150.0)
+    data = formats.write(
+        Document("x", (page,)), "pdf", formats.PdfOptions(image_bytes(picture(1200, 800)))
+    )
+    with pikepdf.open(io.BytesIO(data)) as document:
+        document.pages[0].obj.Rotate = 90
+        file = io.BytesIO()
+        document.save(file)
+    (shown,) = open_pages(file.getvalue())
+    assert shown.grey.shape == (1200, 800)
+    a, b, c, d, e, f = shown.transform  # upright (x, y) is (800 - y, x) of the picture as it lies
+    turned = (c, d, -a, -b, 800 * a + e, 800 * b + f)
+    told = apply(replace(read_page(), transform=turned), shown.text_layer)
+    assert told.origin.source == "text layer" and told.origin.distance == 0
+    assert not apply(as_shown(read_page(), shown), shown.text_layer).origin.source == "text layer"
+
+
 def test_our_own_searchable_pdf_is_believed():
     page = replace(read_page(), dpi=150.0)
     data = formats.write(
         Document("x", (page,)), "pdf", formats.PdfOptions(image_bytes(picture(1200, 800)))
     )
     (shown,) = open_pages(data)
-    told = placed(read_page(), shown)
+    told = apply(as_shown(read_page(), shown), shown.text_layer)
     assert told.origin.source == "text layer" and told.origin.distance == 0
     assert [line.text for line in told.lines()] == [canonical(text) for text in TEXTS]
     for line, before in zip(told.lines(), page.lines(), strict=True):
@@ -256,7 +282,7 @@ def test_only_the_layer():
         formats.PdfOptions(image_bytes(picture(1200, 800))),
     )
     (shown,) = open_pages(data)
-    page = unread(shown)
+    page = layer_page(as_shown(Page(1, 1200, 800), shown), shown.text_layer)
     assert [line.text for line in page.lines()] == [canonical(text) for text in TEXTS]
     assert page.origin.reason == "asked for, not compared"
     assert layer_page(read_page(), None).notes[0].kind == "text layer"
@@ -298,13 +324,14 @@ def test_what_libreoffice_exports(font, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     (shown,) = open_pages(tmp_path / "law.pdf")
     lines = []
-    for text, own in zip(TEXTS, shown.text_layer.lines, strict=True):
+    layer = shown.text_layer.moved((1, 0, 0, -1, 0, 842))
+    for text, own in zip(TEXTS, layer.lines, strict=True):
         boxes = [box for box in own.boxes if box[2] > box[0]]
         box = tuple(
             int(pick(box[side] for box in boxes)) for side, pick in enumerate((min, min, max, max))
         )
         lines.append(Line(text, 0.9, box))
-    verdict = judge(shown.text_layer, lines)
+    verdict = judge(layer, lines)
     text = shown.text_layer.text
     right = "".join(canonical(text).split()) == "".join(canonical("".join(TEXTS)).split())
     assert verdict.believed == right, (verdict.reason, text)

@@ -36,12 +36,16 @@ MAX_MISSING = 0.004  # of the picture's letters that the layer has nothing for: 
 _MISSING_TIMES = 2
 _LOST_TIMES, _LOST_SHARE = 3, 0.5  # a letter that the layer lacks so often is lost, not misread
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Box = tuple[float, float, float, float]  # x and y of one corner, then of the opposite one
+Transform = tuple[float, float, float, float, float, float]  # as Page.transform
 
 
 @dataclass(frozen=True)
 class LayerLine:
-    """A line of the layer: its text and a box for each character, in the page's pixels."""
+    """A line of the layer: its text and a box for each character.
+
+    As they come from a file they are in its points; `TextLayer.moved` brings them to pixels.
+    """
 
     text: str
     boxes: tuple[Box, ...]
@@ -69,10 +73,8 @@ class TextLayer:
                     return family
         return None
 
-    def moved(self, transform: tuple[float, float, float, float, float, float]) -> TextLayer:
-        """The layer with its boxes moved by a transform (as Page.transform)."""
-        if transform == (1, 0, 0, 1, 0, 0):
-            return self
+    def moved(self, transform: Transform) -> TextLayer:
+        """The layer with its boxes moved by a transform, each (left, top, right, bottom) then."""
         lines = tuple(
             LayerLine(line.text, tuple(_moved(box, transform) for box in line.boxes))
             for line in self.lines
@@ -135,11 +137,15 @@ def judge(layer: TextLayer, lines: Sequence[Line]) -> Verdict:
 def apply(page: Page, layer: TextLayer | None) -> Page:
     """The page with its layer's text where that is believed, and with the origin of its text.
 
+    `layer` is as it came with the page's file: `page.transform` leads from the page's pixels there.
     On a page that is believed a line whose layer says something else stays as it was read, and
     what only the layer has becomes a region at the end, with a note.
     """
+    if page.error is not None:
+        return page
     if layer is None:
         return replace(page, origin=Origin("ocr", "no text layer"))
+    layer = layer.moved(_inverse(page.transform))
     lines = list(page.lines())
     verdict = judge(layer, lines)
     if not verdict.believed:
@@ -166,9 +172,12 @@ def apply(page: Page, layer: TextLayer | None) -> Page:
 
 def layer_page(page: Page, layer: TextLayer | None) -> Page:
     """The page with its layer's text alone, unseen and unchecked (`--text-layer only`)."""
+    if page.error is not None:
+        return page
     if layer is None:
         note = Note("text layer", "this page has no text layer, and was not read from its picture")
         return replace(page, notes=(*page.notes, note), origin=Origin("text layer", "none"))
+    layer = layer.moved(_inverse(page.transform))
     lines = tuple(_new_line(words) for line in layer.lines if (words := _words(line)))
     regions = (Region("text", _around([line.box for line in lines]), lines),) if lines else ()
     return replace(page, regions=regions, origin=Origin("text layer", "asked for, not compared"))
@@ -347,6 +356,12 @@ def _moved(box: Box, transform: tuple[float, ...]) -> Box:
     x = sorted((a * left + c * top + e, a * right + c * bottom + e))
     y = sorted((b * left + d * top + f, b * right + d * bottom + f))
     return (x[0], y[0], x[1], y[1])
+
+
+def _inverse(transform: Transform) -> Transform:
+    a, b, c, d, e, f = transform
+    det = a * d - b * c
+    return (d / det, -b / det, -c / det, a / det, (c * f - d * e) / det, (b * e - a * f) / det)
 
 
 def _whole(box: Box) -> PixelBox:
