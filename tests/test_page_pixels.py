@@ -102,6 +102,9 @@ def test_owners_equal_the_reference(seed):
     np.testing.assert_array_equal(
         pixels.widen_owners(owners), pixels_reference.widen_owners(owners)
     )
+    np.testing.assert_array_equal(
+        pixels.count_strokes(owners, columns), pixels_reference.count_strokes(owners, columns)
+    )
     for a, b in zip(
         pixels.line_extents(owners, ink, columns),
         pixels_reference.line_extents(owners, ink, columns),
