@@ -201,6 +201,16 @@ py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& i
   return py::make_tuple(top, bottom, counts);
 }
 
+Array<int32_t> count_strokes_of(const Array<uint16_t>& owners, const Columns& columns) {
+  check("owners", owners, {-1, -1});
+  const LineColumns lines = take(columns, owners.shape(1));
+  Array<int32_t> strokes(lines.lines);
+  int32_t* out = strokes.mutable_data();
+  py::gil_scoped_release release;
+  count_strokes(owners.data(), owners.shape(0), owners.shape(1), lines, out);
+  return strokes;
+}
+
 Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint16_t>& owners,
                            const Array<uint8_t>& paper, int64_t line, int64_t left,
                            const Array<float>& rows, int64_t height, int64_t polarity) {
@@ -238,6 +248,8 @@ void bind_page(py::module_& m) {
   m.def("page_widen_owners", &widen_owners_of, py::arg("owners").noconvert());
   m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
         py::arg("ink").noconvert(), py::arg("columns"));
+  m.def("page_count_strokes", &count_strokes_of, py::arg("owners").noconvert(),
+        py::arg("columns"));
   m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("owners").noconvert(),
         py::arg("paper").noconvert(), py::arg("line"), py::arg("left"),
         py::arg("rows").noconvert(), py::arg("height"), py::arg("polarity"));

@@ -103,3 +103,11 @@ def test_a_line_without_ink_is_no_line():
     page.grey[page.owner == 2] = page.paper
     _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
     assert len(line_inks(owners)) == 2
+
+
+def test_an_edge_under_a_band_is_no_line():
+    page = tight_page()
+    maps = page.maps()
+    page.box(20, 55, 380, 76, 20, 2)  # a dark bar where the second line was
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    assert len(line_inks(owners)) == 2

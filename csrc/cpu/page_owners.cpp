@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace khmer_fast {
@@ -12,6 +13,7 @@ constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
+constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kSpeck = 0.012;                // letter heights squared
 constexpr size_t kMostShared = 200;             // lines
 
@@ -85,7 +87,7 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     if (overshoot > kSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
-    cost /= letter;
+    cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;
   }
   return best;
@@ -103,6 +105,12 @@ bool overshoots(const Component& box, const Line& line) {
   }
   const double slack = kSlack * line.letter;
   return box.top < highest - slack || box.bottom > lowest + slack;
+}
+
+// Whether a piece that overshoots its only line is a bar beside it or a rule through it.
+bool is_rule(const Component& box, const Line& line) {
+  const int64_t width = box.right - box.left;
+  return width <= kThin * line.letter || width >= kLong * (line.to_x - line.from_x);
 }
 
 // Each pixel of piece `c` to the line whose distances reach it best; then what was cut off is given
@@ -212,8 +220,8 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       const int64_t line = nearest_line(box, opinion[c], lines);
       if (line >= 0) owner[c] = static_cast<uint16_t>(line + 1);
     } else if (sure.size() > 1 || overshoots(box, lines[sure[0]])) {
-      const bool bar = sure.size() == 1 && box.right - box.left <= kThin * lines[sure[0]].letter;
-      if (sure.size() <= kMostShared && !bar) cuts[c] = sure;
+      const bool rule = sure.size() == 1 && is_rule(box, lines[sure[0]]);
+      if (sure.size() <= kMostShared && !rule) cuts[c] = sure;
     } else {
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
@@ -233,7 +241,19 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
 void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
   for (int64_t y = 0; y < Y; ++y) {
     const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
+    const auto four = [&](int64_t row, int64_t x) {
+      uint64_t pixels;
+      std::memcpy(&pixels, owners + row * X + x, sizeof(pixels));
+      return pixels;
+    };
     for (int64_t x = 0; x < X; ++x) {
+      // paper without ink around it, three pixels at once
+      while (x >= 1 && x + 4 <= X && !(four(up, x - 1) | four(y, x - 1) | four(down, x - 1)) &&
+             !owners[up * X + x + 3] && !owners[y * X + x + 3] && !owners[down * X + x + 3]) {
+        widened[y * X + x] = widened[y * X + x + 1] = widened[y * X + x + 2] = 0;
+        x += 3;
+      }
+      if (x == X) break;
       uint16_t own = owners[y * X + x];
       if (own == 0) {
         uint16_t most = 0, least = kNobody;
@@ -265,6 +285,27 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
       bottom[at] = static_cast<int32_t>(y + 1);
       ++counts[2 * (own - 1) + ink[y * X + x] - 1];
     }
+}
+
+void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+                   int32_t* strokes) {
+  const std::vector<Line> lines = lines_of(columns);
+  for (size_t l = 0; l < lines.size(); ++l) {
+    const Line& line = lines[l];
+    strokes[l] = 0;
+    for (double part : {-0.25, 0.0, 0.25}) {
+      int32_t runs = 0;
+      bool before = false;
+      for (int64_t x = line.from_x; x < line.to_x; ++x) {
+        const double y = std::floor(line.middle[line.at(x)] + part * line.letter);
+        const bool inked =
+            y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == static_cast<int>(l + 1);
+        runs += inked && !before;
+        before = inked;
+      }
+      strokes[l] = std::max(strokes[l], runs);
+    }
+  }
 }
 
 }  // namespace khmer_fast

@@ -22,4 +22,9 @@ void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widene
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
                   const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts);
 
+// Runs of each line's ink along its middle and a quarter of a letter above and below it, the most of
+// the three: strokes [L].
+void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+                   int32_t* strokes);
+
 }  // namespace khmer_fast

@@ -17,7 +17,7 @@ from typing import Any
 from khmer_fast.errors import KhmerFastError, printable
 
 VERBS = {  # name: (module, what it does)
-    "read": ("khmer_fast.cli.read", "read the text of line images"),
+    "read": ("khmer_fast.cli.read", "read the text of pages and of line images"),
     "evaluate": ("khmer_fast.cli.evaluate", "score readings against labelled lines"),
     "train": ("khmer_fast.cli.train", "train a model"),
     "render": ("khmer_fast.cli.render", "make labelled line images from text and fonts"),
@@ -112,7 +112,7 @@ def _program() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "khmer-fast",
         usage="khmer-fast [-h] [--version] VERB ...",
-        description="Khmer OCR: a line image in, Khmer Unicode text out.",
+        description="Khmer OCR: pages in, Khmer Unicode text out.",
         epilog=f"verbs:\n{verbs}\n\n`khmer-fast VERB --help` explains a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -14,6 +14,8 @@ from khmer_fast.page.lines import FoundLine
 MARGIN = (0.3, 0.12)  # letter heights of paper beside, and above and below a line's ink
 STRAIGHT = 0.06  # letter heights: a middle that rises and falls less is cut as a rectangle
 LEAST_INK = 0.1  # letter heights squared: a line with less ink is none
+LONG_LINE = 3.0  # letter heights: a longer line must have strokes,
+LEAST_STROKES = 0.4  # so many a letter height; letters have one to three
 TWO_COLOURS = 0.1  # share of a line's ink from which a second colour is text, too
 OUTLINE_STEP = 2.0  # letter heights between points of a polygon
 BASELINE_STEP = 4.0  # letter heights between points of a bent baseline
@@ -53,7 +55,7 @@ class LineInk:
 
 
 def line_inks(owners: Owners) -> list[LineInk]:
-    """The lines that have ink."""
+    """The lines that have ink, and strokes in it: an edge or a shadow has none."""
     columns = owners.columns
     inks = []
     for index in range(len(columns.left)):
@@ -61,6 +63,9 @@ def line_inks(owners: Owners) -> list[LineInk]:
         inked = np.flatnonzero(owners.bottom[place] > 0)
         dark, light = (int(n) for n in owners.counts[index])
         if dark + light < max(LEAST_INK * float(columns.letter[index]) ** 2, 2):
+            continue
+        length = float(np.ptp(columns.inner[index])) / float(columns.letter[index])
+        if length >= LONG_LINE and owners.strokes[index] < LEAST_STROKES * length:
             continue
         middle = columns.middle[place][inked]
         left = int(columns.left[index])

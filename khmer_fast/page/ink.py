@@ -36,6 +36,7 @@ class Owners:
     top: np.ndarray  # [M] int32, first row of the line's ink by column; Y where there is none
     bottom: np.ndarray  # [M] int32, last + 1; 0 where there is none
     counts: np.ndarray  # [L, 2] int32, pixels darker and lighter than paper of each line
+    strokes: np.ndarray  # [L] int32, runs of the line's ink along it
 
 
 def find_ink(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +62,9 @@ def assign_ink(
     found = PageInk(ink, paper, *pixels.label(ink))
     owners = pixels.assign_ink(ink, found.labels, found.boxes, found.areas, offset, columns)
     top, bottom, counts = pixels.line_extents(owners, ink, columns)
-    return found, Owners(owners, pixels.widen_owners(owners), columns, top, bottom, counts)
+    strokes = pixels.count_strokes(owners, columns)
+    widened = pixels.widen_owners(owners)
+    return found, Owners(owners, widened, columns, top, bottom, counts, strokes)
 
 
 def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:

@@ -186,9 +186,7 @@ def _bands(places: Sequence[Place]) -> tuple[list[list[Place]], list[float]]:
 def _sections(places: Sequence[Place]) -> list[list[Place]]:
     """Places parted at white that is far wider than that between their other rows."""
     bands, whites = _bands(places)
-    if len(whites) < 2:
-        return [list(places)]
-    usual = sorted(whites)[len(whites) // 4]
+    usual = sorted(whites)[len(whites) // 4] if len(whites) > 1 else 0.0
     sections = [bands[0]]
     for white, band in zip(whites, bands[1:], strict=True):
         letter = max(place.letter for place in band)

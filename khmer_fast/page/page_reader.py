@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from khmer_fast.document import Document, Line, Page, Region
+from khmer_fast.document import Document, Line, Page, line_page
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.files import text_layer as layers
 from khmer_fast.files.file_page import FilePage, PageRanges
 from khmer_fast.files.images import load_grey
 from khmer_fast.files.pages import open_pages
-from khmer_fast.page.assemble import ReadLine, make_page, marked
+from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
 from khmer_fast.page.segment import Segmenter
+from khmer_fast.recognize.marks import marked
 from khmer_fast.recognize.reader import Reader
+from khmer_fast.segmenter_weights import SegmenterWeights
 from khmer_fast.weights import Weights
 
 LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
+FIRST_READ = 8  # lines at first, so that the first page comes soon
 MOST_LINES = 1_000  # of a page
 MOST_SECONDS = 120.0  # a page
 
@@ -47,14 +50,15 @@ class PageReader:
     "auto" does what the picture shows. Lines under `min_confidence` are marked, never left out.
     A page has `most_lines` lines at most, the surest ones, and reading it ends after
     `most_seconds`; its notes say so. `on_page` sees each page with what was found on it (not those
-    that are one line). The other options are `Reader`'s. May be used from several threads at once.
-    Raises KhmerFastError for weights or options that cannot be used.
+    that are one line). The other options are `Reader`'s; a `reader` of one's own takes their place.
+    May be used from several threads at once. Raises KhmerFastError for weights or options that
+    cannot be used.
     """
 
     def __init__(
         self,
         weights: str | os.PathLike[str] | Weights | None = None,
-        segmenter: str | os.PathLike[str] | Segmenter | None = None,
+        segmenter: str | os.PathLike[str] | SegmenterWeights | Segmenter | None = None,
         layout: str = "auto",
         min_confidence: float | None = None,
         most_lines: int = MOST_LINES,
@@ -66,6 +70,7 @@ class PageReader:
         batch_size: int = 32,
         dtype: str = "auto",
         threads: int | None = None,
+        reader: Reader | None = None,
         on_page: Callable[[FoundPage, Page], None] | None = None,
     ):
         if layout not in LAYOUTS:
@@ -79,8 +84,10 @@ class PageReader:
             )
         self.layout, self.min_confidence, self.on_page = layout, min_confidence, on_page
         self.most_lines, self.most_seconds = most_lines, most_seconds
-        self.reader = Reader(weights, device, backend, beam, n_best, batch_size, dtype, threads)
-        if segmenter is None or isinstance(segmenter, (str, os.PathLike)):
+        self.reader = reader or Reader(
+            weights, device, backend, beam, n_best, batch_size, dtype, threads
+        )
+        if not hasattr(segmenter, "maps"):
             segmenter = Segmenter(segmenter, backend, threads)
         self.segmenter = segmenter
 
@@ -136,12 +143,13 @@ class PageReader:
         """Reads pages as they come, the lines of several together. A page that cannot be read has
         an error in its place."""
         waiting: list[_Sheet | Page] = []
+        together = FIRST_READ
         for image in images:
             waiting.append(self._find(image))
             lines = sum(len(x.chosen) for x in waiting if isinstance(x, _Sheet))
-            if lines >= READ_TOGETHER or lines == 0:
+            if lines >= together or lines == 0:
                 yield from self._finish(waiting)
-                waiting = []
+                waiting, together = [], min(4 * together, READ_TOGETHER)
         yield from self._finish(waiting)
 
     def _find(self, image: FilePage) -> _Sheet | Page:
@@ -205,8 +213,9 @@ class PageReader:
         if not isinstance(read.answer, Line):
             return _failed(sheet.image, read.answer)
         line = marked(read.answer, self.min_confidence)
-        region = Region("text", line.box, (line,))
-        return replace(_bare(sheet.image), regions=(region,))
+        height, width = sheet.image.grey.shape
+        page = line_page(line, width, height, sheet.image.number, sheet.image.dpi)
+        return replace(page, notes=sheet.image.notes, transform=sheet.image.transform)
 
 
 def _bare(image: FilePage) -> Page:

@@ -61,8 +61,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each."""
     return _native.page_line_paper(grey, columns._arrays())
 
 
@@ -99,6 +99,12 @@ def assign_ink(
 def widen_owners(owners: np.ndarray) -> np.ndarray:
     """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
     return _native.page_widen_owners(owners)
+
+
+def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
+    most of the three: owners uint16 [Y, X] -> int32 [L]."""
+    return _native.page_count_strokes(owners, columns._arrays())
 
 
 def line_extents(

@@ -38,7 +38,7 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paper_values(counts: np.ndarray) -> np.ndarray:
-    """The mode of each smoothed histogram, as the mean of its three bins: int [..., 32] -> [...]."""
+    """The mode of each smoothed histogram, the mean of its three bins: int [..., 32] -> [...]."""
     padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
     smooth = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     mode = 31 - smooth[..., ::-1].argmax(-1)
@@ -49,7 +49,7 @@ def _paper_values(counts: np.ndarray) -> np.ndarray:
 
 
 def _thresholds(counts: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """A share of how far the darkest or the lightest pixels are from paper: int [..., 32], [...]."""
+    """A share of how far the darkest or lightest pixels are from paper: int [..., 32], [...]."""
     least = counts.sum(-1, keepdims=True) // TAIL
     darkest = (counts.cumsum(-1) > least).argmax(-1)
     lightest = 31 - (counts[..., ::-1].cumsum(-1) > least).argmax(-1)
@@ -95,8 +95,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each, from the pixels that are nearest along the line."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each, from the pixels that are nearest along the line."""
     Y = len(grey)
     paper, threshold = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
     for line in range(len(columns.left)):
@@ -185,6 +185,7 @@ BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
 THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
+LONG = 2.0  # times a line's length: what is longer and touches that line alone is a rule
 SPECK = 0.012  # letter heights squared: what is smaller and outside of the band is dirt
 MOST_SHARED = 200  # lines that one piece may touch: else it is a frame
 
@@ -234,7 +235,7 @@ def assign_ink(
         elif len(sure) > 1 or overshoots(boxes[c], columns, sure[0]):
             if len(sure) > MOST_SHARED:
                 continue
-            if len(sure) == 1 and right - left <= THIN * float(columns.letter[sure[0]]):
+            if len(sure) == 1 and is_rule(boxes[c], columns, sure[0]):
                 continue
             place[mine] = cut_piece(mine, left, top, sure, columns)[mine]
         else:
@@ -278,7 +279,7 @@ def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -
         if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
             continue
         cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
-        cost /= letter
+        cost /= np.sqrt(letter)
         if cost < cheapest:
             best, cheapest = line, cost
     return best
@@ -297,6 +298,13 @@ def overshoots(box: np.ndarray, columns: Columns, line: int) -> bool:
         top < (middle - columns.above[at]).min() - slack
         or bottom > (middle + columns.below[at]).max() + slack
     )
+
+
+def is_rule(box: np.ndarray, columns: Columns, line: int) -> bool:
+    """Whether a piece that overshoots its only line is a bar beside it or a rule through it."""
+    width = int(box[2] - box[0])
+    from_x, to_x = (int(v) for v in columns.inner[line])
+    return width <= THIN * float(columns.letter[line]) or width >= LONG * (to_x - from_x)
 
 
 def cut_piece(
@@ -367,6 +375,22 @@ def widen_owners(owners: np.ndarray) -> np.ndarray:
     most = around.max(0)
     least = np.where(around == 0, 2 * NOBODY, around).min(0)
     return np.where((owners == 0) & (most == least), most, owners).astype(np.uint16)
+
+
+def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
+    most of the three: owners uint16 [Y, X] -> int32 [L]."""
+    strokes = np.zeros(len(columns.left), np.int32)
+    for line in range(len(columns.left)):
+        x = np.arange(*columns.inner[line])
+        middle = columns.middle[columns.at(line, x)].astype(np.float64)
+        for part in (-0.25, 0.0, 0.25):
+            y = np.floor(middle + part * float(columns.letter[line])).astype(int)
+            inked = (y >= 0) & (y < len(owners))
+            inked[inked] = owners[y[inked], x[inked]] == line + 1
+            runs = np.count_nonzero(inked[1:] & ~inked[:-1]) + int(inked[:1].sum())
+            strokes[line] = max(strokes[line], runs)
+    return strokes
 
 
 def line_extents(

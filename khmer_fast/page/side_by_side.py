@@ -9,14 +9,22 @@ from dataclasses import dataclass
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 
 _FULL = 0.75  # of a column's width that a line of prose fills
+_FULL_LINES = 0.55  # of the lines of prose fill it
+_MANY = 12  # lines: prose in which there may be lists
+_HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
-_NARROW = 9.0  # letter heights of a column of amounts or numbers, at most
+_NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
 _CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
+_AS_CLOSE = 1.18  # times the least distance of lines in a column
+_ONE_LEVEL = 0.45  # letter heights between baselines of one row
+_MOST = 0.6  # of the columns have a line on a row's baseline
+_HEAD = 0.35  # of the page's height, where a letter's head stands
+_SPREAD = 3.3  # letter heights of white between lines that are no text together
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -58,13 +66,14 @@ def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list
     for k, column in enumerate(columns[1:], 1):
         usual = [c for c in groups[-1] if not _sparse(c, columns)] or groups[-1]
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
-        if _level(usual[-1], following if _sparse(column, columns) else column, rules):
+        other = following if _sparse(column, columns) else column
+        if any(_level(before, other, rules) for before in usual[-2:]):
             groups[-1].append(column)
         else:
             groups.append([column])
     parted = []
     for group in groups:
-        if len(group) == 1 or _across(group):
+        if len(group) == 1 or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
@@ -87,7 +96,7 @@ def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -
     return len(one_each) >= 0.5 * fewer and uneven <= _UNEVEN * cells
 
 
-def _across(group: Sequence[Sequence[Place]]) -> bool:
+def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> bool:
     """Whether columns whose lines are level are read row by row."""
     if max(map(len, group)) == 1:
         return True
@@ -95,8 +104,10 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
         group = [column for column in group if not _sparse(column, group)]
         if len(group) == 1:
             return True
-    if len(group) <= 3 and sum(is_prose(column) for column in group) >= 2:
+    if all(is_prose(column) for column in group):
         return False
+    if len(group) == 2 and _are_amounts(*group, rules):
+        return True
     if all(_varies(column) for column in group):  # cards
         return False
     if len(group) > 2:
@@ -104,30 +115,55 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
     left, right = group
     if min(_widest(left), _widest(right)) < _MARKS:
         return True
-    rows = min(len(left), len(right))
-    if rows == 1:
-        return len(left) + len(right) <= 3
-    if rows > _FEW:
+    cells = _cells(group, rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if _spread(left, counts[0]) and _spread(right, counts[1]):
         return True
-    if rows <= 3 and _centred(left) and _centred(right):  # signers
+    if min(counts) == 1:
+        return len(left) + len(right) <= 3
+    return min(counts) > _FEW
+
+
+def _are_amounts(left: Sequence[Place], right: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
+    """Whether names stand at the left and an amount for each, flush, at the right."""
+    cells = _cells([left, right], rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if min(counts) < 2 or abs(counts[0] - counts[1]) > 1 or _widest(right) > _NARROW:
         return False
-    amounts = _widest(right) <= _NARROW and (_flush(right, "right") or _flush(right, "left"))
-    return amounts and abs(len(left) - len(right)) <= 1
+    return _flush(right, "right") or _flush(right, "left") and not _centred(left)
+
+
+def _spread(column: Sequence[Place], cells: int) -> bool:
+    """Whether a column's cells stand too far from each other to be one text."""
+    if cells == 1:
+        return True
+    letter = statistics.median(place.letter for place in column)
+    steps = [b.top - a.bottom for a, b in zip(column, column[1:], strict=False)]
+    return sum(step > _SPREAD * letter for step in steps) >= cells - 1
 
 
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
-    """Blocks beside each other in reading order: from left to right, but what is centred on the
-    page and begins higher comes first (the kingdom's name over the ministry's)."""
+    """Blocks beside each other in reading order: from left to right.
+
+    But a right one that is centred on the page and begins higher comes first (the kingdom's name
+    over the ministry's), and what a right one has above the left one is read before both (the
+    date over two signers).
+    """
     order = [list(block) for block in blocks]
     if len(order) != 2:
         return order
     left, right = order
-    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    higher = min(p.bottom for p in left) - min(p.bottom for p in right)
     letter = statistics.median(place.letter for place in right)
-    if higher > 1.2 * letter and abs(middle - page.width / 2) < 0.06 * page.width:
+    top = min(place.top for place in left)
+    above = [place for place in right if place.bottom < top + 0.2 * letter]
+    if not above:
+        return order
+    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
+    if abs(middle - page.width / 2) < 0.06 * page.width:
         return [right, left]
-    return order
+    if top < _HEAD * page.height:
+        return order
+    return [above, left, [place for place in right if place not in above]]
 
 
 # ---- cells ----
@@ -152,12 +188,28 @@ def cell_rows(
 
 def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list[CellLines]:
     """The cells of columns: lines that are closer than rows are go on in the same cell."""
-    usual = max((_usual_step(column) for column in columns), default=0.0)
+    steps = [_steps(column) for column in columns]
+    usual = max((statistics.median(s) for s in steps if s), default=0.0)
+    least = min((min(s) for s in steps if s), default=0.0)
+    full = _full_levels(columns)
+    levels = sorted(place.bottom for column in columns for place in column)
+
+    def goes_on(a: Place, b: Place) -> bool:
+        step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
+        if step < _ONE_LEVEL * letter:
+            return True
+        if step >= min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual):
+            return False
+        rows = _at(full, a.bottom, letter) and _at(full, b.bottom, letter)
+        if rows and not any(a.bottom + 0.3 * step < y < b.bottom - 0.3 * step for y in levels):
+            return False
+        return not _ruled(a, b, rules)
+
     cells = []
     for k, column in enumerate(columns):
         lines: list[Place] = []
         for place in column:
-            if lines and not _same_cell(lines[-1], place, usual, rules):
+            if lines and not goes_on(lines[-1], place):
                 cells.append(CellLines(k, tuple(lines)))
                 lines = []
             lines.append(place)
@@ -166,22 +218,36 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     return cells
 
 
-def _usual_step(column: Sequence[Place]) -> float:
-    """The median distance of a column's lines, those of one baseline left out."""
+def _steps(column: Sequence[Place]) -> list[float]:
+    """The distances of a column's lines, those of one baseline left out."""
     steps = [b.bottom - a.bottom for a, b in zip(column, column[1:], strict=False)]
-    return statistics.median([s for s in steps if s > 0.5 * column[0].letter] or [0.0])
+    return [step for step in steps if step > 1.2 * column[0].letter]
 
 
-def _same_cell(a: Place, b: Place, usual: float, rules: Sequence[LevelRule]) -> bool:
-    step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
-    if step < 0.5 * letter:
-        return True
-    if step > _CONTINUED * letter or step > _CLOSER * usual:
-        return False
-    middle = max(a.left, b.left), min(a.right, b.right)
-    return not any(
-        a.bottom < rule.at < b.top + 0.3 * letter
-        and rule.low < (middle[0] + middle[1]) / 2 < rule.high
+def _full_levels(columns: Sequence[Sequence[Place]]) -> list[float]:
+    """Baselines on which most columns have a line: each is a row, however close they are."""
+    places = sorted(
+        ((place.bottom, k, place.letter) for k, column in enumerate(columns) for place in column)
+    )
+    full, on, start = [], set(), float("-inf")
+    for bottom, column, letter in places:
+        if bottom - start > _ONE_LEVEL * letter:
+            on, start = set(), bottom
+        on.add(column)
+        if len(on) > _MOST * len(columns) and (not full or full[-1] != start):
+            full.append(start)
+    return full
+
+
+def _at(levels: Sequence[float], bottom: float, letter: float) -> bool:
+    return any(abs(bottom - level) <= _ONE_LEVEL * letter for level in levels)
+
+
+def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
+    """Whether a horizontal rule stands between two lines."""
+    middle = (max(a.left, b.left) + min(a.right, b.right)) / 2
+    return any(
+        a.bottom < rule.at < b.top + 0.3 * b.letter and rule.low < middle < rule.high
         for rule in rules
     )
 
@@ -193,9 +259,15 @@ def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
-    if len(column) < 4 or wide < _PROSE * letter or _usual_step(column) > _LEADING * letter:
+    if (
+        len(column) < 4
+        or wide < _PROSE * letter
+        or statistics.median(_steps(column) or [0.0]) > _LEADING * letter
+    ):
         return False
-    return sum(place.width >= _FULL * wide for place in column) >= 0.55 * len(column)
+    if len(column) >= _MANY:
+        return statistics.median(place.width for place in column) >= _HALF_FULL * wide
+    return sum(place.width >= _FULL * wide for place in column) >= _FULL_LINES * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:

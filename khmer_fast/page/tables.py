@@ -13,6 +13,7 @@ from khmer_fast.page.side_by_side import cell_rows
 _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
+_BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -147,7 +148,9 @@ def _ruled_table(
         if xs[0] - same < place.middle < xs[-1] + same
         and ys[0] - same < (place.top + place.bottom) / 2 < ys[-1] + same
     ]
-    cell_of, spans = _merged_cells(horizontal, vertical, xs, ys, same)
+    if _goes_on_beside(places, inside, xs, ys, letter):
+        return None
+    cell_of, spans = _merged_cells(horizontal, vertical, inside, xs, ys, same)
     cells: dict[tuple[int, int], list[Place]] = {}
     crossing = 0
     for place in inside:
@@ -166,28 +169,69 @@ def _slot(edges: Sequence[float], at: float) -> int:
     return max(0, min(sum(edge <= at for edge in edges) - 1, len(edges) - 2))
 
 
+def _goes_on_beside(
+    places: Sequence[Place],
+    inside: Sequence[Place],
+    xs: Sequence[float],
+    ys: Sequence[float],
+    letter: float,
+) -> bool:
+    """Whether lines in the table's rows stand left and right of its rules: they are not all of
+    the table's, and the rules say too little."""
+    within = {place.index for place in inside}
+    beside = [
+        place
+        for place in places
+        if place.index not in within
+        and ys[0] < (place.top + place.bottom) / 2 < ys[-1]
+        and (
+            0 < xs[0] - place.right < _BESIDE * letter or 0 < place.left - xs[-1] < _BESIDE * letter
+        )
+    ]
+    return len(beside) > max(1, 0.5 * (len(ys) - 1))
+
+
 def _merged_cells(
     horizontal: Sequence[LevelRule],
     vertical: Sequence[LevelRule],
+    inside: Sequence[Place],
     xs: Sequence[float],
     ys: Sequence[float],
     same: float,
 ) -> tuple[dict[tuple[int, int], tuple[int, int]], dict[tuple[int, int], tuple[int, int]]]:
-    """The upper left slot of each slot's cell, and each cell's spans (rows, columns)."""
+    """The upper left slot of each slot's cell, and each cell's spans (rows, columns).
+
+    Slots without a rule between them are one cell where a line stands over both, or no more than
+    one of them has lines.
+    """
     rows, columns = len(ys) - 1, len(xs) - 1
     cell_of = {(r, c): (r, c) for r in range(rows) for c in range(columns)}
+    held: dict[tuple[int, int], list[Place]] = {}
+    across: set[tuple[tuple[int, int], tuple[int, int]]] = set()
+    for place in inside:
+        row = _slot(ys, (place.top + place.bottom) / 2)
+        first, last = (
+            _slot(xs, place.left + 0.6 * place.letter), _slot(xs, place.right - 0.6 * place.letter)
+        )  # fmt: skip
+        held.setdefault((row, _slot(xs, place.middle)), []).append(place)
+        across.update(((row, c), (row, c + 1)) for c in range(first, last))
+        above, below = _slot(ys, place.top), _slot(ys, place.bottom)
+        if above != below:
+            column = _slot(xs, place.middle)
+            across.add(((above, column), (below, column)))
     for r in range(rows):
         for c in range(columns):
-            home = cell_of[r, c]
-            if c and not _walled(vertical, xs[c], ys[r], ys[r + 1], same):
-                other = cell_of[r, c - 1]
-                if other[0] == home[0]:
-                    _replace(cell_of, home, other)
-                    home = other
-            if r and not _walled(horizontal, ys[r], xs[c], xs[c + 1], same):
-                other = cell_of[r - 1, c]
-                if other[1] == home[1]:
-                    _replace(cell_of, home, other)
+            for other, wall in (
+                ((r, c - 1), (vertical, xs[c], ys[r], ys[r + 1])),
+                ((r - 1, c), (horizontal, ys[r], xs[c], xs[c + 1])),
+            ):
+                home, one = cell_of[r, c], cell_of.get(other)
+                if one is None or one == home or _walled(*wall, same):
+                    continue
+                in_line = one[0] == home[0] if other[0] == r else one[1] == home[1]
+                both = (r, c) in held and other in held
+                if in_line and (not both or (other, (r, c)) in across):
+                    _replace(cell_of, home, one)
     spans = {}
     for home in set(cell_of.values()):
         slots = [slot for slot, owner in cell_of.items() if owner == home]
