@@ -23,10 +23,11 @@ ALLOWED: dict[str, set[str]] = {
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
     "weights": {"errors", "text"},
-    "files": FOUNDATION,
+    "pdfium": {"errors"},  # the one library that files and formats share, and its lock
+    "files": FOUNDATION | {"pdfium"},
     "recognize": FOUNDATION | {"files", "ops", "weights"},
     "page": FOUNDATION | {"files", "ops", "weights", "recognize"},
-    "formats": {"errors", "document"},
+    "formats": {"errors", "document", "pdfium"},
     "evaluation": FOUNDATION | {"files"},
     "data": FOUNDATION | {"files", "recognize", "evaluation"},
     "train": FOUNDATION
@@ -35,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
 ON_TOP = {"__init__", "__main__", "cli"}  # may import every room
-NO_TORCH = {"document", "errors", "text", "files", "formats", "threads"}
+NO_TORCH = {"document", "errors", "text", "files", "formats", "threads", "pdfium"}
 
 
 def sources(folder: str) -> list[Path]:

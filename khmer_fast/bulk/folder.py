@@ -88,8 +88,8 @@ class RunFolder:
         changed = _differences(begun, self._described)
         if changed:
             raise BulkError(
-                f"{self.path}: was begun with {'; '.join(changed)}. To go on, use what it was begun "
-                "with; to start again, give another --out or remove the folder"
+                f"{self.path}: was begun with {'; '.join(changed)}. To go on, use what it was "
+                "begun with; to start again, give another --out or remove the folder"
             )
 
 

@@ -100,7 +100,7 @@ def _page(library: Any, document: Any, number: int, text_layer: bool) -> FilePag
         pixels, dpi, notes = _size(library.raw, page, width, height)
         grey = _draw(library, document, page, *pixels)
         transform = _transform(library.raw, page, *pixels)
-        layer = read_text_layer(library.raw, page, transform) if text_layer else None
+        layer = read_text_layer(library.raw, page) if text_layer else None
     finally:
         page.close()
     return FilePage(number, grey, dpi, transform, notes, layer)

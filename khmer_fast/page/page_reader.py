@@ -185,7 +185,7 @@ class PageReader:
             if isinstance(sheet, Page):
                 yield sheet
             elif sheet.found is None:
-                yield self._line_page(sheet)
+                yield layers.apply(self._line_page(sheet), sheet.image.text_layer)
             else:
                 page = make_page(
                     sheet.image,
