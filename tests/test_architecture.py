@@ -22,7 +22,9 @@ ALLOWED: dict[str, set[str]] = {
     "threads": set(),
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
-    "weights": {"errors", "text"},
+    "archive": {"errors"},
+    "atomic": set(),
+    "weights": {"archive", "errors", "text"},
     "files": FOUNDATION,
     "recognize": FOUNDATION | {"files", "ops", "weights"},
     "page": FOUNDATION | {"files", "ops", "weights", "recognize"},
@@ -30,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": FOUNDATION | {"files"},
     "data": FOUNDATION | {"files", "recognize", "evaluation"},
     "train": FOUNDATION
-    | {"files", "ops", "sequence", "weights", "recognize", "page", "evaluation", "data"},
+    | {"archive", "atomic", "files", "ops", "sequence", "weights", "recognize", "page"}
+    | {"evaluation", "data"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }

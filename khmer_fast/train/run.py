@@ -20,8 +20,9 @@ from khmer_fast.text import DEFAULT_CHARSET, Vocabulary
 from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, refuse_foreign, restore
-from khmer_fast.train.health import Monitor, mean_lock_on
+from khmer_fast.train.health import Monitor
 from khmer_fast.train.history import History, counted, epoch_line, open_history
+from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.loop import Since, StepReport, Trainer, Validation, lost_ranks, validate
 from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
@@ -205,7 +206,7 @@ def _load(
     say: Callable[[str], None],
 ) -> None:
     """Takes up the newest checkpoint that fits; a run killed before its first starts anew."""
-    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
+    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest().files:
         say("Resumed from the start: the run had no checkpoint yet")
         return
 
