@@ -22,7 +22,11 @@ ALLOWED: dict[str, set[str]] = {
     "threads": set(),
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
-    "weights": {"errors", "text"},
+    "archive": {"errors"},
+    "atomic": set(),
+    "weights_file": {"archive", "atomic", "errors"},
+    "weights": {"archive", "atomic", "errors", "text", "weights_file"},
+    "segmenter_weights": {"archive", "atomic", "errors", "weights_file", "weights"},
     "pdfium": {"errors"},  # the one library that files and formats share, and its lock
     "files": FOUNDATION | {"pdfium"},
     "recognize": FOUNDATION | {"files", "ops", "weights"},
@@ -31,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": FOUNDATION | {"files"},
     "data": FOUNDATION | {"files", "recognize", "evaluation"},
     "train": FOUNDATION
-    | {"files", "ops", "sequence", "weights", "recognize", "page", "evaluation", "data"},
+    | {"archive", "atomic", "files", "ops", "sequence", "weights", "recognize", "page"}
+    | {"evaluation", "data"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
