@@ -9,6 +9,7 @@
 #include "cpu/page_crops.h"
 #include "cpu/page_ink.h"
 #include "cpu/page_owners.h"
+#include "cpu/page_rules.h"
 
 namespace py = pybind11;
 
@@ -230,6 +231,40 @@ Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint16_t>& ow
   return crop;
 }
 
+Array<double> numbers_of(const std::vector<RulePiece>& pieces) {
+  Array<double> numbers({static_cast<int64_t>(pieces.size()), int64_t{5}});
+  double* out = numbers.mutable_data();
+  for (const RulePiece& piece : pieces)
+    for (double number : {piece.left, piece.right, piece.slope, piece.offset, piece.thickness})
+      *out++ = number;
+  return numbers;
+}
+
+py::tuple rule_pieces_of(const Array<uint8_t>& grey, int32_t least) {
+  check("grey", grey, {-1, -1});
+  TORCH_CHECK_VALUE(least > 0, "least must be above 0, got ", least);
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  Array<uint8_t> mask({Y, X});
+  uint8_t* marked = mask.mutable_data();
+  std::vector<RulePiece> pieces;
+  {
+    py::gil_scoped_release release;
+    pieces = rule_pieces(grey.data(), Y, X, least, marked);
+  }
+  return py::make_tuple(numbers_of(pieces), mask);
+}
+
+Array<double> edge_pieces_of(const Array<uint8_t>& grey, int32_t least) {
+  check("grey", grey, {-1, -1});
+  TORCH_CHECK_VALUE(least > 0, "least must be above 0, got ", least);
+  std::vector<RulePiece> pieces;
+  {
+    py::gil_scoped_release release;
+    pieces = edge_pieces(grey.data(), grey.shape(0), grey.shape(1), least);
+  }
+  return numbers_of(pieces);
+}
+
 }  // namespace
 
 void bind_page(py::module_& m) {
@@ -241,6 +276,8 @@ void bind_page(py::module_& m) {
   m.def("page_find_line_ink", &find_line_ink_of, py::arg("ink").noconvert(),
         py::arg("paper").noconvert(), py::arg("grey").noconvert(), py::arg("columns"),
         py::arg("line_paper").noconvert(), py::arg("threshold").noconvert());
+  m.def("page_rule_pieces", &rule_pieces_of, py::arg("grey").noconvert(), py::arg("least"));
+  m.def("page_edge_pieces", &edge_pieces_of, py::arg("grey").noconvert(), py::arg("least"));
   m.def("page_label", &label_of, py::arg("ink").noconvert());
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),

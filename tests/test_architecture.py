@@ -22,20 +22,26 @@ ALLOWED: dict[str, set[str]] = {
     "threads": set(),
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
-    "weights": {"errors", "text"},
-    "files": FOUNDATION,
+    "archive": {"errors"},
+    "atomic": set(),
+    "weights_file": {"archive", "atomic", "errors"},
+    "weights": {"archive", "atomic", "errors", "text", "weights_file"},
+    "segmenter_weights": {"archive", "atomic", "errors", "weights_file", "weights"},
+    "pdfium": {"errors"},  # the one library that files and formats share, and its lock
+    "files": FOUNDATION | {"pdfium"},
     "recognize": FOUNDATION | {"files", "ops", "weights"},
     "page": FOUNDATION | {"files", "ops", "weights", "recognize"},
-    "formats": {"errors", "document"},
+    "formats": {"errors", "document", "pdfium"},
     "evaluation": FOUNDATION | {"files"},
     "data": FOUNDATION | {"files", "recognize", "evaluation"},
     "train": FOUNDATION
-    | {"files", "ops", "sequence", "weights", "recognize", "page", "evaluation", "data"},
+    | {"archive", "atomic", "files", "ops", "sequence", "weights", "recognize", "page"}
+    | {"evaluation", "data"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
 ON_TOP = {"__init__", "__main__", "cli"}  # may import every room
-NO_TORCH = {"document", "errors", "text", "files", "formats", "threads"}
+NO_TORCH = {"document", "errors", "text", "files", "formats", "threads", "pdfium"}
 
 
 def sources(folder: str) -> list[Path]:

@@ -61,7 +61,7 @@ def draw_page(
             DrawnLine(
                 np.array([[left, bottom], [right, bottom + drop]], np.float32),
                 float(bottom - top),
-                (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1),
+                tuple(map(int, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))),
             )
         )
     return DrawnPage(image, owner, tuple(lines))

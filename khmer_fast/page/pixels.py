@@ -129,3 +129,15 @@ def cut_line(
 ) -> np.ndarray:  # uint8 [height, width]
     """A line at full resolution along its rows, the ink of others painted over with paper."""
     return _native.page_cut_line(grey, owners, paper, line, left, rows, height, polarity)
+
+
+def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces of level rules, and their pixels: uint8 [Y, X] -> float64 [P, 5], uint8 [Y, X]
+    (rules_reference.py)."""
+    return _native.page_rule_pieces(grey, least)
+
+
+def edge_pieces(grey: np.ndarray, least: int) -> np.ndarray:
+    """Pieces of level edges between two grounds: uint8 [Y, X] -> float64 [P, 5]
+    (rules_reference.py)."""
+    return _native.page_edge_pieces(grey, least)

@@ -186,6 +186,7 @@ OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
 THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
 LONG = 2.0  # times a line's length: what is longer and touches that line alone is a rule
+VOTED = 0.15  # letter heights squared of ink that belong to a line by the network's opinion alone
 SPECK = 0.012  # letter heights squared: what is smaller and outside of the band is dirt
 MOST_SHARED = 200  # lines that one piece may touch: else it is a frame
 
@@ -228,23 +229,26 @@ def assign_ink(
         sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
         if not sure and core[c]:
             sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
+        cored = bool(sure)
         if not sure:
-            line = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
-            if line is not None:
-                place[mine] = line + 1
-        elif len(sure) > 1 or overshoots(boxes[c], columns, sure[0]):
+            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
+            if nearest is None:
+                continue
+            sure = [nearest]
+        if len(sure) == 1:
+            sure = with_voted(mine, left, top, sure[0], offset, columns)
+        if len(sure) > 1 or (cored and overshoots(boxes[c], columns, sure[0])):
             if len(sure) > MOST_SHARED:
                 continue
             if len(sure) == 1 and is_rule(boxes[c], columns, sure[0]):
                 continue
-            place[mine] = cut_piece(mine, left, top, sure, columns)[mine]
+            place[mine] = cut_piece(mine, left, top, sure, offset, columns)[mine]
         else:
             place[mine] = sure[0] + 1
     # 4. what stands beyond a line's columns is not the line's
     for line in range(len(columns.left)):
-        first = columns.left[line]
-        end = first + columns.begin[line + 1] - columns.begin[line]
-        for beyond in (owners[:, : max(first, 0)], owners[:, end:]):
+        first, end = span(columns, line)
+        for beyond in (owners[:, :first], owners[:, end:]):
             beyond[beyond == line + 1] = NOBODY
     return owners
 
@@ -307,11 +311,53 @@ def is_rule(box: np.ndarray, columns: Columns, line: int) -> bool:
     return width <= THIN * float(columns.letter[line]) or width >= LONG * (to_x - from_x)
 
 
+def opinions(top: int, left: int, shape: tuple[int, int], offset: np.ndarray) -> np.ndarray:
+    """Middle of its own line that the network sees from each pixel of a box: float64 [y, x]."""
+    y, x = top + np.arange(shape[0])[:, None], left + np.arange(shape[1])
+    return (y + 0.5) + offset[y // 4, x // 4].astype(np.float64)
+
+
+def with_voted(
+    mine: np.ndarray,  # bool [y, x] of the piece's box
+    left: int,
+    top: int,
+    line: int,
+    offset: np.ndarray,
+    columns: Columns,
+) -> list[int]:
+    """The line that a piece seems to belong to, and those that part of it belongs to by the
+    network's opinion of its pixels; ascending."""
+    height, width = mine.shape
+    x = np.arange(left, left + width)
+    opinion = opinions(top, left, mine.shape, offset)
+    own = np.abs(opinion - columns.middle[columns.at(line, x)].astype(np.float64))
+    lines = [line]
+    for other in range(len(columns.left)):
+        letter = float(columns.letter[other])
+        first, end = span(columns, other)
+        middle = float(columns.middle[columns.at(other, left + width // 2)])
+        near = middle - 1.5 * letter <= top + height and middle + 1.5 * letter >= top
+        if other == line or not near or left >= end or left + width <= first:
+            continue
+        distance = np.abs(opinion - columns.middle[columns.at(other, x)].astype(np.float64))
+        votes = mine & (distance < letter / 2) & (distance < own) & (x >= first) & (x < end)
+        if np.count_nonzero(votes) >= VOTED * (letter * letter):
+            lines.append(other)
+    return sorted(lines)
+
+
+def span(columns: Columns, line: int) -> tuple[int, int]:
+    """Page columns from, to (exclusive) which a line's columns reach."""
+    first = int(columns.left[line])
+    return first, first + int(columns.begin[line + 1] - columns.begin[line])
+
+
 def cut_piece(
     mine: np.ndarray,  # bool [y, x] of the piece's box
     left: int,
     top: int,
     lines: list[int],
+    offset: np.ndarray,
     columns: Columns,
 ) -> np.ndarray:  # uint16 [y, x], owners
     """Each pixel to the line whose distances reach it best; then what was cut off is given back."""
@@ -321,6 +367,7 @@ def cut_piece(
     nearest = np.full(mine.shape, np.inf)
     share = np.full(mine.shape, len(lines) + 1, np.uint8)  # index in lines + 1, then nobody
     anchored_pixel = np.zeros(mine.shape, bool)
+    opinion = opinions(top, left, mine.shape, offset)
     for k, line in enumerate(lines):
         at = columns.at(line, x)
         letter = float(columns.letter[line])
@@ -329,25 +376,35 @@ def cut_piece(
         )
         u = y - middle
         reach = np.where(u < 0, above, below)
-        first = int(columns.left[line])
-        end = first + int(columns.begin[line + 1] - columns.begin[line])
+        first, end = span(columns, line)
         allowed = (np.abs(u) <= reach + SLACK * letter) & (x >= first) & (x < end)
-        distance = np.abs(u) / reach
+        distance = np.abs(u) / reach + OFFSET_WEIGHT * (np.abs(opinion - middle) / letter)
         better = mine & allowed & (distance < nearest)
         nearest[better] = distance[better]
         share[better] = k + 1
     share[~mine] = 0
-    # pieces of a share are the line's where they stand in its band
+    # pieces of a share are the line's where they stand in its band, or all in all seem to be its
     for k, line in enumerate(lines):
         from_x, to_x = columns.inner[line]
         from_y, to_y = core_rows(columns, line, x, top + height)
         rows = np.arange(top, top + height)[:, None]
         core = (rows >= from_y) & (rows < to_y) & (x >= from_x) & (x < to_x)
         anchored_pixel |= core & (share == k + 1)
-    pieces, boxes, _ = label(share)
+    pieces, boxes, areas = label(share)
     anchored = np.zeros(len(boxes) + 1, bool)
     anchored[pieces[anchored_pixel]] = True
     result = np.zeros(mine.shape, np.uint16)
+    for p, box in enumerate(boxes):
+        inside = pieces == p + 1
+        own = int(share[inside][0])
+        if own <= len(lines):
+            letter = float(columns.letter[lines[own - 1]])
+            part = np.cumsum(opinion[inside])[-1] / areas[p]
+            centre = (int(box[0]) + int(box[2])) // 2 + left
+            away = [abs(part - float(columns.middle[columns.at(line, centre)])) for line in lines]
+            others = min([away[k] for k in range(len(lines)) if k != own - 1], default=np.inf)
+            if areas[p] >= VOTED * (letter * letter) and away[own - 1] < others / 2:
+                anchored[p + 1] = True
     for p, box in enumerate(boxes):
         inside = pieces == p + 1
         own = int(share[inside][0])

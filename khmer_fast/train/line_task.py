@@ -10,13 +10,13 @@ from torch import Tensor
 
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
-from khmer_fast.train.checkpoint import RunFolder
-from khmer_fast.train.health import mean_lock_on
+from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.history import Record
 from khmer_fast.train.line_objective import LineObjective, validate
 from khmer_fast.train.loop import Trainer
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch
+from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.samples import LineDataset, TrainLine
 from khmer_fast.train.sources import Data, DataError, open_data
 from khmer_fast.train.task import Measured
@@ -97,11 +97,11 @@ class LineTask:
     def write_weights(self, path: Path, average: Mapping[str, Tensor]) -> None:
         save_weights(path, average, self.objective.config, self.charset)
 
-    def done(self, score: float, weights: Path) -> str:
-        return (
-            f"best validation CER {score:.2%}; khmer-fast read --weights {weights} IMAGE "
-            "reads with it"
-        )
+    def scored(self, score: float) -> str:
+        return f"CER {score:.2%}"
+
+    def reads(self, weights: Path) -> str:
+        return f"khmer-fast read --weights {weights} IMAGE reads with it"
 
 
 def _start_weights(options: TrainOptions) -> Weights | None:

@@ -87,6 +87,14 @@ class Progress:
         return self.epoch + (self.batch > 0)
 
 
+def upgraded(progress: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's progress as this version has it: version 0.1 knew losses of lines alone."""
+    since = dict(progress["since"])
+    if "nll" in since and "ctc" in since:
+        since["losses"] = {name: since.pop(name) for name in ("nll", "ctc")}
+    return {**progress, "since": since}
+
+
 @dataclass(frozen=True)
 class StepReport:
     """Mean losses of one step by name, and the gradient's norm before clipping."""
@@ -138,10 +146,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        progress, since = dict(state["progress"]), dict(state["progress"]["since"])
-        if "losses" not in since:  # a run of version 0.1
-            since["losses"] = {name: since.pop(name) for name in ("nll", "ctc")}
-        self.progress = Progress(**{**progress, "since": Since(**since)})
+        progress = upgraded(state["progress"])
+        self.progress = Progress(**{**progress, "since": Since(**progress["since"])})
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""

@@ -17,7 +17,7 @@ from python_ref.segmenter import Segmenter, SegmenterConfig, SegmenterOutput
 
 EXTENT_BETA = 0.1  # in log2: where smooth L1 turns from square to straight
 OFFSET_BETA = 0.05
-ROTATION_WEIGHT = 0.2
+ROTATION_WEIGHT = 0.4
 FEWEST_CELLS = 32.0  # of weight: a crop with less has a smaller share of a masked loss
 
 

@@ -17,7 +17,8 @@ CROPS_PER_PAGE = 4  # rendering a page costs as much as learning from these
 BEYOND = 48  # px of paper that a crop may show beyond the page
 LARGE = 20.0  # letter height in px from which a line is worth a page at a smaller scale
 SMALLER_SHARE = 0.3  # of the pages with such lines
-TURNED_SHARE = 0.12
+TURNED_SHARE = 0.25
+UPSIDE_DOWN = 0.5  # of those: the turn that is hardest to tell from none
 INVERTED_SHARE = 0.04
 CONTRAST_SHARE = 0.5
 FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.HAMMING)
@@ -52,7 +53,7 @@ def draw_crop(page: Any, rng: np.random.Generator, shape: tuple[int, int] = CROP
     largest = max((line.letter_height for line in page.lines), default=0.0) * scale
     if largest > LARGE and rng.random() < SMALLER_SHARE:
         scale *= 2 ** -rng.uniform(0.5, 2.2)
-    turn = int(rng.integers(1, 4)) if rng.random() < TURNED_SHARE else 0
+    turn = _turn(rng) if rng.random() < TURNED_SHARE else 0
     height, width = shape if turn % 2 == 0 else shape[::-1]
     window = Window(
         scale,
@@ -71,6 +72,11 @@ def whole_page(page: Any, long_side: int = 1280) -> PageCrop:
     scale = min(long_side / max(rows, columns), ENLARGED)
     height, width = (-(-int(side * scale) // 32) * 32 for side in (rows, columns))
     return page_crop(page, Window(scale, 0, 0, width, height))
+
+
+def _turn(rng: np.random.Generator) -> int:
+    """1 to 3 quarters."""
+    return 2 if rng.random() < UPSIDE_DOWN else int(rng.choice((1, 3)))
 
 
 def _begin(rng: np.random.Generator, page: float, crop: int) -> int:

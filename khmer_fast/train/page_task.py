@@ -12,7 +12,6 @@ from torch import Tensor
 
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.segmenter_weights import load_segmenter, save_segmenter
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import Record
 from khmer_fast.train.loop import Trainer
 from khmer_fast.train.options import TrainOptions
@@ -22,6 +21,7 @@ from khmer_fast.train.page_measure import find_bands, measure_pages
 from khmer_fast.train.page_samples import CROPS_PER_PAGE, CropDataset, whole_page
 from khmer_fast.train.page_targets import STRIDE
 from khmer_fast.train.plots import history_plot
+from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.task import Measured
 from python_ref.segmenter import SEGMENTERS
 
@@ -95,11 +95,11 @@ class PageTask:
     def write_weights(self, path: Path, average: Mapping[str, Tensor]) -> None:
         save_segmenter(path, average, self.objective.config)
 
-    def done(self, score: float, weights: Path) -> str:
-        return (
-            f"best validation loss {score:.4f}; khmer-fast read --segmenter {weights} PAGE reads "
-            "with it"
-        )
+    def scored(self, score: float) -> str:
+        return f"loss {score:.4f}"
+
+    def reads(self, weights: Path) -> str:
+        return f"khmer_fast.segmenter_weights.load_segmenter({str(weights)!r}) is the network"
 
 
 def _start_weights(options: TrainOptions) -> dict[str, Tensor] | None:

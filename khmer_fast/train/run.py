@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +19,14 @@ from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, refuse_foreign, restore
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.health import Monitor
 from khmer_fast.train.history import History, counted, epoch_line, open_history
 from khmer_fast.train.loop import Since, StepReport, Trainer, lost_ranks
+from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
+from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.samples import batch_count, batches
+from khmer_fast.train.state import checkpoint_state, misfit_of_run, weights_writer
 from khmer_fast.train.task import Measured, Task, open_task
 
 
@@ -86,6 +88,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         place.wait("the start")
         if resume and place.rank == 0:
             stack.enter_context(folder.lock())
+            _mend(folder, options, say)
         task = open_task(options, folder, bool(resume), place.device, place.rank == 0)
         trainer = Trainer(task.objective, options, place.device, place.rank, place.ranks)
         if task.start is not None:
@@ -96,8 +99,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
                 **task.files,
             }
             if not resume:
-                folder.create(files)
-                stack.enter_context(folder.lock())
+                stack.enter_context(folder.lock(new=files))
             elif changes:
                 folder.write(folder.config_path.name, files[folder.config_path.name])
             for made in (folder.logs, folder.plots):
@@ -116,15 +118,31 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
     return folder.path
 
 
+def _mend(folder: RunFolder, options: TrainOptions, say: Callable[[str], None]) -> None:
+    """Puts right what a damaged disk or a careless hand left of the run's small files."""
+    backup = RunFolder(options.backup) if options.backup else None
+    for said in (mend_manifest(folder, backup), mend_history(folder)):
+        if said is not None:
+            say(f"Mended: {said}")
+
+
 def _load(folder: RunFolder, trainer: Trainer, task: Task, say: Callable[[str], None]) -> None:
-    """Takes up the newest checkpoint that verifies; a run killed before its first starts anew."""
-    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
+    """Takes up the newest checkpoint that fits; a run killed before its first starts anew."""
+    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest().files:
         say("Resumed from the start: the run had no checkpoint yet")
         return
-    loaded = folder.load_newest()
-    trainer.load_state(loaded.state)
+
+    def fits(state: dict[str, Any]) -> str | None:
+        return misfit_of_run(state, checkpoint_state(trainer, task), trainer)
+
+    loaded = folder.load_newest(fits)
     for skipped in loaded.skipped:
         say(f"Passed over {skipped.path}: {skipped.reason}")
+    trainer.load_state(loaded.state)
+    if trainer.rank == 0 and trainer.progress.best is not None:
+        said = mend_best(folder, loaded, fits, functools.partial(weights_writer, task))
+        if said is not None:
+            say(f"Mended: {said}")
     progress = trainer.progress
     place = f", {progress.batch} batches into the next" if progress.batch else ""
     say(f"Resumed from epoch {progress.epoch}{place}, step {progress.step} ({loaded.path})")
@@ -193,10 +211,12 @@ class Session:
                     self.say(str(report))
         best = self.trainer.progress.best
         if self.leads and best is not None:
-            self.say(
-                f"Done: {self.trainer.progress.epoch} epochs, "
-                f"{self.task.done(best, self.folder.best_weights_path)}"
-            )
+            weights = self.folder.best_weights_path
+            reads = self.task.reads(weights)
+            if not weights.is_file():
+                reads = f"{weights} was deleted meanwhile: --resume makes it again"
+            epochs = counted(self.trainer.progress.epoch, "epoch")
+            self.say(f"Done: {epochs}, best validation {self.task.scored(best)}; {reads}")
 
     def _epochs(self) -> None:
         options, progress = self.options, self.trainer.progress
@@ -339,11 +359,9 @@ class Session:
             return
         if self.trainer.progress.batch:
             self._tick()
-        state = {**self.trainer.state(), **self.task.about}
+        state = checkpoint_state(self.trainer, self.task)
         average = {k: v.detach().clone() for k, v in self.trainer.average.state_dict().items()}
-
-        def write_weights(path: Path) -> None:
-            self.task.write_weights(path, average)
+        write_weights = weights_writer(self.task, {"average": average})
 
         def then(saved: Any) -> None:
             self.say(f"Saved checkpoint: {saved.path}")
@@ -356,7 +374,8 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step under way; a second one ends it at once."""
+        """SIGINT, SIGTERM and SIGHUP (a terminal that is closed) end the run after the step under
+        way; a second one ends it at once. What was ignored before (nohup) still is."""
 
         def remember(number: int, frame: Any) -> None:
             if self.signal is not None:
@@ -364,10 +383,11 @@ class Session:
             self.signal = number
             self.say(f"{signal.Signals(number).name}: saving a checkpoint after this step.")
 
-        try:
-            old = {n: signal.signal(n, remember) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: the caller has the signals
-            old = {}
+        old = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not the main thread: the caller has them
+                    old[number] = signal.signal(number, remember)
         try:
             yield
         finally:
@@ -427,15 +447,3 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
 
 def _silent(text: str) -> None:
     """What ranks other than 0 say."""
-
-
-def say_and_log(folder: Path) -> Callable[[str], None]:
-    """Prints each line and keeps it in the run's logs."""
-    path = folder / "logs" / "train.log"
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-        with contextlib.suppress(FileNotFoundError), path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    return say

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import Record
 from khmer_fast.train.loop import Objective, Trainer
 from khmer_fast.train.options import TrainOptions
+from khmer_fast.train.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ class Task(Protocol):
     def write_weights(self, path: Path, average: Mapping[str, Tensor]) -> None:
         """Writes averaged weights as a file that reading takes."""
 
-    def done(self, score: float, weights: Path) -> str:
-        """The last words of a run whose best model has this score."""
+    def scored(self, score: float) -> str:
+        """A score in words."""
+
+    def reads(self, weights: Path) -> str:
+        """How a weights file of this task is used, in words."""
 
 
 def open_task(options: TrainOptions, folder: RunFolder, resume: bool, device, leads: bool) -> Task:
