@@ -167,7 +167,7 @@ class Composer:
         if x < 0 or end > self.width or y - letter < 0 or y > self.height:
             return False
         band = self.canvas.owner[round(y - letter) : round(y), round(x) : round(end)]
-        return np.count_nonzero(band) <= 0.03 * band.size
+        return bool(np.count_nonzero(band) <= 0.03 * band.size)
 
     def _runs(self, text: str | Sequence[Run], type: Type) -> list[Run]:
         runs = [Run(text, type)] if isinstance(text, str) else list(text)
