@@ -131,7 +131,6 @@ def cut_line(
     return _native.page_cut_line(grey, painted, paper, left, rows, height, polarity)
 
 
-
 def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Pieces of level rules, and their pixels: uint8 [Y, X] -> float64 [P, 5], uint8 [Y, X]
     (rules_reference.py)."""
