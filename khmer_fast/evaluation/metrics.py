@@ -2,8 +2,8 @@
 
 All over canonical text (docs/spec.md, section 4). Micro rates: edits of all lines over reference
 characters of all lines; a space is a character but no cluster. An empty reference counts its
-prediction's characters as insertions and adds none to the denominator; where no line has a reference character,
-the rate is None, not 0.
+prediction's characters as insertions and adds none to the denominator; where no line has a
+reference character, the rate is None, not 0.
 """
 
 from __future__ import annotations
