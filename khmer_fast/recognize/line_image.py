@@ -52,18 +52,22 @@ class PreparedLine:
         left, top, right, bottom = self.ink
         return self.image[top:bottom, left:right]
 
-    def picture_box(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box in the picture round a box of the image, held to `box`."""
+    def picture_boxes(self, edges: np.ndarray) -> list[Box]:
+        """Upright boxes in the picture, held to `box`, of the ink between `edges` [n + 1], columns
+        of the image that do not decrease."""
         a, b, c, d, e, f = self.to_picture
-        xs = [a * x + c * y + e for x in (left, right) for y in (top, bottom)]
-        ys = [b * x + d * y + f for x in (left, right) for y in (top, bottom)]
+        _, top, _, bottom = self.ink
         first, upper, last, lower = self.box
-        return (
-            min(max(first, math.floor(min(xs))), last - 1),
-            min(max(upper, math.floor(min(ys))), lower - 1),
-            max(min(last, math.ceil(max(xs))), first + 1),
-            max(min(lower, math.ceil(max(ys))), upper + 1),
+        corners = np.stack([edges[:-1], edges[1:]])  # [2, n]
+        xs = np.concatenate([a * corners + (c * top + e), a * corners + (c * bottom + e)])
+        ys = np.concatenate([b * corners + (d * top + f), b * corners + (d * bottom + f)])
+        sides = (
+            np.clip(np.floor(xs.min(axis=0)), first, last - 1),
+            np.clip(np.floor(ys.min(axis=0)), upper, lower - 1),
+            np.clip(np.ceil(xs.max(axis=0)), first + 1, last),
+            np.clip(np.ceil(ys.max(axis=0)), upper + 1, lower),
         )
+        return list(zip(*(side.astype(int).tolist() for side in sides), strict=True))
 
 
 def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
