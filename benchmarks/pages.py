@@ -8,13 +8,14 @@ is counted); what a FOLDER may hold stands in benchmarks/page_sets.py.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,11 +74,24 @@ class Parts:
         def timed(*arguments: Any, **options: Any) -> Any:
             self._turn(part)
             try:
-                return call(*arguments, **options)
+                answer = call(*arguments, **options)
             finally:
                 self._turn(None)
+            return self._steps(answer, part) if inspect.isgenerator(answer) else answer
 
         setattr(owner, name, timed)
+
+    def _steps(self, answers: Iterator[Any], part: str) -> Iterator[Any]:
+        """The same answers, the time to make each one on the clock of the part."""
+        while True:
+            self._turn(part)
+            try:
+                answer = next(answers)
+            except StopIteration:
+                return
+            finally:
+                self._turn(None)
+            yield answer
 
     def _turn(self, part: str | None) -> None:
         """Goes into a part, or (None) back to what called it."""
@@ -99,12 +113,11 @@ class Parts:
 
 def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
     """khmer_fast's PageReader, one thread, float32."""
-    from khmer_fast.files import pages
     from khmer_fast.page import assemble, find, page_reader
 
     reader = page_reader.PageReader(weights, segmenter, dtype="float32", threads=1)
     parts = Parts()
-    parts.timed(pages, "load_grey", "open")
+    parts.timed(page_reader, "open_pages", "open")
     parts.timed(page_reader, "find_lines", "lines")
     parts.timed(reader.segmenter, "maps", "network")
     parts.timed(find, "find_rules", "rules")

@@ -8,10 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from khmer_fast.document import Page
+from khmer_fast.document import Line, Page
 from khmer_fast.errors import ImageError, OptionError
 from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.bands import Maps
+from khmer_fast.page.find import _level, find_lines
 from khmer_fast.page.page_reader import PageReader
 from khmer_fast.page.pictures import save_pictures
 from tests.page_drawings import DrawnLine, DrawnPage, level
@@ -117,6 +118,40 @@ def test_a_turned_page_is_turned_back(make_reader, rotation):
     assert turned[int(file_y), int(file_x)] == drawn.grey[95, 61] == 20
 
 
+class HeadlessSegmenter(DrawnSegmenter):
+    """Finds lines on their head as well as upright ones, and takes every page for upright."""
+
+    def maps(self, grey: np.ndarray) -> Maps:
+        (page,) = self.pages
+        if np.array_equal(page.grey[::-1, ::-1], grey):
+            maps = page.maps()
+            turned = (a[::-1, ::-1].copy() for a in (maps.band, maps.below, maps.above))
+            return Maps(*turned, -maps.offset[::-1, ::-1], maps.rotation)
+        return super().maps(grey)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_what_reads_surely_is_the_right_way_up(make_reader, monkeypatch, upright):
+    drawn = text_page()
+    reader = make_reader(drawn)
+    reader.segmenter = HeadlessSegmenter(drawn)
+    found = find_lines(drawn.grey, reader.segmenter, 0)
+    known = {found.crop(i).grey.tobytes() for i in range(5)}
+
+    def read_batch(images, on_error):
+        return [
+            Line("text", 0.9 if x.tobytes() in known else 0.01, (0, 0, *x.shape[::-1]))
+            for x in images
+        ]
+
+    monkeypatch.setattr(reader.reader, "read_batch", read_batch)
+    grey = drawn.grey if upright else np.ascontiguousarray(drawn.grey[::-1, ::-1])
+    page = reader.read_page(grey)
+    assert page.rotation == (0 if upright else 180)
+    assert [line.confidence for line in page.lines()] == 5 * [0.9]
+    assert [line.box for line in lines_by_place(page)] == [ink_box(drawn, i) for i in range(5)]
+
+
 class SlantedSegmenter(DrawnSegmenter):
     """Knows lines by fitting them anew on whatever page comes: the drawn ones, slanted."""
 
@@ -137,8 +172,6 @@ def test_a_slanting_page_is_levelled_and_its_places_are_the_pages(make_reader, m
         900,
         lines=[DrawnLine(60, 800, lambda x, y=y: y + slope * x, 14) for y in (100, 160, 220)],
     )
-    from khmer_fast.page.find import _level
-
     level_grey = _level(drawn.grey, 5.0)
     height, width = level_grey.shape
     dy = (height - 1280) / 2

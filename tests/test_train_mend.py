@@ -67,7 +67,7 @@ def test_checkpoints_of_an_older_version_take_the_run_from_the_backup(tmp_path):
     folder.manifest_path.write_text("")
     assert "its backup" in mend_manifest(folder, backup)
     assert folder.run_id() == run
-    assert folder.manifest_files().keys() == {"models/checkpoint_epoch_001.pth"}
+    assert folder.manifest().files.keys() == {"models/checkpoint_epoch_001.pth"}
     folder.manifest_path.write_text("")
     assert "new one" in mend_manifest(folder)
     assert folder.run_id() not in (None, run)

@@ -20,9 +20,9 @@ from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
+WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
-LEAST_TURN = 0.5  # probability that a page is turned by quarters
 UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
@@ -79,20 +79,34 @@ class FoundPage:
         return int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
-def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
-    """The lines of a page: grey uint8 [page Y, page X]."""
+def find_lines(
+    grey: np.ndarray,  # [page Y, page X] uint8
+    segmenter: Segmenter,
+    rotation: int | None = None,
+) -> FoundPage:
+    """The lines of a page. `rotation`, the degrees clockwise that the picture lies turned by, is
+    what the network sees unless it is given: it tells lines that stand from lines that lie, but may
+    take upright ones for those on their head."""
     scale = network_scale(*grey.shape)
     small = scale_page(grey, scale)
-    maps = segmenter.maps(small)
-    # 1. quarter turns, where the network sees the turned page upright
-    rotation = 0
-    turn = int(maps.rotation.argmax())
-    if turn and maps.rotation[turn] >= LEAST_TURN:
-        turned = np.ascontiguousarray(np.rot90(small, turn))
-        turned_maps = segmenter.maps(turned)
-        if turned_maps.rotation[0] > max(maps.rotation[0], 1 - maps.rotation[turn]):
-            grey = np.ascontiguousarray(np.rot90(grey, turn))
-            small, maps, rotation = turned, turned_maps, 90 * turn
+    # 1. quarter turns
+    if rotation is None:
+        maps = segmenter.maps(small)
+        rotation = _rotation(maps)
+        if rotation in (90, 270):
+            turned = np.ascontiguousarray(np.rot90(small, rotation // 90))
+            turned_maps = segmenter.maps(turned)
+            if _rotation(turned_maps) in (0, 180):
+                small, maps = turned, turned_maps
+            else:
+                rotation = 0
+        elif rotation == 180:
+            small = np.ascontiguousarray(np.rot90(small, 2))
+            maps = segmenter.maps(small)
+    else:
+        small = np.ascontiguousarray(np.rot90(small, rotation // 90))
+        maps = segmenter.maps(small)
+    grey = np.ascontiguousarray(np.rot90(grey, rotation // 90))
     # 2. a slanting page is levelled
     upright = (grey.shape[1], grey.shape[0])
     bands = find_bands(maps)
@@ -140,13 +154,14 @@ def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
         >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
     )
     if rules.mask is None:
-        return Rules(level, upright)
+        return replace(rules, horizontal=level, vertical=upright)
     kept = Image.new("1", rules.mask.shape[::-1])
     draw = ImageDraw.Draw(kept)
     for rule in upright + level:
         ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
         draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
-    return Rules(level, upright, rules.mask & np.asarray(kept))
+    mask = rules.mask & np.asarray(kept)
+    return replace(rules, horizontal=level, vertical=upright, mask=mask)
 
 
 def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
@@ -173,6 +188,14 @@ def _walls(rules: Rules, scale: float) -> np.ndarray:
         ((rule.start[0] + rule.end[0]) / 2, rule.start[1], rule.end[1]) for rule in rules.vertical
     ]
     return scale * np.array(walls, np.float32).reshape(-1, 3)
+
+
+def _rotation(maps: Maps) -> int:
+    """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
+    upright, right, head, left = (float(p) for p in maps.rotation)
+    if right + left > upright + head:
+        return 90 if right >= left else 270
+    return 0 if upright >= head else 180
 
 
 def _crosses(wall: np.ndarray, band: Band) -> bool:
@@ -232,32 +255,31 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
     the fragments that lie inside it go."""
     kept, accepted = list(small), []
     for line in large:
-        inside = [band for band in kept if _lies_in(band, line)]
         length = line.right - line.left
-        whole = [
-            band
-            for band in inside
-            if band.right - band.left >= WHOLE_LINE * length
+        inside = [(band, *_shared(band, line)) for band in kept]  # and how much of it is inside
+        if any(
+            shared >= WHOLE_LINE * length
             or (
                 band.letter_height < FRAGMENT_LETTER * line.letter_height
-                and band.right - band.left >= 8 * band.letter_height
+                and shared >= WORD * band.letter_height
             )
-        ]
-        if whole:
+            for band, shared, _ in inside
+        ):
             continue
         accepted.append(line)
-        kept = [band for band in kept if not any(band is other for other in inside)]
+        kept = [band for band, _, part in inside if part <= 0.5]
     return kept + accepted
 
 
-def _lies_in(band: Band, line: Band) -> bool:
-    """Whether most of a band lies within the reach of a line."""
+def _shared(band: Band, line: Band) -> tuple[float, float]:
+    """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
     along = (x >= line.left) & (x <= line.right)
-    return bool((along & (y >= middle - above) & (y <= middle + below)).mean() > 0.5)
+    part = float((along & (y >= middle - above) & (y <= middle + below)).mean())
+    return part * (band.right - band.left), part
 
 
 def _skew(bands: list[Band]) -> float:

@@ -20,6 +20,7 @@ _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
+_GROUNDS = 0.4  # letter heights between the edges of two grounds, at least
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -160,15 +161,22 @@ def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter, white: float)
 
 
 def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> bool:
-    """Whether a horizontal rule over the gutter ends what stands above it."""
+    """Whether a horizontal rule over the gutter ends what stands above it, or a ground does that
+    another one follows."""
     letter = max(upper.letter, lower.letter)
-    for rule in page.horizontal:
-        if not upper.bottom < rule.at < lower.top - 0.2 * letter:
-            continue
-        if rule.low < gutter.left and rule.high > gutter.right:
-            if max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter:
-                return True
-    return False
+    between = sorted(
+        rule.at
+        for rule in (*page.horizontal, *page.level_edges)
+        if upper.bottom < rule.at < lower.top - 0.2 * letter
+        and rule.low < gutter.left
+        and rule.high > gutter.right
+    )
+    if not between:
+        return False
+    if between[-1] - between[0] > _GROUNDS * letter:
+        return True
+    far = max(between[0] - upper.bottom, lower.top - between[-1]) > _CELL * letter
+    return far and any(rule.at in between for rule in page.horizontal)
 
 
 def _walled(a: Place, b: Place, page: LevelPage) -> bool:

@@ -85,7 +85,7 @@ class _Reader:
         columns = _columns(places)
         if len(columns) < 2:
             return [rows_of(places)]
-        groups = part(columns, self.page.horizontal)
+        groups = part(columns, self.page)
         if len(groups) > 1:
             blocks = reading_sequence([group.places for group in groups], self.page)
             read = [column for block in blocks for column in self.read(block)]

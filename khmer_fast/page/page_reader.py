@@ -28,6 +28,9 @@ LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
 FIRST_READ = 8  # lines at first, so that the first page comes soon
+SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way up
+SURER = 0.1  # and by how much more another way must be sure
+TRIED_LINES = 8  # of a page on its head
 MOST_LINES = 1_000  # of a page
 MOST_SECONDS = 120.0  # a page
 
@@ -163,6 +166,10 @@ class PageReader:
             return _failed(image, error)
         if self.layout == "auto" and is_one_line(found):
             return _Sheet(image, None, [0])
+        return self._chosen(image, found)
+
+    def _chosen(self, image: FilePage, found: FoundPage) -> _Sheet:
+        """The page's lines, but for those that are too many."""
         chosen = list(range(len(found.lines)))
         if len(chosen) > self.most_lines:
             scores = [-found.bands[line.index].score for line in found.inks]
@@ -173,10 +180,12 @@ class PageReader:
         """Reads the lines of sheets and gives their pages, all in order."""
         self._read([sheet for sheet in waiting if isinstance(sheet, _Sheet)])
         for sheet in waiting:
+            if isinstance(sheet, _Sheet) and sheet.found is not None:
+                sheet = self._right_way_up(sheet, sheet.found)
             if isinstance(sheet, Page):
                 yield sheet
             elif sheet.found is None:
-                yield self._line_page(sheet)
+                yield layers.apply(self._line_page(sheet), sheet.image.text_layer)
             else:
                 page = make_page(
                     sheet.image,
@@ -186,9 +195,10 @@ class PageReader:
                     self.min_confidence,
                     self.most_seconds,
                 )
+                page = layers.apply(page, sheet.image.text_layer)
                 if self.on_page is not None:
                     self.on_page(sheet.found, page)
-                yield layers.apply(page, sheet.image.text_layer)
+                yield page
 
     def _read(self, sheets: Sequence[_Sheet]) -> None:
         """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
@@ -207,6 +217,25 @@ class PageReader:
             for (sheet, _), crop, answer in zip(group, crops, answers, strict=True):
                 sheet.lines.append(ReadLine(answer, crop))
 
+    def _right_way_up(self, sheet: _Sheet, found: FoundPage) -> _Sheet:
+        """The sheet, or the page on its head where that reads clearly better: what was read says so
+        more surely than the network does, and costs nothing where it is sure."""
+        sureness = _sureness(sheet.lines)
+        if not sheet.lines or sureness >= SURE_PAGE:
+            return sheet
+        rotation = (found.rotation + 180) % 360
+        turned = find_lines(sheet.image.grey, self.segmenter, rotation)
+        if not turned.lines:
+            return sheet
+        other = self._chosen(sheet.image, turned)
+        longest = sorted(other.chosen, key=lambda i: turned.inks[i].first - turned.inks[i].end)
+        tried = _Sheet(sheet.image, turned, longest[:TRIED_LINES])
+        self._read([tried])
+        if _sureness(tried.lines) <= sureness + SURER:
+            return sheet
+        self._read([other])
+        return other
+
     def _line_page(self, sheet: _Sheet) -> Page:
         """The page of a picture that is one line."""
         (read,) = sheet.lines
@@ -216,6 +245,13 @@ class PageReader:
         height, width = sheet.image.grey.shape
         page = line_page(line, width, height, sheet.image.number, sheet.image.dpi)
         return replace(page, notes=sheet.image.notes, transform=sheet.image.transform)
+
+
+def _sureness(lines: Sequence[ReadLine]) -> float:
+    """Mean confidence of what was read, by character."""
+    read = [x.answer for x in lines if isinstance(x.answer, Line) and x.answer.text]
+    characters = sum(len(line.text) for line in read)
+    return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
 
 
 def _bare(image: FilePage) -> Page:

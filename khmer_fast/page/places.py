@@ -56,11 +56,13 @@ class LevelRule:
 
 @dataclass(frozen=True)
 class LevelPage:
-    """A page's lines and rules, level."""
+    """A page's lines, rules and edges of grounds, level."""
 
     lines: tuple[Place, ...]
     horizontal: tuple[LevelRule, ...]
     vertical: tuple[LevelRule, ...]
+    level_edges: tuple[LevelRule, ...]
+    upright_edges: tuple[LevelRule, ...]
     width: float
     height: float
 
@@ -88,6 +90,8 @@ def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) 
         tuple(places),
         tuple(_level_rule(rule, bend, 0) for rule in rules.horizontal),
         tuple(_level_rule(rule, bend, 1) for rule in rules.vertical),
+        tuple(_level_rule(rule, bend, 0) for rule in rules.level_edges),
+        tuple(_level_rule(rule, bend, 1) for rule in rules.upright_edges),
         *map(float, page_size),
     )
 

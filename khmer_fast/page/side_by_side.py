@@ -25,6 +25,8 @@ _ONE_LEVEL = 0.45  # letter heights between baselines of one row
 _MOST = 0.6  # of the columns have a line on a row's baseline
 _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
+_ALONG = 0.6  # of the columns that the edges of their grounds run along
+_GAP = 0.35  # letter heights between two grounds, at least
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -57,17 +59,16 @@ class Beside:
         return [place for column in self.columns for place in column]
 
 
-def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list[Beside]:
-    """Groups of neighbouring columns, from left to right, that are read one after the other.
-
-    `rules` are the horizontal ones of the page.
-    """
+def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
+    """Groups of neighbouring columns, from left to right, that are read one after the other."""
+    rules = page.horizontal
     groups = [[columns[0]]]
     for k, column in enumerate(columns[1:], 1):
         usual = [c for c in groups[-1] if not _sparse(c, columns)] or groups[-1]
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
         other = following if _sparse(column, columns) else column
-        if any(_level(before, other, rules) for before in usual[-2:]):
+        level = any(_level(before, other, rules) for before in usual[-2:])
+        if level and not _on_grounds(groups[-1][-1], column, page):
             groups[-1].append(column)
         else:
             groups.append([column])
@@ -78,6 +79,21 @@ def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list
         else:
             parted += [Beside((tuple(column),), False) for column in group]
     return parted
+
+
+def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
+    """Whether two columns stand on grounds or in frames of their own, with a gap between them."""
+    letter = max(place.letter for place in (*left, *right))
+    top = min(place.top for place in (*left, *right))
+    bottom = max(place.bottom for place in (*left, *right))
+    start, end = max(place.right for place in left), min(place.left for place in right)
+    walls = [
+        rule.at
+        for rule in (*page.vertical, *page.upright_edges)
+        if start < rule.at < end
+        and min(rule.high, bottom) - max(rule.low, top) > _ALONG * (bottom - top)
+    ]
+    return bool(walls) and max(walls) - min(walls) > _GAP * letter
 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
@@ -145,9 +161,9 @@ def _spread(column: Sequence[Place], cells: int) -> bool:
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
     """Blocks beside each other in reading order: from left to right.
 
-    But a right one that is centred on the page and begins higher comes first (the kingdom's name
-    over the ministry's), and what a right one has above the left one is read before both (the
-    date over two signers).
+    But a right one that begins a line higher comes first in a letter's head or where it is centred
+    on the page (the kingdom's name, the ministry's below at the left); elsewhere only what it has
+    above the left one does (the date over two signers).
     """
     order = [list(block) for block in blocks]
     if len(order) != 2:
@@ -159,10 +175,8 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
     if not above:
         return order
     middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if abs(middle - page.width / 2) < 0.06 * page.width:
+    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
         return [right, left]
-    if top < _HEAD * page.height:
-        return order
     return [above, left, [place for place in right if place not in above]]
 
 

@@ -14,6 +14,7 @@ _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
 _BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
+_ROW_WHITE = 2.3  # letter heights of white that lines of one text do not have
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -161,7 +162,45 @@ def _ruled_table(
         cells.setdefault(home, []).append(place)
     if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
         return None
-    return _table(cells, spans)
+    return _table(*_parted_rows(cells, spans))
+
+
+Slot = tuple[int, int]  # row, column
+
+
+def _parted_rows(
+    cells: dict[Slot, list[Place]], spans: dict[Slot, tuple[int, int]]
+) -> tuple[dict[Slot, list[Place]], dict[Slot, tuple[int, int]]]:
+    """Cells and spans with rows that no rule parts made several: where the lines of several cells
+    leave white over all of them that is too high for the lines of one text."""
+    parted: dict[Slot, list[Place]] = {}
+    new_row, rows, row_spans = 0, sorted({row for row, _ in cells}), {}
+    for row in rows:
+        mine = {slot: lines for slot, lines in cells.items() if slot[0] == row}
+        single = all(spans.get(slot, (1, 1))[0] == 1 for slot in mine)
+        tops = _row_tops(list(mine.values())) if single else [float("-inf")]
+        for (_, column), lines in mine.items():
+            for place in lines:
+                part = sum(top <= place.top for top in tops) - 1
+                parted.setdefault((new_row + part, column), []).append(place)
+            row_spans[new_row, column] = spans.get((row, column), (1, 1))
+        new_row += len(tops)
+    return parted, row_spans
+
+
+def _row_tops(cells: Sequence[Sequence[Place]]) -> list[float]:
+    """Where rows begin among cells beside each other: below white over all of them, if at least
+    two of them go on below it."""
+    tops, end = [float("-inf")], float("-inf")
+    numbered = sorted(((place, k) for k, lines in enumerate(cells) for place in lines),
+                      key=lambda item: item[0].top)  # fmt: skip
+    for i, (place, _) in enumerate(numbered):
+        if i and place.top - end > _ROW_WHITE * place.letter:
+            level = {k for p, k in numbered[i:] if p.top < place.bottom}
+            if len(level) > 1:
+                tops.append(place.top)
+        end = max(end, place.bottom)
+    return tops
 
 
 def _slot(edges: Sequence[float], at: float) -> int:

@@ -247,7 +247,7 @@ class Backup:
         wanted: dict[str, Entry | None] = dict.fromkeys(
             name for name in PLAIN_FILES if (self.source.path / name).is_file()
         )
-        wanted.update(self.source.manifest_files())
+        wanted.update(self.source.manifest().files)
         for key, entry in wanted.items():
             try:
                 if entry is None:

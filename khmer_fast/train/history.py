@@ -228,6 +228,13 @@ def to_columns(records: Iterable[Record]) -> str:
     return json.dumps(columns, indent=1) + "\n"
 
 
+def one_measure(records: Sequence[Record]) -> Sequence[Record]:
+    """The records since the decoder came in: loss and CER of CTC alone are other measures."""
+    alone = [i for i, r in enumerate(records) if "train_nll" in r and r["train_nll"] is None]
+    after = records[alone[-1] + 1 :] if alone else records
+    return after or records
+
+
 def places(records: Sequence[Record]) -> list[float]:
     """Where each record stands on the axis of epochs; one inside an epoch by its steps."""
     ends = [r for r in records if r.get("end_of_epoch", True) and r.get("epoch") and r.get("step")]

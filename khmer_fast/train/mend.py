@@ -84,7 +84,7 @@ def mend_best(
     From what is left of the best one, else from the checkpoint that was loaded. `writer_of(state)`
     gives what writes the weights of a state.
     """
-    files = folder.manifest_files()
+    files = folder.manifest().files
     entries = {
         path: files.get(path.relative_to(folder.path).as_posix())
         for path in (folder.best_path, folder.best_weights_path)

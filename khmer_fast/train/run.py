@@ -131,7 +131,7 @@ def _mend(folder: RunFolder, options: TrainOptions, say: Callable[[str], None]) 
 
 def _load(folder: RunFolder, trainer: Trainer, task: Task, say: Callable[[str], None]) -> None:
     """Takes up the newest checkpoint that fits; a run killed before its first starts anew."""
-    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
+    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest().files:
         say("Resumed from the start: the run had no checkpoint yet")
         return
 

@@ -46,6 +46,15 @@ from khmer_fast.train.manifest import (
 )
 
 Writer = Callable[[Path], None]  # writes best_model.safetensors at a path
+_OTHER_FOLDER = "give a folder that can be written with --out"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or lower --keep"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _OTHER_FOLDER),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EEXIST),
+        "a file stands where a folder should: give another one with --out",
+    ),
+}
 
 
 class RunFolderError(KhmerFastError):
@@ -105,8 +114,6 @@ class RunFolder:
         self._run = new_run_id()  # of the manifest, once it was read
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
-
-    # ---- the folder ----
 
     def exists(self) -> bool:
         """Whether a run was created here."""
@@ -286,7 +293,7 @@ class RunFolder:
         new: dict[Path, Entry] = {}
         first = (targets or (self.best_weights_path,))[0]
         with self._explained(f"save {first.name}"):
-            manifest = self._manifest_or_new()
+            manifest = self.manifest()
             content = to_bytes(state or {}, Stamp(manifest.run, epoch, step))
             entry = Entry(len(content), hashlib.sha256(content).hexdigest(), epoch, step)
             try:
@@ -348,7 +355,7 @@ class RunFolder:
         best_model.pth counts too, at its own age. Raises CheckpointError if none is left.
         """
         self.wait()
-        files = self._manifest_or_new().files
+        files = self.manifest().files
         skipped: list[Skipped] = []
         for position, path in self._candidates(files):
             try:
@@ -389,18 +396,16 @@ class RunFolder:
     def newer_than(self, position: Position) -> list[Path]:
         """What could be resumed from, of a line of training that `position` is no part of."""
         newer = [p for p in self.checkpoints() if checkpoint_position(p.name) > position]
-        best = self._manifest_or_new().files.get(self._key(self.best_path))
+        best = self.manifest().files.get(self._key(self.best_path))
         if best is not None and self.best_path.is_file():
             if best.standing(self.best_path).position > position:
                 newer.append(self.best_path)
         return newer
 
-    # ---- the manifest ----
-
     def verify(self) -> dict[str, str | None]:
         """For each file of the manifest (path in the folder): None if it verifies, else why not."""
         result: dict[str, str | None] = {}
-        for key, entry in sorted(self._manifest_or_new().files.items()):
+        for key, entry in sorted(self.manifest().files.items()):
             try:
                 result[key] = entry.mismatch(*file_digest(self.path / key))
             except OSError as error:
@@ -420,11 +425,8 @@ class RunFolder:
         """Replaces the manifest as a whole or not at all."""
         manifest.write(self.manifest_path)
 
-    def manifest_files(self) -> dict[str, Entry]:
-        """What the model files must hold, by path in the folder."""
-        return self._manifest_or_new().files
-
-    def _manifest_or_new(self) -> Manifest:
+    def manifest(self) -> Manifest:
+        """The manifest, or where it is lost one of the same run without files."""
         manifest = self.read_manifest() or Manifest(self._run)
         self._run = manifest.run
         return manifest
@@ -438,18 +440,7 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            remedy = _REMEDIES.get(error.errno, "see whether the disk is well")
             kept = self.checkpoints()
             state = f"; {kept[0].name} and older files are untouched" if kept else ""
+            remedy = _REMEDIES.get(error.errno, "see whether the disk is well")
             raise CheckpointError(f"cannot {action}: {error.strerror}{state}; {remedy}") from error
-
-
-_REMEDIES = {
-    errno.ENOSPC: "free some space, or lower --keep",
-    errno.EDQUOT: "free some space, or lower --keep",
-    errno.EROFS: "give a folder that can be written with --out",
-    errno.EACCES: "give a folder that can be written with --out",
-    errno.EPERM: "give a folder that can be written with --out",
-    errno.ENOTDIR: "a file stands where a folder should: give another one with --out",
-    errno.EEXIST: "a file stands where a folder should: give another one with --out",
-}
