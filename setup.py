@@ -168,11 +168,10 @@ setup(
     install_requires=[
         f"torch=={TORCH_VERSION}",
         "numpy>=1.24",
-        "pillow>=10.3",
-        "fonttools>=4.43",
+        "pillow>=13.0",
+        "fonttools>=4.60.2",
         "rapidfuzz>=3.0",
         "safetensors>=0.4",
-        "tqdm>=4.60",
-        'tomli>=2.0; python_version < "3.11"',
+        "tqdm>=4.66.3",
     ],
 )

@@ -31,12 +31,19 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.evaluation.describe import percent
 from khmer_fast.evaluation.labels import Label, load_labels
 from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
-from khmer_fast.recognize.batch import collate
-from khmer_fast.recognize.reader import Reader, has_fast_bfloat16
+from khmer_fast.recognize.batch import Batch
+from khmer_fast.recognize.engine import (
+    CpuEngine,
+    Encoded,
+    Engine,
+    choose,
+    has_fast_bfloat16,
+    make_engine,
+)
+from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import canonical
 from khmer_fast.weights import Weights, load_weights
 from python_ref.beam_search import BeamResult
-from python_ref.ctc import ctc_greedy
 
 BEAM = 5
 OURS, GREEDY, CTC, BFLOAT16 = (
@@ -90,7 +97,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Contender:
     name: str
     read: Callable[[], Reading]
     readings: list[Reading] = field(default_factory=list)
@@ -99,46 +106,47 @@ class Engine:
         self.readings.append(self.read())
 
 
-class CtcReader(Reader):
+class CtcEngine(CpuEngine):
     """Reads by the CTC head: the likeliest token a position, repeats and blanks dropped."""
 
-    @torch.inference_mode()
-    def _decode(self, lines: Sequence[np.ndarray]) -> BeamResult:  # each [Y, X_b]
-        batch = collate(lines)
-        memory, length = self._encode(batch.image, batch.width)
-        return ctc_greedy(self.weights.model.ctc(memory), length)
+    def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
+        return self.second_opinion(encoded, range(len(encoded.length)))
 
 
-def reader_engine(name: str, reader: Reader, images: Sequence[Path]) -> Engine:
+def ctc_reader(weights: Weights) -> Reader:
+    return Reader(weights, beam=1, engine=CtcEngine(weights, choose("cpu"), threads=1))
+
+
+def reader_engine(name: str, reader: Reader, images: Sequence[Path]) -> Contender:
     def read() -> Reading:
         start, cpu_start = time.perf_counter(), time.process_time()
         lines = reader.read_batch(images)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         return Reading(tuple(line.text for line in lines), seconds, cpu_seconds)
 
-    return Engine(name, read)
+    return Contender(name, read)
 
 
-def tesseract_engine(name: str, languages: str, listed: Path, blank: Path) -> Engine:
+def tesseract_engine(name: str, languages: str, listed: Path, blank: Path) -> Contender:
     def read() -> Reading:
         start, run = tesseract.read(blank, languages), tesseract.read(listed, languages)
         return Reading(run.texts, run.seconds, run.cpu_seconds, start.seconds, start.cpu_seconds)
 
-    return Engine(name, read)
+    return Contender(name, read)
 
 
 def readers(weights: Weights) -> tuple[dict[str, Reader], list[str]]:
-    """Our readers by name, and a sentence for each that this machine leaves out."""
+    """Our readers by name, of one thread each; a sentence for each that this machine leaves out."""
     found = {
-        OURS: Reader(weights, beam=BEAM, dtype="float32"),
-        GREEDY: Reader(weights, beam=1, dtype="float32"),
-        CTC: CtcReader(weights, beam=1, dtype="float32"),
+        OURS: Reader(weights, beam=BEAM, dtype="float32", threads=1),
+        GREEDY: Reader(weights, beam=1, dtype="float32", threads=1),
+        CTC: ctc_reader(weights),
     }
     if not has_fast_bfloat16():
         return found, [
             f"{BFLOAT16}: left out, this processor does not compute in bfloat16 (AVX512-BF16)."
         ]
-    found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16")
+    found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
     return found, []
 
 
@@ -202,7 +210,7 @@ class Row:
         return {**out, **self.scores.as_json(), "kinds": kinds}
 
 
-def make_row(engine: Engine, data: DataSet) -> Row:
+def make_row(engine: Contender, data: DataSet) -> Row:
     """Scores the first round's texts; the median round is the time."""
     readings = engine.readings
     texts = [canonical(text) for text in readings[0].texts]
@@ -231,7 +239,7 @@ def make_row(engine: Engine, data: DataSet) -> Row:
     )
 
 
-def measure(engines: Sequence[Engine], data: DataSet, rounds: int) -> list[Row]:
+def measure(engines: Sequence[Contender], data: DataSet, rounds: int) -> list[Row]:
     machine.interleaved([engine.take_turn for engine in engines], rounds)
     return [make_row(engine, data) for engine in engines]
 
@@ -276,23 +284,31 @@ def quotient(a: float | None, b: float | None) -> float | None:
 # ---- where the time goes ----
 
 
-class Probe:
-    """Stands before a method and adds up the processor time of its calls."""
+class ProbedEngine:
+    """An engine that adds up the processor time of its calls and keeps what it decoded."""
 
-    def __init__(self, call: Callable[..., Any]):
-        self.call, self.seconds, self.answers = call, 0.0, []
+    def __init__(self, engine: Engine):
+        self.engine, self.choice, self.threads = engine, engine.choice, engine.threads
+        self.encode_seconds = self.decode_seconds = 0.0
+        self.answers: list[BeamResult] = []
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def encode(self, batch: Batch) -> Encoded:
         start = time.process_time()
-        answer = self.call(*arguments, **options)
-        self.seconds += time.process_time() - start
-        self.answers.append(answer)
-        return answer
+        encoded = self.engine.encode(batch)
+        self.encode_seconds += time.process_time() - start
+        return encoded
 
+    def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
+        start = time.process_time()
+        self.answers.append(self.engine.decode(encoded, beam, n_best))
+        self.decode_seconds += time.process_time() - start
+        return self.answers[-1]
 
-class ProbedDecoder:
-    def __init__(self, decoder: Any):
-        self.beam_search = Probe(decoder.beam_search)
+    def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
+        return self.engine.second_opinion(encoded, lines)
+
+    def release(self) -> None:
+        self.engine.release()
 
 
 @dataclass(frozen=True)
@@ -311,29 +327,28 @@ class Stages:
 
 def stages(weights: Weights, images: Sequence[Path]) -> Stages | None:
     """None where no line has anything to decode."""
-    reader = Reader(weights, beam=BEAM, dtype="float32")
-    reader._encode = encode = Probe(reader._encode)
-    reader._packed = ProbedDecoder(reader._packed)
-    decode = reader._packed.beam_search
+    engine = ProbedEngine(make_engine(weights, dtype="float32", threads=1))
+    reader = Reader(weights, beam=BEAM, engine=engine)
     start = time.process_time()
-    prepared = [reader._prepare(image) for image in images]
+    prepared = [reader.prepare(image) for image in images]
     middle = time.process_time()
-    reader._read_prepared(prepared)
+    reader.read_prepared(prepared)
     end = time.process_time()
-    if not decode.answers:
+    if not engine.answers:
         return None
     steps, live, parents = (
-        float(sum(getattr(answer, name).sum() for answer in decode.answers))
+        float(sum(getattr(answer, name).sum() for answer in engine.answers))
         for name in ("steps", "live", "parents")
     )
-    lines = sum(len(answer.steps) for answer in decode.answers)
+    lines = sum(len(answer.steps) for answer in engine.answers)
     total = end - start
+    encode, decode = engine.encode_seconds, engine.decode_seconds
     return Stages(
         prepare=(middle - start) / total,
-        encode=encode.seconds / total,
-        decode=decode.seconds / total,
-        rest=(end - middle - encode.seconds - decode.seconds) / total,
-        decode_us_a_step=1e6 * decode.seconds / steps,
+        encode=encode / total,
+        decode=decode / total,
+        rest=(end - middle - encode - decode) / total,
+        decode_us_a_step=1e6 * decode / steps,
         mean_steps=steps / lines,
         mean_live=live / steps,
         mean_parents=parents / steps,
@@ -633,7 +648,7 @@ def run(options: argparse.Namespace) -> int:
 
 def engines(
     data: DataSet, ours: dict[str, Reader], models: dict[str, str], folder: Path
-) -> list[Engine]:
+) -> list[Contender]:
     out = [reader_engine(name, reader, data.images) for name, reader in ours.items()]
     if models:
         listed, blank = tesseract.prepare(data.images, folder), tesseract.prepare_blank(folder)

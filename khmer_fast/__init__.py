@@ -1,6 +1,7 @@
-"""Khmer OCR: a line image in, Khmer Unicode text out.
+"""Khmer OCR: pages in, Khmer Unicode text out.
 
-`Reader` reads line images, `decode` is the decoder alone, `train` trains a model.
+`read` reads a file, `PageReader` many of them, `Reader` line images; `decode` is the decoder alone,
+`train` trains a model.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from khmer_fast import train
-    from khmer_fast.document import Line
+    from khmer_fast.document import Document, Line
     from khmer_fast.errors import KhmerFastError
+    from khmer_fast.page.page_reader import PageReader, read
     from khmer_fast.recognize.decoder import decode
     from khmer_fast.recognize.reader import Reader
 
-__all__ = ["KhmerFastError", "Line", "Reader", "decode", "train"]
+__all__ = ["Document", "KhmerFastError", "Line", "PageReader", "Reader", "decode", "read", "train"]
 
 _HOME = {  # loaded when first asked for: `khmer-fast --help` must not wait for torch
+    "Document": "khmer_fast.document",
     "KhmerFastError": "khmer_fast.errors",
     "Line": "khmer_fast.document",
+    "PageReader": "khmer_fast.page.page_reader",
     "Reader": "khmer_fast.recognize.reader",
     "decode": "khmer_fast.recognize.decoder",
+    "read": "khmer_fast.page.page_reader",
     "train": "khmer_fast.train",  # a package that can be called
 }
 

@@ -12,13 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from khmer_fast import ops
+from khmer_fast import ops  # noqa: F401, registers the operators
 from python_ref.encoder import Encoder
 
 
 def has_kernels(device_type: str) -> bool:
-    """Whether the fused decoder trains there: on "cuda" where khmer_fast was built with CUDA."""
-    return device_type == "cpu" or (device_type == "cuda" and ops.build.CUDA is not None)
+    """Whether the fused decoder trains on a device of torch's, as this khmer_fast was built."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(
+        "khmer_fast::attn_gru_sequence", device_type.upper()
+    )
 
 
 def attn_gru_sequence(

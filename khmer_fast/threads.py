@@ -1,4 +1,8 @@
-"""How many threads compute: the processors that this process may use, shared by all its readers."""
+"""How many threads compute: the processors that this process may use, shared by all its readers.
+
+Torch's number of threads is the host program's: neither importing the library nor making a Reader
+changes it. `khmer-fast`, which owns its process, sets it to `default_threads`.
+"""
 
 from __future__ import annotations
 
@@ -58,27 +62,52 @@ def default_threads() -> int:
     return threads if "OMP_NUM_THREADS" in os.environ else min(threads, usable_processors())
 
 
-class Share:
-    """Lets callers compute while their threads together fit the processors.
+def mend_after_fork() -> None:
+    """Lets torch compute in a forked child: with one thread, once; elsewhere nothing happens.
 
-    One who asks for more than there are waits until the others are done, and then computes alone.
+    OpenMP's threads do not live on in a child, and torch would wait for them for ever.
+    """
+    global _process
+    if os.getpid() != _process:
+        import torch
+
+        torch.set_num_threads(1)
+        _process = os.getpid()
+
+
+_process = os.getpid()  # that torch can compute in with all its threads
+
+
+class Share:
+    """Lets callers work while what they take together fits a total: threads, or bytes.
+
+    One who asks for more than there is waits until the others are done, and then works alone. A
+    forked child has a share of its own: what its parent's threads held is never given back there.
     """
 
-    def __init__(self, processors: int):
-        self.processors = processors
-        self._busy = 0
-        self._changed = threading.Condition()
+    def __init__(self, total: int):
+        self.total = total
+        self._uses: dict[int, _Use] = {}  # by process
 
     @contextlib.contextmanager
-    def of(self, threads: int) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._busy or self._busy + threads <= self.processors
-            )
-            self._busy += threads
+    def of(self, part: int) -> Iterator[None]:
+        """Waits for `part` of the total and holds it."""
+        process = os.getpid()
+        use = self._uses.get(process) or self._uses.setdefault(process, _Use())
+        with use.changed:
+            use.changed.wait_for(lambda: not use.taken or use.taken + part <= self.total)
+            use.taken += part
         try:
             yield
         finally:
-            with self._changed:
-                self._busy -= threads
-                self._changed.notify_all()
+            with use.changed:
+                use.taken -= part
+                use.changed.notify_all()
+
+
+class _Use:
+    """What is taken of a share in one process."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.changed = threading.Condition()

@@ -7,7 +7,7 @@ import torch
 from khmer_fast import ops
 from khmer_fast.cli.info import collect
 from khmer_fast.errors import OptionError
-from khmer_fast.recognize.reader import choose
+from khmer_fast.recognize.engine import choose
 from python_ref.attn_gru_step import attn_gru_init, attn_gru_step
 from tests.random_models import random_case
 
@@ -44,4 +44,4 @@ else:
 choice = choose("auto")
 assert choice.device == "cpu", choice
 print(f"device auto: {choice.device}, {choice.reason}")
-print(f"info: {collect()['cuda']}")
+print(f"info: {collect()['gpu']}")

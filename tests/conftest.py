@@ -49,3 +49,29 @@ def draw(text: str = "Khmer OCR 2025", width: int = 260, height: int = 48) -> np
 @pytest.fixture(scope="session")
 def line_image() -> np.ndarray:
     return draw()
+
+
+class ShortOfMemory:
+    """An engine that decodes at most so many lines at once: what only a GPU does by itself."""
+
+    def __init__(self, engine, most: int):
+        self.engine, self.most = engine, most
+        self.choice, self.threads = engine.choice, engine.threads
+        self.released = 0
+
+    def encode(self, batch):
+        return self.engine.encode(batch)
+
+    def decode(self, encoded, beam: int, n_best: int):
+        import torch
+
+        if len(encoded.length) > self.most:
+            raise torch.OutOfMemoryError("planted")
+        return self.engine.decode(encoded, beam, n_best)
+
+    def second_opinion(self, encoded, lines):
+        return self.engine.second_opinion(encoded, lines)
+
+    def release(self) -> None:
+        self.released += 1
+        self.engine.release()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-import torch
-
 from benchmarks import gpu
-from khmer_fast.recognize.reader import Reader
 
 DRY = ["--device", "cpu", "--quick"]
 
@@ -57,20 +53,3 @@ def test_failed_part_is_told_and_run_again(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "build: stands" in said and "tests: FAILED: it broke" in said
     assert "FAILED" in (tmp_path / "gpu.md").read_text()
-
-
-def test_batch_is_split_when_memory_is_short(tiny_weights, line_image, monkeypatch):
-    """The reader's part of it, with an error that only a GPU gives."""
-    reader = Reader(tiny_weights, device="cpu", batch_size=8)
-    expected = [line.text for line in reader.read_batch([line_image] * 6)]
-    decode = reader._decode
-
-    def short(lines):
-        if len(lines) > 2:
-            raise torch.OutOfMemoryError("planted")
-        return decode(lines)
-
-    monkeypatch.setattr(reader, "_decode", short)
-    with pytest.warns(UserWarning, match="too little free memory") as said:
-        assert [line.text for line in reader.read_batch([line_image] * 6)] == expected
-    assert len(said) == 1

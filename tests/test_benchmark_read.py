@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import read, tesseract
+from khmer_fast.data.corpus import data_folder
 from khmer_fast.evaluation.labels import Label
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import DEFAULT_CHARSET
@@ -25,7 +26,7 @@ from python_ref.ctc import ctc_greedy
 from python_ref.model import Model
 from tests.conftest import draw
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = data_folder()
 PUBLISHED = {"khm": 0.0389, "Khmer": 0.0254, "khm+Khmer": 0.0176}  # CER on real_lines
 
 
@@ -100,9 +101,9 @@ def test_ctc_reader_reads_by_the_ctc_head(tiny_weights: Path, line_image: np.nda
     weights.model.ctc.weight.zero_()
     weights.model.ctc.bias.zero_()
     weights.model.ctc.bias[token] = 50
-    assert read.CtcReader(weights).read(line_image).text == "ក"
+    assert read.ctc_reader(weights).read(line_image).text == "ក"
     weights.model.ctc.bias[PAD] = 99
-    assert read.CtcReader(weights).read(line_image).text == ""
+    assert read.ctc_reader(weights).read(line_image).text == ""
 
 
 # ---- Tesseract ----
@@ -168,7 +169,7 @@ def test_models_that_lack_a_part_are_missing(fake_tesseract):
 
 
 @pytest.mark.skipif(
-    not (SHARED / "real_lines").is_dir(), reason="../shared/data/real_lines is not here"
+    not (SHARED / "real_lines").is_dir(), reason="needs KHMER_FAST_DATA with real_lines"
 )
 @pytest.mark.skipif(
     "khm+Khmer" not in tesseract.installed_models(), reason=f"needs {tesseract.PACKAGES}"
@@ -196,14 +197,14 @@ def make_set(*texts: str) -> read.DataSet:
     return read.DataSet("made", tuple(labels))
 
 
-def make_engine(name: str, *readings: read.Reading) -> read.Engine:
-    return read.Engine(name, lambda: readings[0], list(readings))
+def contender(name: str, *readings: read.Reading) -> read.Contender:
+    return read.Contender(name, lambda: readings[0], list(readings))
 
 
 def test_row_takes_the_median_round_less_the_start():
     texts = ("abc", "defg")
     row = read.make_row(
-        make_engine(
+        contender(
             "x",
             read.Reading(texts, 3.0, 2.0, 1.0, 0.5),
             read.Reading(texts, 5.0, 2.2, 1.0, 0.5),
@@ -218,14 +219,14 @@ def test_row_takes_the_median_round_less_the_start():
 
 
 def test_row_without_time_left_has_no_speed():
-    row = read.make_row(make_engine("x", read.Reading(("a",), 1.0, 1.0, 2.0, 2.0)), make_set("a"))
+    row = read.make_row(contender("x", read.Reading(("a",), 1.0, 1.0, 2.0, 2.0)), make_set("a"))
     assert row.lines_per_second is None and row.cpu_ms_a_line is None
     assert json.loads(json.dumps(row.as_json(), allow_nan=False))["lines_per_second"] is None
 
 
 def test_row_scores_canonical_text_and_kinds():
     row = read.make_row(
-        make_engine("x", read.Reading(("ក\u200bខ", "abx", "ab"), 1.0, 1.0)),
+        contender("x", read.Reading(("ក\u200bខ", "abx", "ab"), 1.0, 1.0)),
         make_set("កខ", "abc", "abcd"),
     )
     assert row.scores.cer == pytest.approx(3 / 9)
@@ -236,7 +237,7 @@ def test_row_scores_canonical_text_and_kinds():
 def test_ratios_compare_ours_with_each_and_bfloat16_with_ours():
     data = make_set("abcd", "efgh")
     rows = [
-        read.make_row(make_engine(name, read.Reading(texts, seconds, cpu)), data)
+        read.make_row(contender(name, read.Reading(texts, seconds, cpu)), data)
         for name, texts, seconds, cpu in [
             (read.OURS, ("abcd", "efgh"), 1.0, 1.0),
             (read.BFLOAT16, ("abcd", "efgx"), 0.5, 0.8),

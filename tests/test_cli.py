@@ -17,7 +17,7 @@ from PIL import Image
 from khmer_fast.cli import VERBS, main
 from khmer_fast.errors import KhmerFastError
 from tests.conftest import draw
-from tests.test_image import bad_files
+from tests.test_images import bad_files
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -35,7 +35,8 @@ def lines(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def options(tiny_weights) -> list[str]:
-    return ["--weights", str(tiny_weights), "--backend", "reference", "--beam", "2"]
+    weights = ["--weights", str(tiny_weights), "--backend", "reference", "--beam", "2"]
+    return [*weights, "--layout", "line"]
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
@@ -132,15 +133,22 @@ def test_read_json(lines, options, capsys):
     records = json.loads(capsys.readouterr().out)
     assert [record["file"] for record in records] == lines
     for record, text in zip(records, texts, strict=True):
-        assert record.keys() == {"file", "lines"}
-        (line,) = record["lines"]
+        assert record.keys() == {"file", "pages"}
+        (page,) = record["pages"]
+        assert (page["number"], page["width"], page["height"]) == (1, 240, 48)
+        (region,) = page["regions"]
+        (line,) = region["lines"]
         assert line.keys() == {
-            "text", "confidence", "box", "alternatives", "characters", "truncated"
+            "text", "confidence", "box", "baseline", "polygon", "words", "characters",
+            "alternatives", "flags",
         }  # fmt: skip
         assert line["text"] == text and 0 <= line["confidence"] <= 1
-        assert line["box"] == [0, 0, 240, 48] and isinstance(line["truncated"], bool)
+        left, top, right, bottom = line["box"]
+        assert 0 <= left < right <= 240 and 0 <= top < bottom <= 48
         assert "".join(x["text"] for x in line["characters"]) == text
-        assert all(x.keys() == {"text", "confidence"} for x in line["characters"])
+        for part in (*line["characters"], *line["words"]):
+            assert part.keys() == {"text", "confidence", "box"} and len(part["box"]) == 4
+        assert isinstance(line["flags"], list)
         assert all(x.keys() == {"text", "score"} for x in line["alternatives"])
 
 
@@ -151,7 +159,7 @@ def test_bad_files_lose_no_neighbours(lines, options, capsys, tmp_path):
     mixed = [*lines[:2], *bad, *lines[2:]]
     assert main(["read", *mixed, *options]) == 1
     output = capsys.readouterr()
-    assert output.out.splitlines() == texts
+    assert output.out.splitlines() == [*texts[:2], *[""] * len(bad), *texts[2:]]
     said = output.err.splitlines()
     assert len(said) == len(bad)
     for path, message in zip(bad, said, strict=True):
@@ -161,7 +169,18 @@ def test_bad_files_lose_no_neighbours(lines, options, capsys, tmp_path):
     assert [record["file"] for record in records] == mixed
     for path, record in zip(bad, records[2:], strict=False):
         assert record.keys() == {"file", "error"} and path in record["error"]
-    assert [r["lines"][0]["text"] for r in records if "lines" in r] == texts
+    read = [r["pages"][0]["regions"][0]["lines"][0] for r in records if "pages" in r]
+    assert [line["text"] for line in read] == texts
+
+
+def test_names_cannot_forge_messages(options, capsys, tmp_path):
+    path = tmp_path / "\x1b[2Ja\nkhmer-fast: error: forged.png"
+    path.write_bytes(b"no image")
+    assert main(["read", str(path), *options]) == 1
+    output = capsys.readouterr()
+    assert output.out == "\n" and "\x1b" not in output.err
+    (message,) = output.err.splitlines()
+    assert "\\x1b[2Ja\\nkhmer-fast: error: forged.png: is not an image" in message
 
 
 def test_a_blank_image_is_an_empty_line(options, capsys, tmp_path):
@@ -236,6 +255,19 @@ def test_interrupting_is_quiet_and_quick(lines, options):
     said = process.stderr.read()
     assert process.wait(60) == 130 and said == ""
     assert time.monotonic() - begin < 60
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_interrupting_a_pipe_that_says_nothing(lines, options, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    process = start("read", lines[0], str(tmp_path / "pipe.png"), *options)
+    time.sleep(4)  # it waits for the pipe
+    assert process.poll() is None
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130 and said == ""
+    assert time.monotonic() - begin < 5
 
 
 # ---- info ----

@@ -10,12 +10,15 @@ import torch
 from benchmarks.gpu import LARGEST_BEAM, search
 from benchmarks.parity import compare
 from khmer_fast import ops
-from khmer_fast.recognize.reader import Reader, cuda_obstacle
+from khmer_fast.recognize.engine import cuda_obstacle, make_engine
+from khmer_fast.recognize.reader import Reader
 from khmer_fast.sequence import attn_gru_sequence
+from khmer_fast.weights import load_weights
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import beam_search
 from tests import test_attn_gru_sequence as sequence
+from tests.conftest import ShortOfMemory
 from tests.random_models import random_case
 
 pytestmark = pytest.mark.skipif(cuda_obstacle() is not None, reason=str(cuda_obstacle()))
@@ -85,20 +88,14 @@ def test_reader(line_image):
     assert gpu.read(line_image).text == cpu.read(line_image).text
 
 
-def test_batch_is_split_when_memory_is_short(line_image, monkeypatch):
-    reader = Reader(device="cuda", batch_size=8)
-    expected = [line.text for line in reader.read_batch([line_image] * 8)]
-    decode = reader._decode
-
-    def short(lines):
-        if len(lines) > 2:
-            raise torch.OutOfMemoryError("planted")
-        return decode(lines)
-
-    monkeypatch.setattr(reader, "_decode", short)
+def test_batch_is_split_when_memory_is_short(line_image):
+    weights = load_weights()
+    expected = [line.text for line in Reader(weights, device="cuda").read_batch([line_image] * 8)]
+    engine = ShortOfMemory(make_engine(weights, "cuda"), 2)
     with pytest.warns(UserWarning, match="too little free memory") as said:
-        assert [line.text for line in reader.read_batch([line_image] * 8)] == expected
-    assert len(said) == 1
+        lines = Reader(weights, batch_size=8, engine=engine).read_batch([line_image] * 8)
+    assert [line.text for line in lines] == expected
+    assert len(said) == 1 and engine.released > 0
 
 
 def leaves_on_gpu(arguments):

@@ -1,15 +1,20 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from khmer_fast.threads import Share, usable_processors
 
+ROOT = Path(__file__).parents[1]
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 pytestmark = pytest.mark.skipif(HERE < 2, reason="needs two processors of Linux")
 
@@ -75,26 +80,58 @@ def test_share_is_given_back_after_an_error():
 
 
 def test_two_readers_in_two_threads_read_the_same_and_share_the_processors(
-    tiny_weights, line_image, monkeypatch
+    tiny_weights, line_image
 ):
     from khmer_fast import Reader
-    from khmer_fast.recognize import reader
+    from khmer_fast.recognize.engine import CpuEngine, choose
+    from khmer_fast.weights import load_weights
 
-    monkeypatch.setattr(reader, "_PROCESSORS", Share(usable_processors()))
-    readers = [Reader(tiny_weights), Reader(tiny_weights)]
+    lock, now, most = threading.Lock(), 0, 0
+
+    class Watched(CpuEngine):
+        def encode(self, batch):
+            nonlocal now, most
+            with lock:
+                now += self.threads
+                most = max(most, now)
+            encoded = super().encode(batch)
+            with lock:
+                now -= self.threads
+            return encoded
+
+    weights = load_weights(tiny_weights)
+    readers = [Reader(weights, engine=Watched(weights, choose("cpu"))) for _ in range(2)]
     expected = readers[0].read(line_image)
-    most, of = 0, reader._PROCESSORS.of
-
-    def watched(threads):
-        nonlocal most
-        most = max(most, reader._PROCESSORS._busy)
-        return of(threads)
-
-    monkeypatch.setattr(reader._PROCESSORS, "of", watched)
     with ThreadPoolExecutor(2) as pool:
         lines = list(pool.map(lambda i: readers[i % 2].read(line_image), range(20)))
     assert lines == [expected] * 20
-    assert most <= reader._PROCESSORS.processors
+    assert 0 < most <= usable_processors()
+
+
+_GUEST = """
+import os, torch
+torch.set_num_threads(2)
+hooks = []
+os.register_at_fork = lambda **hook: hooks.append(hook)
+import khmer_fast
+from khmer_fast import Reader
+before = torch.get_num_threads(), torch.get_num_interop_threads(), dict(os.environ)
+reader = Reader({weights!r})
+reader.read({image!r})
+after = torch.get_num_threads(), torch.get_num_interop_threads(), dict(os.environ)
+assert before == after, (before, after)
+assert not hooks, hooks
+"""
+
+
+def test_a_guest_changes_nothing_of_its_process(tiny_weights, line_image, tmp_path):
+    """Neither importing the library nor making a Reader or reading sets anything of the host's."""
+    path = tmp_path / "line.png"
+    Image.fromarray(line_image).save(path)
+    code = _GUEST.format(weights=str(tiny_weights), image=str(path))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_forked_process_reads(tiny_weights, line_image):
@@ -106,10 +143,13 @@ def test_a_forked_process_reads(tiny_weights, line_image):
         reader = Reader(tiny_weights)
         wide = np.tile(line_image, (1, 8))  # enough work for both threads
         expected = reader.read(wide)
+        Reader(tiny_weights, backend="reference").read(wide)  # OpenMP has its threads
         child = os.fork()
         if not child:
             try:
                 same = reader.read(wide) == expected == Reader(tiny_weights).read(wide)
+                plain = Reader(tiny_weights, backend="reference")  # torch's own threads
+                same = same and plain.read(wide).text == expected.text
             finally:
                 os._exit(0 if same else 1)
         end = time.monotonic() + 60

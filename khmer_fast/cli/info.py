@@ -38,7 +38,7 @@ def collect(weights: str | None = None) -> dict[str, dict[str, Any]]:
         "khmer_fast": _program(),
         "torch": _torch(),
         "processor": _processor(),
-        "cuda": _cuda(),
+        "gpu": _gpu(),
         "weights": _weights(weights),
         "backend": _backend(),
         "training": _training(),
@@ -56,7 +56,7 @@ def _program() -> dict[str, Any]:
 def _torch() -> dict[str, Any]:
     import torch
 
-    facts = {"version": torch.__version__, "cuda": torch.version.cuda}
+    facts: dict[str, Any] = {"version": str(torch.__version__)}
     build, error = _compiled()
     facts["built_against"] = None if build is None else build.TORCH
     if error:
@@ -78,7 +78,7 @@ def _compiled() -> tuple[Any, str]:
 def _processor() -> dict[str, Any]:
     import torch
 
-    from khmer_fast.recognize.reader import has_fast_bfloat16
+    from khmer_fast.recognize.engine import has_fast_bfloat16
 
     build, error = _compiled()
     facts = {
@@ -112,25 +112,11 @@ def _processor_name() -> str:
     return platform.processor() or "unknown"
 
 
-def _cuda() -> dict[str, Any]:
-    import torch
+def _gpu() -> dict[str, Any]:
+    from khmer_fast.recognize.engine import gpu_facts
 
     build, error = _compiled()
-    facts: dict[str, Any] = {"error": error} if build is None else {"built": build.CUDA is not None}
-    if build is not None:
-        facts |= {"toolkit": build.CUDA, "reason": build.CUDA_REASON}
-    from khmer_fast.recognize.reader import cuda_obstacle
-
-    if build is not None:
-        obstacle = cuda_obstacle()
-        facts["usable"] = obstacle is None
-        if obstacle:
-            facts["obstacle"] = obstacle
-    gpu = torch.cuda.device_count() > 0 and build is not None and build.CUDA is not None
-    facts["gpu"] = torch.cuda.get_device_name(0) if gpu else None
-    if gpu:
-        facts["compute_capability"] = ".".join(map(str, torch.cuda.get_device_capability(0)))
-    return facts
+    return {"error": error} if build is None else gpu_facts()
 
 
 def _weights(path: str | None) -> dict[str, Any]:
@@ -157,7 +143,7 @@ def _weights(path: str | None) -> dict[str, Any]:
 
 def _backend() -> dict[str, Any]:
     from khmer_fast.errors import KhmerFastError
-    from khmer_fast.recognize.reader import choose
+    from khmer_fast.recognize.engine import choose
 
     try:
         choice = choose()
@@ -171,6 +157,7 @@ def _training() -> dict[str, Any]:
     build, error = _compiled()
     if build is None:
         return {"error": error}
+    from khmer_fast.recognize.engine import GPU
     from khmer_fast.sequence import has_kernels
 
     fused = "khmer_fast::attn_gru_sequence"
@@ -178,7 +165,7 @@ def _training() -> dict[str, Any]:
         "backend": "fast",
         "decoder": fused,
         "encoder": "khmer_fast::gru_sequence",
-        "gpu_decoder": fused if has_kernels("cuda") else "the plain loop: built without CUDA",
+        "gpu_decoder": fused if has_kernels(GPU) else "the plain loop: built for the CPU alone",
         "gpu_encoder": "torch.nn.GRU",
     }
 

@@ -22,7 +22,12 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that reads lines; `open_reader` takes them."""
     parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
     parser.add_argument("--beam", type=count, default=5, metavar="K", help="beam width (default 5)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, or a GPU by the name that `khmer-fast info` shows (default auto)",
+    )
     parser.add_argument("--backend", choices=("fast", "reference"), default="fast")
     parser.add_argument(
         "--dtype",
@@ -38,8 +43,15 @@ def open_reader(args: argparse.Namespace, n_best: int = 1) -> Reader:
     """A Reader with the options of `add_reader_arguments`."""
     import warnings
 
-    from khmer_fast.recognize.reader import Reader
+    import torch
 
+    from khmer_fast.recognize.engine import DEVICES
+    from khmer_fast.recognize.reader import Reader
+    from khmer_fast.threads import default_threads
+
+    if args.device not in DEVICES:
+        args.error(f"--device must be one of {', '.join(DEVICES)}, got {args.device!r}")
+    torch.set_num_threads(args.threads or default_threads())  # the process is ours
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of it comes as an error
     _return_large_blocks()
     reader = Reader(

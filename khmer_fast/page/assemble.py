@@ -16,6 +16,7 @@ from khmer_fast.page.ink import unread_ink
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.words import ink_columns, place_line
+from khmer_fast.recognize.marks import marked
 
 Transform = tuple[float, float, float, float, float, float]  # as Page.transform
 
@@ -54,17 +55,10 @@ def make_page(
         regions=tuple(_region(plan, placed) for plan in plans),
         dpi=image.dpi,
         rotation=found.rotation,
-        skew=round(found.skew, 2),
+        skew=round(found.skew, 2) + 0.0,  # not -0.0
         notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds)),
         transform=_chained(_transform(found), image.transform),
     )
-
-
-def marked(line: Line, min_confidence: float | None) -> Line:
-    """The line, flagged where it is under the confidence that was asked for."""
-    if min_confidence is None or line.confidence >= min_confidence:
-        return line
-    return replace(line, flags=(*line.flags, "low confidence"))
 
 
 def _line(found: FoundPage, number: int, read: ReadLine) -> Line:

@@ -20,12 +20,11 @@ from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
+WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
-LEAST_TURN = 0.5  # probability that a page is turned by quarters
 UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
-NO_WALLS = np.zeros((0, 3), np.float32)
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
 
 
@@ -80,43 +79,60 @@ class FoundPage:
         return int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
-def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
-    """The lines of a page: grey uint8 [page Y, page X]."""
+def find_lines(
+    grey: np.ndarray,  # [page Y, page X] uint8
+    segmenter: Segmenter,
+    rotation: int | None = None,
+) -> FoundPage:
+    """The lines of a page. `rotation`, the degrees clockwise that the picture lies turned by, is
+    what the network sees unless it is given: it tells lines that stand from lines that lie, but may
+    take upright ones for those on their head."""
     scale = network_scale(*grey.shape)
     small = scale_page(grey, scale)
-    maps = segmenter.maps(small)
-    # 1. quarter turns, where the network sees the turned page upright
-    rotation = 0
-    turn = int(maps.rotation.argmax())
-    if turn and maps.rotation[turn] >= LEAST_TURN:
-        turned = np.ascontiguousarray(np.rot90(small, turn))
-        turned_maps = segmenter.maps(turned)
-        if turned_maps.rotation[0] > max(maps.rotation[0], 1 - maps.rotation[turn]):
-            grey = np.ascontiguousarray(np.rot90(grey, turn))
-            small, maps, rotation = turned, turned_maps, 90 * turn
+    # 1. quarter turns
+    if rotation is None:
+        maps = segmenter.maps(small)
+        rotation = _rotation(maps)
+        if rotation in (90, 270):
+            turned = np.ascontiguousarray(np.rot90(small, rotation // 90))
+            turned_maps = segmenter.maps(turned)
+            if _rotation(turned_maps) in (0, 180):
+                small, maps = turned, turned_maps
+            else:
+                rotation = 0
+        elif rotation == 180:
+            small = np.ascontiguousarray(np.rot90(small, 2))
+            maps = segmenter.maps(small)
+    else:
+        small = np.ascontiguousarray(np.rot90(small, rotation // 90))
+        maps = segmenter.maps(small)
+    grey = np.ascontiguousarray(np.rot90(grey, rotation // 90))
     # 2. a slanting page is levelled
     upright = (grey.shape[1], grey.shape[0])
-    skew = _skew(find_bands(maps))
+    bands = find_bands(maps)
+    skew = _skew(bands)
     levelled = abs(skew) > MOST_SKEW
     if levelled:
         grey = _level(grey, skew)
         small = scale_page(grey, scale)
         maps = segmenter.maps(small)
-    # 3. bands, which no rule crosses; strokes of letters are no rules
+        bands = find_bands(maps)
+    # 3. rules, which are no strokes of letters; no line goes through an upright one
     scale = small.shape[1] / grey.shape[1]
-    ink, paper = find_ink(small)
-    bands = _bands(small, maps, NO_WALLS, segmenter)
-    rules = without_strokes(find_rules(small, scale), bands, scale)
+    large, by = _large_maps(small, segmenter)
+    both = merge_scales(bands, _large_bands(large, by))
+    rules = without_strokes(find_rules(small, scale), both, scale)
     walls = _walls(rules, scale)
-    if len(walls):
-        bands = _bands(small, maps, walls, segmenter)
+    if any(_crosses(wall, band) for wall in walls for band in both):
+        both = merge_scales(find_bands(maps, walls), _large_bands(large, by, walls))
     # 4. ink
-    pieces, owners = assign_ink(small, ink, paper, bands, maps.offset, rules.mask)
+    ink, paper = find_ink(small)
+    pieces, owners = assign_ink(small, ink, paper, both, maps.offset, rules.mask)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]
     return FoundPage(
-        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, bands, inks, lines
+        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, both, inks, lines
     )
 
 
@@ -150,13 +166,9 @@ def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
 
 def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
     """Bands that an upright rule crosses."""
-    x = scale * (rule.start[0] + rule.end[0]) / 2
-    top, bottom = scale * rule.start[1], scale * rule.end[1]
-    for band in bands:
-        if band.left < x < band.right:
-            y = float(np.interp(x, band.middle[:, 0], band.middle[:, 1]))
-            if top < y < bottom:
-                yield band
+    x = (rule.start[0] + rule.end[0]) / 2
+    wall = scale * np.array([x, rule.start[1], rule.end[1]])
+    return (band for band in bands if _crosses(wall, band))
 
 
 def _run_in(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
@@ -178,15 +190,37 @@ def _walls(rules: Rules, scale: float) -> np.ndarray:
     return scale * np.array(walls, np.float32).reshape(-1, 3)
 
 
-def _bands(small: np.ndarray, maps: Maps, walls: np.ndarray, segmenter: Segmenter) -> list[Band]:
-    """Bands of the page and of the page once more, smaller, at the page's scale."""
+def _rotation(maps: Maps) -> int:
+    """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
+    upright, right, head, left = (float(p) for p in maps.rotation)
+    if right + left > upright + head:
+        return 90 if right >= left else 270
+    return 0 if upright >= head else 180
+
+
+def _crosses(wall: np.ndarray, band: Band) -> bool:
+    """Whether a wall (x, top, bottom) stands in a band."""
+    x, top, bottom = (float(v) for v in wall)
+    if not band.left < x < band.right:
+        return False
+    return top < float(np.interp(x, band.middle[:, 0], band.middle[:, 1])) < bottom
+
+
+def _large_maps(small: np.ndarray, segmenter: Segmenter) -> tuple[Maps, tuple[float, float]]:
+    """Maps of the page once more, smaller, and how much smaller it is along x and y."""
     quarter = scale_page(small, 1 / LARGE_TYPE)
-    large = [
-        _enlarged(band, small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0])
-        for band in find_bands(segmenter.maps(quarter), walls / LARGE_TYPE)
-    ]
-    large = [band for band in large if band.letter_height >= LARGE_LETTER]
-    return merge_scales(find_bands(maps, walls), large)
+    by = small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0]
+    return segmenter.maps(quarter), by
+
+
+def _large_bands(
+    maps: Maps, by: tuple[float, float], walls: np.ndarray | None = None
+) -> list[Band]:
+    """Bands of large type, at the page's scale."""
+    if walls is not None:
+        walls = walls / np.array([by[0], by[1], by[1]], np.float32)
+    bands = [_enlarged(band, *by) for band in find_bands(maps, walls)]
+    return [band for band in bands if band.letter_height >= LARGE_LETTER]
 
 
 def is_one_line(found: FoundPage) -> bool:
@@ -201,7 +235,8 @@ def is_one_line(found: FoundPage) -> bool:
     lengths = np.array([band.right - band.left for band in found.bands])
     main = int(lengths.argmax())
     beside = np.abs(middles - middles[main]) < 0.6 * letters[main]
-    cut_off = (middles < 0.9 * letters) | (middles > Y - 0.9 * letters)
+    edge = np.maximum(0.9 * letters, 0.4 * letters[main])
+    cut_off = (middles < edge) | (middles > Y - edge)
     return bool((beside | cut_off).all()) and Y <= ONE_LINE * letter
 
 
@@ -220,32 +255,31 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
     the fragments that lie inside it go."""
     kept, accepted = list(small), []
     for line in large:
-        inside = [band for band in kept if _lies_in(band, line)]
         length = line.right - line.left
-        whole = [
-            band
-            for band in inside
-            if band.right - band.left >= WHOLE_LINE * length
+        inside = [(band, *_shared(band, line)) for band in kept]  # and how much of it is inside
+        if any(
+            shared >= WHOLE_LINE * length
             or (
                 band.letter_height < FRAGMENT_LETTER * line.letter_height
-                and band.right - band.left >= 8 * band.letter_height
+                and shared >= WORD * band.letter_height
             )
-        ]
-        if whole:
+            for band, shared, _ in inside
+        ):
             continue
         accepted.append(line)
-        kept = [band for band in kept if not any(band is other for other in inside)]
+        kept = [band for band, _, part in inside if part <= 0.5]
     return kept + accepted
 
 
-def _lies_in(band: Band, line: Band) -> bool:
-    """Whether most of a band lies within the reach of a line."""
+def _shared(band: Band, line: Band) -> tuple[float, float]:
+    """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
     along = (x >= line.left) & (x <= line.right)
-    return bool((along & (y >= middle - above) & (y <= middle + below)).mean() > 0.5)
+    part = float((along & (y >= middle - above) & (y <= middle + below)).mean())
+    return part * (band.right - band.left), part
 
 
 def _skew(bands: list[Band]) -> float:

@@ -1,18 +1,21 @@
 """A grey line to a clean one, 48 pixels high, dark on white. Training and reading share it.
 
-uint8 [Y', X'] of `files.images.load_grey`  --prepare_line-->  uint8 [48, X]
+uint8 [Y', X'] of `files.images.load_grey`  --prepare-->  uint8 [48, X], and where it lies
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
+from khmer_fast.document import Box
 from khmer_fast.errors import ImageError
+from khmer_fast.recognize import papers, slant, two_inks
 
 HEIGHT = 48
 MIN_WIDTH = 16
@@ -22,13 +25,57 @@ MARGIN = 0.08  # of the height, above, below, left and right of the ink
 MAX_ENLARGEMENT = 4.0  # a dotted rule is no line of giant dots
 MAX_INK_WIDTH = 24_000  # pixels of a line that has to be shrunk to fit MAX_WIDTH,
 MIN_INK_HEIGHT = 10  # and how low it may get
+MAX_PICTURE_PIXELS = 2**24  # of a picture that is cleaned as it is; a larger one is shrunk first
 MIN_CONTRAST = 16  # grey levels between paper and ink; less is an empty line
 CLEAR = 5.0  # contrast, in deviations of the paper's grain, that levels are measured well at
 LEGIBLE = 3.0  # and that ink is told from grain at: noise without ink has 2.7 at most
 INK = 0.35  # how far from paper to ink a pixel counts as ink when blank rows are sought
 
 
+@dataclass(frozen=True)
+class PreparedLine:
+    """A clean line and the way from its pixels to those of its picture."""
+
+    image: np.ndarray  # uint8 [Y, X], ink 0, paper 255
+    ink: tuple[int, int, int, int]  # left, top, right, bottom in the image, margin left out
+    box: Box  # of the ink in the picture; of the whole picture where there is none
+    to_picture: tuple[float, float, float, float, float, float] = (1, 0, 0, 1, 0, 0)
+    # (a, b, c, d, e, f): x' = a x + c y + e, y' = b x + d y + f
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing is written there."""
+        return self.image.min() == 255
+
+    def ink_pixels(self) -> np.ndarray:
+        """The image without its margin: uint8 [Y, X]."""
+        left, top, right, bottom = self.ink
+        return self.image[top:bottom, left:right]
+
+    def picture_boxes(self, edges: np.ndarray) -> list[Box]:
+        """Upright boxes in the picture, held to `box`, of the ink between `edges` [n + 1], columns
+        of the image that do not decrease."""
+        a, b, c, d, e, f = self.to_picture
+        _, top, _, bottom = self.ink
+        first, upper, last, lower = self.box
+        corners = np.stack([edges[:-1], edges[1:]])  # [2, n]
+        xs = np.concatenate([a * corners + (c * top + e), a * corners + (c * bottom + e)])
+        ys = np.concatenate([b * corners + (d * top + f), b * corners + (d * bottom + f)])
+        sides = (
+            np.clip(np.floor(xs.min(axis=0)), first, last - 1),
+            np.clip(np.floor(ys.min(axis=0)), upper, lower - 1),
+            np.clip(np.ceil(xs.max(axis=0)), first + 1, last),
+            np.clip(np.ceil(ys.max(axis=0)), upper + 1, lower),
+        )
+        return list(zip(*(side.astype(int).tolist() for side in sides), strict=True))
+
+
 def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
+    """The image alone of what `prepare` makes: uint8 [Y', X'] to uint8 [height, X]."""
+    return prepare(grey, height).image
+
+
+def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     """Cleans one line: uint8 [Y', X'] as a scanner gives it to uint8 [height, X], ink 0, paper 255.
 
     Light text on dark is turned, uneven light evened, contrast stretched; blank rows and columns
@@ -39,43 +86,99 @@ def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
         raise ImageError(
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
-    grey = even_light(turn_dark_background(grey))
+    Y, X = grey.shape
+    if grey.size > MAX_PICTURE_PIXELS:
+        shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
+        return _enlarged(prepare(np.asarray(Image.fromarray(grey).reduce(shrink)), height), shrink)
+    grey = even_light(turn_dark_background(two_inks.merge(papers.even(grey))))
     levels = find_levels(grey, LEGIBLE)
     box = None if levels is None else ink_box(grey < levels.threshold(INK))
-    if box is None:
-        return np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
+    if levels is None or box is None:
+        empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
+        return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
+    line = _scaled(grey, levels, box, height)
+    degrees = slant.angle(line.ink_pixels())
+    return _upright(grey, levels, line, degrees) if degrees else line
+
+
+def _scaled(
+    grey: np.ndarray,  # uint8 [Y', X']
+    levels: Levels,
+    box: tuple[int, int, int, int],  # top, bottom, left, right
+    height: int,
+) -> PreparedLine:
+    """The ink in a box of a picture at its final size, black on white with a margin."""
     top, bottom, left, right = box
     # 1. scale: the ink fills the height but for the margin
     margin = max(1, round(MARGIN * height))
-    room = height - 2 * margin
-    scale = min(room / (bottom - top), MAX_ENLARGEMENT)
-    widest = (MAX_WIDTH - 2 * margin) / (right - left)
-    if scale > widest:
-        if right - left > MAX_INK_WIDTH or widest * (bottom - top) < MIN_INK_HEIGHT:
-            raise ImageError(
-                f"a line of {right - left} x {bottom - top} pixels of ink would be "
-                f"{round(scale * (right - left)):,} pixels wide at height {height}, at most "
-                f"{MAX_WIDTH:,} can be read; cut it into shorter pieces"
-            )
-        scale = widest
-    ink_height = min(room, max(1, round(scale * (bottom - top))))
-    ink_width = min(MAX_WIDTH - 2 * margin, max(1, round(scale * (right - left))))
+    ink_width, ink_height = scaled_size(right - left, bottom - top, height, margin)
     # 2. resize: PIL's filter widens when it shrinks, so that it averages over area
-    small = Image.fromarray(grey).resize(
+    resized = Image.fromarray(grey).resize(
         (ink_width, ink_height),
         Image.Resampling.BICUBIC,
         box=(left, top, right, bottom),
         reducing_gap=3.0,
     )
     # 3. contrast, of what resizing left of it
-    small = np.asarray(small)
+    small = np.asarray(resized)
     levels = find_levels(small) or levels
     # 4. margin
     width = max(MIN_WIDTH, ink_width + 2 * margin)
     line = np.full((height, width), 255, np.uint8)
     y, x = (height - ink_height) // 2, (width - ink_width) // 2
     line[y : y + ink_height, x : x + ink_width] = levels.stretch(small)
-    return line
+    a, d = (right - left) / ink_width, (bottom - top) / ink_height
+    return PreparedLine(
+        line,
+        (x, y, x + ink_width, y + ink_height),
+        (left, top, right, bottom),
+        (a, 0, 0, d, left - a * x, top - d * y),
+    )
+
+
+def _upright(grey: np.ndarray, levels: Levels, line: PreparedLine, degrees: float) -> PreparedLine:
+    """The line of a picture (uint8 [Y', X'], its ink in `line.box`) turned back by its slant."""
+    left, top, right, bottom = line.box
+    turned, way = slant.upright(grey[top:bottom, left:right], degrees, round(levels.paper))
+    box = ink_box(turned < levels.threshold(INK))
+    if box is None:
+        return line
+    straight = _scaled(turned, levels, box, line.image.shape[0])
+    a, b, c, d, e, f = way
+    m, _, _, n, p, q = straight.to_picture  # to the turned picture
+    to_picture = (
+        a * m, b * m, c * n, d * n, a * p + c * q + e + left, b * p + d * q + f + top,
+    )  # fmt: skip
+    return PreparedLine(straight.image, straight.ink, line.box, to_picture)
+
+
+def _enlarged(prepared: PreparedLine, factor: int) -> PreparedLine:
+    """The line of a picture that was shrunk before, in the pixels of the whole one."""
+    left, top, right, bottom = (factor * side for side in prepared.box)
+    a, b, c, d, e, f = (factor * value for value in prepared.to_picture)
+    return replace(prepared, box=(left, top, right, bottom), to_picture=(a, b, c, d, e, f))
+
+
+def scaled_size(ink_width: int, ink_height: int, height: int, margin: int) -> tuple[int, int]:
+    """Width and height of a line's ink in an image of `height` pixels with `margin` around.
+
+    Raises ImageError where it would be wider than MAX_WIDTH.
+    """
+    room = height - 2 * margin
+    scale = min(room / ink_height, MAX_ENLARGEMENT)
+    widest = (MAX_WIDTH - 2 * margin) / ink_width
+    if scale > widest:
+        if ink_width > MAX_INK_WIDTH or widest * ink_height < MIN_INK_HEIGHT:
+            raise ImageError(
+                f"a line of {ink_width} x {ink_height} pixels of ink would be "
+                f"{round(scale * ink_width):,} pixels wide at height {height}, at most "
+                f"{MAX_WIDTH:,} can be read; cut it into shorter pieces"
+            )
+        scale = widest
+    return (
+        min(MAX_WIDTH - 2 * margin, max(1, round(scale * ink_width))),
+        min(room, max(1, round(scale * ink_height))),
+    )
 
 
 def turn_dark_background(grey: np.ndarray) -> np.ndarray:
