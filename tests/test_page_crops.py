@@ -106,14 +106,6 @@ def test_outline_holds_the_ink():
     assert double.box == tuple(2 * edge for edge in found.box)
 
 
-def test_boxes_in_a_crop_are_boxes_on_the_page():
-    page = tight_page()
-    ink, owners, inks = find(page)
-    crop = cut_line(page.grey, ink, owners, inks[0])
-    left, top = crop.left, int(crop.rows[0])
-    assert crop.box_on_page(3.2, 4, 10.7, 9) == (left + 3, top + 4, left + 11, top + 9)
-
-
 def test_a_line_without_ink_is_no_line():
     page = tight_page()
     maps = page.maps()

@@ -65,7 +65,7 @@ def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
     """A read line with places in pixels of the upright page."""
     place = found.lines[number]
     if isinstance(read.answer, Line):
-        line = place_line(read.answer, read.crop, ink_columns(found, number))
+        line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
     return replace(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from khmer_fast.document import Box, Point
+from khmer_fast.document import Point
 from khmer_fast.page import pixels
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.lines import FoundLine
@@ -28,18 +28,6 @@ class Crop:
     grey: np.ndarray  # [h, w] uint8
     left: int  # page column of the crop's first
     rows: np.ndarray  # [w] float32, page row of the crop's top edge by column
-
-    def box_on_page(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The page's box of a box in the crop, which it follows where the line is not level."""
-        first = min(max(int(left), 0), len(self.rows) - 1)
-        last = max(min(int(np.ceil(right)), len(self.rows)), first + 1)
-        rows = self.rows[first:last]
-        return (
-            self.left + int(np.floor(left)),
-            int(np.floor(top + float(rows.min()))),
-            self.left + int(np.ceil(right)),
-            int(np.ceil(bottom + float(rows.max()))),
-        )
 
 
 @dataclass(frozen=True, eq=False)
