@@ -25,7 +25,7 @@ def tight_page(**options) -> DrawnPage:
     return DrawnPage(140, 400, lines=lines)
 
 
-def test_a_level_line_is_cut_as_it_stands_without_its_neighbours():
+def test_a_level_line_is_cut_as_it_stands_and_as_high_as_its_ink():
     page = tight_page()
     ink, owners, inks = find(page)
     assert len(inks) == 3
@@ -33,10 +33,27 @@ def test_a_level_line_is_cut_as_it_stands_without_its_neighbours():
     top, left = int(crop.rows[0]), crop.left
     height, width = crop.grey.shape
     there = (slice(top, top + height), slice(left, left + width))
-    mine = page.owner[there] == 2
-    assert mine.sum() == (page.owner == 2).sum()  # all of the line's ink
-    np.testing.assert_array_equal(crop.grey[mine], page.grey[there][mine])
-    assert (crop.grey[~mine] > 200).all() and (page.grey[there][~mine] < 200).any()
+    assert (page.owner[there] == 2).sum() == (page.owner == 2).sum()  # all of the line's ink
+    np.testing.assert_array_equal(crop.grey, page.grey[there])
+    rows = np.flatnonzero((page.owner == 2).any(1))
+    assert rows[0] - top <= 1 and top + height - 1 - rows[-1] <= 1
+
+
+def test_frames_and_rules_are_painted_over():
+    page = tight_page()
+    page.box(0, 69, 400, 71, 20)
+    rules = np.zeros(page.grey.shape, bool)
+    rules[69:71] = True
+    maps = page.maps()
+    ink, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset, rules)
+    line = next(
+        x
+        for x in line_inks(owners)
+        if owners.columns.middle[owners.columns.at(x.index, 200)] == pytest.approx(64, abs=1)
+    )
+    crop = cut_line(page.grey, ink, owners, line)
+    row = 69 - int(crop.rows[0])
+    assert (page.grey[69:71] < 50).all() and (crop.grey[row : row + 2] > 200).mean() > 0.6
 
 
 def test_crops_are_at_full_resolution():

@@ -18,7 +18,7 @@ def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
     assert len(bands) == len(page.lines)
     _, owners = assign_ink(page.grey, *find_ink(page.grey), bands, maps.offset, rules)
     number = np.zeros(65536, np.uint16)
-    number[pixels.NOBODY] = pixels.NOBODY
+    number[pixels.FRAME :] = pixels.FRAME, pixels.NOBODY
     for i, band in enumerate(bands):
         x, y = band.middle[len(band.middle) // 2]
         distance = [
@@ -46,7 +46,7 @@ def test_light_text_on_a_dark_panel():
     for i, line in enumerate(page.lines):
         page._draw(line, i + 1)
     owners = owners_of(page)
-    np.testing.assert_array_equal(np.where(owners == pixels.NOBODY, 0, owners), page.owner)
+    np.testing.assert_array_equal(np.where(owners >= pixels.FRAME, 0, owners), page.owner)
 
 
 def test_small_text_beside_a_large_dark_panel():

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace khmer_fast {
@@ -244,7 +243,7 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
     for (int64_t x = 0; x < width; ++x)
       if (const int32_t p = part[y * width + x])
         owners[(box.top + y) * X + box.left + x] =
-            final_kind[p] == nobody ? kNobody : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
+            final_kind[p] == nobody ? kFrame : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
 }
 
 }  // namespace
@@ -272,7 +271,10 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   std::vector<uint16_t> owner(C, kNobody);
   std::vector<std::vector<int32_t>> cuts(C);
   for (size_t c = 0; c < C; ++c) {
-    if (kind[c] == kRule) continue;
+    if (kind[c] == kRule) {
+      owner[c] = kFrame;
+      continue;
+    }
     const Component& box = components[c];
     std::vector<int32_t> sure;
     const Core* most = nullptr;
@@ -292,7 +294,10 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       sure = with_voted(pieces, static_cast<int32_t>(c + 1), box, sure[0], lines);
     if (sure.size() > 1 || (cored && overshoots(box, lines[sure[0]]))) {
       const bool rule = sure.size() == 1 && is_rule(box, lines[sure[0]]);
-      if (sure.size() <= kMostShared && !rule) cuts[c] = sure;
+      if (sure.size() <= kMostShared && !rule)
+        cuts[c] = sure;
+      else
+        owner[c] = kFrame;
     } else {
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
@@ -305,41 +310,26 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       uint16_t& own = owners[y * X + x];
-      if (own != 0 && own != kNobody && !lines[own - 1].holds(x)) own = kNobody;
+      if (own != 0 && own < kFrame && !lines[own - 1].holds(x)) own = kNobody;
     }
 }
 
-void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
-  for (int64_t y = 0; y < Y; ++y) {
-    const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
-    const auto four = [&](int64_t row, int64_t x) {
-      uint64_t pixels;
-      std::memcpy(&pixels, owners + row * X + x, sizeof(pixels));
-      return pixels;
-    };
+void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
+  std::fill_n(painted, Y * X, 0);
+  for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
-      // paper without ink around it, three pixels at once
-      while (x >= 1 && x + 4 <= X && !(four(up, x - 1) | four(y, x - 1) | four(down, x - 1)) &&
-             !owners[up * X + x + 3] && !owners[y * X + x + 3] && !owners[down * X + x + 3]) {
-        widened[y * X + x] = widened[y * X + x + 1] = widened[y * X + x + 2] = 0;
-        x += 3;
-      }
-      if (x == X) break;
-      uint16_t own = owners[y * X + x];
-      if (own == 0) {
-        uint16_t most = 0, least = kNobody;
-        const int64_t left = std::max<int64_t>(x - 1, 0), right = std::min(x + 1, X - 1);
-        for (int64_t r = up; r <= down; ++r)
-          for (int64_t s = left; s <= right; ++s)
-            if (const uint16_t other = owners[r * X + s]) {
-              most = std::max(most, other);
-              least = std::min(least, other);
-            }
-        if (most == least) own = most;
-      }
-      widened[y * X + x] = own;
+      if (owners[y * X + x] != kFrame) continue;
+      painted[y * X + x] = 1;
+      for (int64_t v = std::max<int64_t>(y - 1, 0); v < std::min(y + 2, Y); ++v)
+        for (int64_t u = std::max<int64_t>(x - 1, 0); u < std::min(x + 2, X); ++u) {
+          if (owners[v * X + u] != 0 || painted[v * X + u]) continue;
+          bool alone = true;
+          for (int64_t r = std::max<int64_t>(v - 1, 0); r < std::min(v + 2, Y); ++r)
+            for (int64_t s = std::max<int64_t>(u - 1, 0); s < std::min(u + 2, X); ++s)
+              alone = alone && (owners[r * X + s] == 0 || owners[r * X + s] == kFrame);
+          painted[v * X + u] = alone;
+        }
     }
-  }
 }
 
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
@@ -350,7 +340,7 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       const uint16_t own = owners[y * X + x];
-      if (own == 0 || own == kNobody) continue;
+      if (own == 0 || own >= kFrame) continue;
       const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
       top[at] = std::min(top[at], static_cast<int32_t>(y));
       bottom[at] = static_cast<int32_t>(y + 1);

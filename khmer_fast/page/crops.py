@@ -11,8 +11,8 @@ from khmer_fast.page import pixels
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.lines import FoundLine
 
-MARGIN = (0.3, 0.12)  # letter heights of paper beside, and above and below a line's ink
-STRAIGHT = 0.06  # letter heights: a middle that rises and falls less is cut as a rectangle
+MARGIN = 0.3  # letter heights of paper beside a line's ink
+STRAIGHT = 0.2  # letter heights: a middle that rises and falls less is cut as a rectangle
 LEAST_INK = 0.1  # letter heights squared: a line with less ink is none
 LONG_LINE = 3.0  # letter heights: a longer line must have strokes,
 LEAST_STROKES = 0.6  # so many a letter height; letters have one to three
@@ -94,25 +94,24 @@ def cut_line(
     owners: Owners,
     line: LineInk,
 ) -> Crop:
-    """A line's picture at the page's resolution; others' ink in it is painted over with paper."""
+    """A line's picture at the page's resolution, as high as its own ink; frames and rules in it are
+    painted over with paper. Ink of its neighbours stays: what is theirs is never quite sure."""
     page_y, page_x = grey.shape
     Y, X = owners.owners.shape
     scale = page_x / X, page_y / Y  # page pixels a network pixel
     letter = float(owners.columns.letter[line.index])
-    left = max(int((line.first - MARGIN[0] * letter) * scale[0]), 0)
-    right = min(int(np.ceil((line.end + MARGIN[0] * letter) * scale[0])), page_x)
+    left = max(int((line.first - MARGIN * letter) * scale[0]), 0)
+    right = min(int(np.ceil((line.end + MARGIN * letter) * scale[0])), page_x)
     x = (np.arange(left, right) + 0.5) / scale[0]
     middle = _middle(owners, line.index, x)
     if float(np.ptp(middle)) < STRAIGHT * letter:
         middle = np.full_like(middle, middle.mean())
-        rows = np.floor((middle - line.up - MARGIN[1] * letter) * scale[1])
+        rows = np.floor((middle - line.up) * scale[1])
     else:
-        rows = (middle - line.up - MARGIN[1] * letter) * scale[1]
-    height = int(np.ceil((line.up + line.down + 2 * MARGIN[1] * letter) * scale[1])) + 1
+        rows = (middle - line.up) * scale[1]
+    height = int(np.ceil((line.up + line.down) * scale[1])) + 1
     rows = rows.astype(np.float32)
-    crop = pixels.cut_line(
-        grey, owners.widened, found.paper, line.index, left, rows, height, line.polarity
-    )
+    crop = pixels.cut_line(grey, owners.painted, found.paper, left, rows, height, line.polarity)
     return Crop(crop, left, rows)
 
 

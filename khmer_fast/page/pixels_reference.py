@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from khmer_fast.page.pixels import BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
+from khmer_fast.page.pixels import BOTH, DARKER, FRAME, LIGHTER, NOBODY, RULE, TURNED, Columns
 
 CELL = 16  # pixels of a node of the paper's grid
 PAPER_REACH, CONTRAST_REACH = 2, 1  # cells around a node whose pixels count
@@ -198,7 +198,7 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
     """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
     count = len(areas)
     y, x = np.nonzero(labels)
@@ -225,6 +225,7 @@ def assign_ink(
         place = owners[top:bottom, left:right]
         place[mine] = NOBODY
         if ink[top:bottom, left:right][mine][0] == RULE:
+            place[mine] = FRAME
             continue
         sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
         if not sure and core[c]:
@@ -238,9 +239,8 @@ def assign_ink(
         if len(sure) == 1:
             sure = with_voted(mine, left, top, sure[0], offset, columns)
         if len(sure) > 1 or (cored and overshoots(boxes[c], columns, sure[0])):
-            if len(sure) > MOST_SHARED:
-                continue
-            if len(sure) == 1 and is_rule(boxes[c], columns, sure[0]):
+            if len(sure) > MOST_SHARED or (len(sure) == 1 and is_rule(boxes[c], columns, sure[0])):
+                place[mine] = FRAME
                 continue
             place[mine] = cut_piece(mine, left, top, sure, offset, columns)[mine]
         else:
@@ -420,18 +420,18 @@ def cut_piece(
             small = box[3] - box[1] <= letter and box[2] - box[0] <= 2 * letter
             if contacts[best] > 0 and (own <= len(lines) or small):
                 kind = best + 1
-        result[inside] = NOBODY if kind == len(lines) + 1 else lines[kind - 1] + 1
+        result[inside] = FRAME if kind == len(lines) + 1 else lines[kind - 1] + 1
     return result
 
 
-def widen_owners(owners: np.ndarray) -> np.ndarray:
-    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
+def paint_mask(owners: np.ndarray) -> np.ndarray:
+    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
+    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
     Y, X = owners.shape
     padded = np.pad(owners, 1).astype(np.int64)
     around = np.stack([padded[i : i + Y, j : j + X] for i in range(3) for j in range(3)])
-    most = around.max(0)
-    least = np.where(around == 0, 2 * NOBODY, around).min(0)
-    return np.where((owners == 0) & (most == least), most, owners).astype(np.uint16)
+    beside = (around == FRAME).any(0) & ((around == 0) | (around == FRAME)).all(0)
+    return ((owners == FRAME) | ((owners == 0) & beside)).astype(np.uint8)
 
 
 def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
@@ -461,7 +461,7 @@ def line_extents(
     top = np.full(len(columns.middle), Y, np.int32)
     bottom = np.zeros(len(columns.middle), np.int32)
     counts = np.zeros((len(columns.left), 2), np.int32)
-    for y, x in zip(*np.nonzero((owners > 0) & (owners < NOBODY)), strict=True):
+    for y, x in zip(*np.nonzero((owners > 0) & (owners < FRAME)), strict=True):
         line = int(owners[y, x]) - 1
         at = columns.begin[line] + x - columns.left[line]
         top[at], bottom[at] = min(top[at], y), max(bottom[at], y + 1)
@@ -469,30 +469,43 @@ def line_extents(
     return top, bottom, counts
 
 
+UNIT = 1 << 14  # of the cubic weights
+
+
+def cubic_weights() -> np.ndarray:
+    """Catmull-Rom weights of the four rows around a place, for each 256th between the inner two:
+    int64 [256, 4], rows sum to UNIT."""
+    t = np.arange(256) / 256.0
+    outer = np.floor(UNIT * (0.5 * t * t * (t - 1)) + 0.5).astype(np.int64)  # of the fourth row
+    inner = np.floor(UNIT * (0.5 * t * (1 + t * (4 - 3 * t))) + 0.5).astype(np.int64)
+    first = np.floor(UNIT * (-0.5 * t * (1 - t) * (1 - t)) + 0.5).astype(np.int64)
+    return np.stack([first, UNIT - first - inner - outer, inner, outer], 1)
+
+
 def cut_line(
     grey: np.ndarray,  # uint8 [page Y, page X], full resolution
-    owners: np.ndarray,  # uint16 [Y, X], widened
+    painted: np.ndarray,  # uint8 [Y, X], not 0 where the crop is paper
     paper: np.ndarray,  # uint8 [Y, X]
-    line: int,
     left: int,  # page column of the crop's first
     rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
     height: int,
     polarity: int,
 ) -> np.ndarray:  # uint8 [height, width]
-    """A line at full resolution along its rows, the ink of others painted over with paper."""
+    """A line at full resolution along its rows, with paper where it is painted over."""
     page_y, page_x = grey.shape
-    Y, X = owners.shape
+    Y, X = painted.shape
     sixteenth = np.floor(rows.astype(np.float64) * 256 + 0.5).astype(np.int64)
     y = (sixteenth >> 8) + np.arange(height)[:, None]  # [height, width]
     share = sixteenth & 255
     x = np.clip(left + np.arange(len(rows)), 0, page_x - 1)
-    upper = grey[np.clip(y, 0, page_y - 1), x].astype(np.int64)
-    lower = grey[np.clip(y + 1, 0, page_y - 1), x].astype(np.int64)
-    value = (upper * (256 - share) + lower * share + 128) >> 8
+    weight = cubic_weights()[share]  # [width, 4]
+    taps = [grey[np.clip(y + k - 1, 0, page_y - 1), x].astype(np.int64) for k in range(4)]
+    value = sum(tap * weight[:, k] for k, tap in enumerate(taps))
+    value = np.clip((value + UNIT // 2) // UNIT, 0, 255)
     nearest = np.clip(y + (share >= 128), 0, page_y - 1)
     at = ((2 * nearest + 1) * Y // (2 * page_y), (2 * x + 1) * X // (2 * page_x))
-    owner, level = owners[at].astype(np.int64), paper[at].astype(np.int64)
-    value = np.where((owner != 0) & (owner != line + 1), level, value)
+    level = paper[at].astype(np.int64)
+    value = np.where(painted[at] != 0, level, value)
     if polarity == TURNED:
         value = 255 - value
     elif polarity == BOTH:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
-from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.history import Record
 from khmer_fast.train.line_objective import LineObjective, validate
+from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.loop import Trainer
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch
@@ -72,7 +72,7 @@ class LineTask:
         found = validate(trainer, self.validation, self.vocabulary, not self.first_measure(epoch))
         attention = [w.float().numpy() for w in found.attention]
         record = {**found.record, **mean_lock_on(attention)}
-        return Measured(found.record["val_cer"], record, attention)
+        return Measured(found.cer, record, attention)
 
     def figures(self, losses: Mapping[str, float], epoch: int) -> dict[str, float | None]:
         nll, ctc, weight = losses["nll"], losses["ctc"], self.options.ctc_weight
@@ -83,7 +83,7 @@ class LineTask:
             "train_ctc": ctc if weight > 0 or not by_decoder else None,
         }
 
-    def best(self, score: float) -> dict[str, float]:
+    def best(self, score: float | None) -> dict[str, float | None]:
         return {"best_cer": score}
 
     def draw(self, folder: Path, epoch: int, records: Sequence[Record], measured: Measured) -> None:
