@@ -21,6 +21,8 @@ _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, mi
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
 _GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
+_FEW = 4  # rows of pieces
+_LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -99,7 +101,28 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     beside = fewer >= _MANY or wide and (fewer > 1 or _within(*sorted((left, right), key=len)))
     if not beside and not any(_level(one, other) for one in left for other in right):
         return None
+    if fewer <= _FEW and _in_paragraph(run, places):
+        return None
     return Run(tuple(run), *edges, fewer)
+
+
+def _in_paragraph(run: Sequence[Place], places: Sequence[Place]) -> bool:
+    """Whether a run's rows reach over the same width as the line above or below it, as close as
+    lines are: pieces of justified lines, whose gaps happen to lie over each other."""
+    left, right = min(place.left for place in run), max(place.right for place in run)
+    letter = max(place.letter for place in run)
+    inside = {place.index for place in run}
+    top, bottom = min(place.bottom for place in run), max(place.bottom for place in run)
+    return any(
+        place.index not in inside
+        and (
+            0 < top - place.bottom < _LEADING * letter
+            or 0 < place.bottom - bottom < _LEADING * letter
+        )
+        and abs(place.left - left) < 2 * letter
+        and abs(place.right - right) < 2 * letter
+        for place in places
+    )
 
 
 def _within(few: Sequence[Place], many: Sequence[Place]) -> bool:
@@ -270,16 +293,19 @@ def _goes_on(
     ]
     if not following:
         return False
-    letter = max(place.letter, following[0].letter)
-    row = [p for p in following if abs(p.bottom - following[0].bottom) < 0.5 * letter]
+    under = [p for p in following if p.left < place.right and place.left < p.right]
+    near = (under or following)[0]
+    letter = max(place.letter, near.letter)
+    row = [p for p in following if abs(p.bottom - near.bottom) < 0.5 * letter]
     if not prose and not any(_aligned(place, other) for other in row):
         return False
-    if _parted(place, following[0], page):
+    if _parted(place, near, page):
         return False
-    steps = [abs(b.bottom - a.bottom) for a, b in zip(following, following[1:], strict=False)]
+    column = under if len(under) > 1 else following
+    steps = [abs(b.bottom - a.bottom) for a, b in zip(column, column[1:], strict=False)]
     leading = min([step for step in steps if step > 1.5 * letter], default=3.2 * letter)
     most = (_PROSE_GOES_ON if prose else _GOES_ON) * max(leading, 2.2 * letter)
-    return abs(following[0].bottom - place.bottom) <= most
+    return abs(near.bottom - place.bottom) <= most
 
 
 def _parted(a: Place, b: Place, page: LevelPage) -> bool:

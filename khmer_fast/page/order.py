@@ -16,7 +16,7 @@ from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import Beside, cell_rows, part, reading_sequence
+from khmer_fast.page.side_by_side import Beside, cell_rows, is_list, part, reading_sequence
 from khmer_fast.page.tables import ruled_tables, unruled_table
 
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
@@ -119,6 +119,8 @@ class _Reader:
 
     def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
         """What is read row by row; parts of it that have other columns are read by themselves."""
+        if is_list(group.columns):
+            return [rows_of(places)]
         columns = []
         for section in _joined(_sections(places), len(group.columns)):
             parts = _columns(section)

@@ -124,7 +124,7 @@ class _Bend:
             slope.append(step[wide, 1] / step[wide, 0])
             weight.append(step[wide, 0])
         self.weights = np.zeros(5)
-        if at:
+        if any(len(points) for points in at):
             where, slopes = np.concatenate(at), np.concatenate(slope)
             self.weights = self._fit(where, slopes, np.concatenate(weight))
 

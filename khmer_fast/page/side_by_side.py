@@ -16,13 +16,14 @@ _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
+_HANG = 8.0  # letter heights from a list's marks to its text, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
 _CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
 _AS_CLOSE = 1.18  # times the least distance of lines in a column
 _ONE_LEVEL = 0.45  # letter heights between baselines of one row
-_MOST = 0.6  # of the columns have a line on a row's baseline
+_MOST = 0.6  # of the columns, and of the lines
 _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
@@ -68,6 +69,7 @@ def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
         other = following if _sparse(column, columns) else column
         level = any(_level(before, other, rules) for before in usual[-2:])
+        level = level or is_list([groups[-1][-1], column])
         if level and not _on_grounds(groups[-1][-1], column, page):
             groups[-1].append(column)
         else:
@@ -101,6 +103,23 @@ def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool
     return len(column) < 0.35 * max(map(len, columns))
 
 
+def is_list(columns: Sequence[Sequence[Place]]) -> bool:
+    """Whether columns are marks or numbers, and the text beside them: each on a line's baseline."""
+    if len(columns) != 2 or _widest(columns[0]) > _MARKS:
+        return False
+    marks, texts = columns
+    wide = max(p.right for p in texts) - min(p.left for p in texts)
+    near = min(p.left for p in texts) - max(p.right for p in marks) < _HANG * texts[0].letter
+    return (
+        near
+        and len(texts) >= len(marks)
+        and wide > _PROSE * texts[0].letter
+        and all(
+            any(abs(m.bottom - t.bottom) <= _ONE_LEVEL * t.letter for t in texts) for m in marks
+        )
+    )
+
+
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
     """Whether the cells of two columns stand in rows."""
     rows = cell_rows([a, b], rules)
@@ -120,6 +139,8 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
         group = [column for column in group if not _sparse(column, group)]
         if len(group) == 1:
             return True
+    if is_list(group):
+        return True
     if all(is_prose(column) for column in group):
         return False
     cards = all(_varies(column) for column in group)
@@ -215,17 +236,14 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     steps = [_steps(column) for column in columns]
     usual = max((statistics.median(s) for s in steps if s), default=0.0)
     least = min((min(s) for s in steps if s), default=0.0)
-    full = _full_levels(columns)
-    levels = sorted(place.bottom for column in columns for place in column)
+    close = min(_AS_CLOSE * least, _CLOSER * usual)
+    rows = _rows_are_close(columns, close)
 
     def goes_on(a: Place, b: Place) -> bool:
         step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
         if step < _ONE_LEVEL * letter:
             return True
-        if step >= min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual):
-            return False
-        rows = _at(full, a.bottom, letter) and _at(full, b.bottom, letter)
-        if rows and not any(a.bottom + 0.3 * step < y < b.bottom - 0.3 * step for y in levels):
+        if rows or step >= min(_CONTINUED * letter, close):
             return False
         return not _ruled(a, b, rules)
 
@@ -248,23 +266,22 @@ def _steps(column: Sequence[Place]) -> list[float]:
     return [step for step in steps if step > 1.2 * column[0].letter]
 
 
-def _full_levels(columns: Sequence[Sequence[Place]]) -> list[float]:
-    """Baselines on which most columns have a line: each is a row, however close they are."""
-    places = sorted(
-        ((place.bottom, k, place.letter) for k, column in enumerate(columns) for place in column)
-    )
-    full, on, start = [], set(), float("-inf")
-    for bottom, column, letter in places:
-        if bottom - start > _ONE_LEVEL * letter:
-            on, start = set(), bottom
-        on.add(column)
-        if len(on) > _MOST * len(columns) and (not full or full[-1] != start):
-            full.append(start)
-    return full
-
-
-def _at(levels: Sequence[float], bottom: float, letter: float) -> bool:
-    return any(abs(bottom - level) <= _ONE_LEVEL * letter for level in levels)
+def _rows_are_close(columns: Sequence[Sequence[Place]], close: float) -> bool:
+    """Whether lines of a column that are close to each other are rows all the same: on most of
+    their baselines most columns have a line."""
+    bottoms = [[place.bottom for place in column] for column in columns]
+    letter = columns[0][0].letter
+    pairs = full = 0
+    for column in bottoms:
+        for a, b in zip(column, column[1:], strict=False):
+            if _ONE_LEVEL * letter < b - a < close:
+                pairs += 1
+                both = sum(
+                    all(any(abs(y - at) <= _ONE_LEVEL * letter for y in beside) for at in (a, b))
+                    for beside in bottoms
+                )
+                full += both > _MOST * len(bottoms)
+    return full > _MOST * pairs
 
 
 def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:

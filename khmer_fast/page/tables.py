@@ -146,7 +146,7 @@ def _ruled_table(
     ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
     xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 1 or columns < 1 or rows * columns < 4 or _have_gaps(vertical, xs, letter):
+    if rows < 1 or columns < 2 or _have_gaps(vertical, xs, letter):
         return None
     inside = [
         place
@@ -165,9 +165,10 @@ def _ruled_table(
         home = cell_of[row, _slot(xs, place.middle)]
         crossing += cell_of[row, first] != cell_of[row, last]
         cells.setdefault(home, []).append(place)
+    cells, spans = _parted_rows(cells, spans)
     if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
         return None
-    return _table(*_parted_rows(cells, spans))
+    return _table(cells, spans)
 
 
 def _have_gaps(vertical: Sequence[LevelRule], xs: Sequence[float], letter: float) -> bool:
@@ -331,19 +332,10 @@ def unruled_table(columns: Sequence[Sequence[Place]], page: LevelPage) -> FoundT
         return None
     rows = cell_rows(columns, page.horizontal)
     full = sum(len({cell.column for cell in row}) >= 2 for row in rows)
-    if full < (3 if len(columns) == 2 else 2) or _is_list(columns):
+    if full < (3 if len(columns) == 2 else 2):
         return None
     cells: dict[tuple[int, int], list[Place]] = {}
     for r, row in enumerate(rows):
         for cell in row:
             cells.setdefault((r, cell.column), []).extend(cell.lines)
     return _table(cells, {})
-
-
-def _is_list(columns: Sequence[Sequence[Place]]) -> bool:
-    """Marks or numbers, and prose beside them."""
-    marks, texts = columns[0], columns[1]
-    if len(columns) > 2 or max(place.width / place.letter for place in marks) > 3.0:
-        return False
-    wide = max(p.right for p in texts) - min(p.left for p in texts)
-    return len(texts) > len(marks) and wide > 20 * texts[0].letter
