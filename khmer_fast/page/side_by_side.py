@@ -28,6 +28,7 @@ _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
 _GAP = 0.7  # letter heights between two grounds, at least
+_SPARSE = 0.4  # of the lines that columns have beside it
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -100,7 +101,7 @@ def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
     """Whether a column has so few lines that its neighbours say more (a total's name)."""
-    return len(column) < 0.35 * max(map(len, columns))
+    return len(column) < _SPARSE * statistics.median(map(len, columns))
 
 
 def is_list(columns: Sequence[Sequence[Place]]) -> bool:
