@@ -212,6 +212,8 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
 def _shared(band: Band, line: Band) -> tuple[float, float]:
     """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
+    if band.right <= line.left or band.left >= line.right:
+        return 0.0, 0.0
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
