@@ -121,7 +121,7 @@ def evaluate(
 ) -> Evaluation:
     """Score one prediction for each label; labels whose prediction is a Problem are left out.
 
-    `heights` are those of the images in pixels; `facts` are further fields of the Evaluation.
+    `heights` are those of the lines' ink in pixels; `facts` are further fields of the Evaluation.
     Raises KhmerFastError if no line is left.
     """
     left_out = list(problems)
@@ -163,7 +163,7 @@ def evaluate(
 def read_lines(
     reader: LineReader, labels: Sequence[Label], progress: bool = False
 ) -> tuple[list[Prediction | Problem], list[int | None], float]:
-    """Read each label's image: predictions, image heights in pixels, and seconds it took."""
+    """Read each label's image: predictions, heights of the ink in pixels, and seconds it took."""
     from tqdm import tqdm
 
     predictions: list[Prediction | Problem] = []
