@@ -92,9 +92,7 @@ def test_owners_equal_the_reference(seed):
     )
     assert len(np.unique(owners)) >= 4  # paper and all lines
     line_paper = pixels.line_paper(page.grey, columns)
-    for a, b in zip(
-        line_paper, pixels_reference.line_paper(page.grey, columns), strict=True
-    ):
+    for a, b in zip(line_paper, pixels_reference.line_paper(page.grey, columns), strict=True):
         np.testing.assert_array_equal(a, b)
     arguments = (ink, page.grey // 2, page.grey, columns, *line_paper)
     for a, b in zip(
