@@ -8,12 +8,14 @@ is counted); what a FOLDER may hold stands in benchmarks/page_sets.py.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +59,83 @@ class Engine:
     read: Callable[[Path], PageReading]
 
 
+class Parts:
+    """Processor seconds by part of reading a page: each call stops the clock of what called it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._since = 0.0
+
+    def timed(self, owner: Any, name: str, part: str) -> None:
+        """Puts a function of a module or object, by name, on the clock of a part."""
+        call = getattr(owner, name)
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            self._turn(part)
+            try:
+                answer = call(*arguments, **options)
+            finally:
+                self._turn(None)
+            return self._steps(answer, part) if inspect.isgenerator(answer) else answer
+
+        setattr(owner, name, timed)
+
+    def _steps(self, answers: Iterator[Any], part: str) -> Iterator[Any]:
+        """The same answers, the time to make each one on the clock of the part."""
+        while True:
+            self._turn(part)
+            try:
+                answer = next(answers)
+            except StopIteration:
+                return
+            finally:
+                self._turn(None)
+            yield answer
+
+    def _turn(self, part: str | None) -> None:
+        """Goes into a part, or (None) back to what called it."""
+        now = time.process_time()
+        if self._running:
+            running = self._running[-1]
+            self.seconds[running] = self.seconds.get(running, 0.0) + now - self._since
+        self._since = now
+        if part is None:
+            self._running.pop()
+        else:
+            self._running.append(part)
+
+    def take(self) -> dict[str, float]:
+        """What was measured since the last call."""
+        taken, self.seconds = self.seconds, {}
+        return taken
+
+
+def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
+    """khmer_fast's PageReader, one thread, float32."""
+    from khmer_fast.page import assemble, find, page_reader
+
+    reader = page_reader.PageReader(weights, segmenter, dtype="float32", threads=1)
+    parts = Parts()
+    parts.timed(page_reader, "open_pages", "open")
+    parts.timed(page_reader, "find_lines", "lines")
+    parts.timed(reader.segmenter, "maps", "network")
+    parts.timed(find, "find_rules", "rules")
+    parts.timed(reader.reader, "read_batch", "read")
+    parts.timed(find.FoundPage, "crop", "crops")
+    parts.timed(assemble, "arrange", "order")
+    parts.timed(reader, "read", "rest")
+
+    def read(picture: Path) -> PageReading:
+        start, cpu_start = time.perf_counter(), time.process_time()
+        document = reader.read(picture)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        (page,) = document.pages
+        return PageReading(page, seconds, cpu_seconds, parts=parts.take())
+
+    return Engine(OURS, read)
+
+
 def tesseract_engine(scratch: Path, cache: Path | None) -> Engine:
     """Tesseract with both Khmer models; raises KhmerFastError where it is not installed."""
     languages = tesseract.installed_models().get("khm+Khmer")
@@ -94,6 +173,7 @@ class Row:
     seconds: float
     cpu_seconds: float
     cached: bool
+    parts: dict[str, float]  # processor seconds a page
 
     @property
     def scores(self) -> Scores:
@@ -127,6 +207,7 @@ class Row:
             "seconds_a_page": self.seconds,
             "cpu_seconds_a_page": self.cpu_seconds,
             "times_from_cache": self.cached,
+            "parts": self.parts,
         }
 
 
@@ -185,6 +266,10 @@ def make_row(engine: str, kind: str, documents: Sequence[ReadDocument]) -> Row:
         seconds=sum(document.seconds("seconds") for document in documents) / pages,
         cpu_seconds=sum(document.seconds("cpu_seconds") for document in documents) / pages,
         cached=any(reading.cached for reading in readings),
+        parts={
+            part: sum(r.parts.get(part, 0.0) for r in readings) / len(readings)
+            for part in dict.fromkeys(part for r in readings for part in r.parts)
+        },
     )
 
 
@@ -212,7 +297,7 @@ def set_table(pages: PageSet, rows: Sequence[Row]) -> str:
     lines = [
         f"{pages.name}: {len(pages.documents)} documents, {pages.pages} pages",
         f"{'':{kind}}  {'':{name}} {'in order':>9}  {'without order [95 %]':<22}"
-        f"{'lines':>6}{'missed':>8}{'joined':>8}{'split':>7}{'invented':>10}{'s/page':>8}",
+        f"{'lines':>6}{'missed':>8}{'joined':>8}{'split':>7}{'invented':>10}{'s/page':>8}{'CPU':>7}",
     ]
     for row in rows:
         s, scores, known = row.score, row.scores, row.printed_lines
@@ -225,9 +310,28 @@ def set_table(pages: PageSet, rows: Sequence[Row]) -> str:
         lines.append(
             f"{shown:{kind}}  {row.engine:{name}} {percent(row.cer_in_order):>9}  "
             f"{percent(scores.cer, scores.interval):<22}{s.lines:>6}{''.join(cells)}"
-            f"{number(row.seconds, 8, 2)}{' (cached)' if row.cached else ''}"
+            f"{number(row.seconds, 8, 2)}{number(row.cpu_seconds, 7, 2)}"
+            f"{' (cached)' if row.cached else ''}"
         )
     return "\n".join(lines)
+
+
+def parts_line(row: Row) -> str:
+    """Where the processor's time goes, for a page."""
+    parts = sorted(row.parts.items(), key=lambda item: -item[1])
+    return f"{row.engine}, ms a page: " + ", ".join(f"{n} {1000 * s:.0f}" for n, s in parts)
+
+
+def speed_line(rows: Sequence[Row]) -> str:
+    """How the engines' times lie to each other."""
+    by_name = {row.engine: row for row in rows if row.kind == "all"}
+    ours, bar = by_name.get(OURS), by_name.get(BAR)
+    if ours is None or bar is None or not ours.seconds or not ours.cpu_seconds:
+        return ""
+    return (
+        f"{OURS} takes 1/{bar.seconds / ours.seconds:.1f} of {BAR}'s time a page "
+        f"(1/{bar.cpu_seconds / ours.cpu_seconds:.1f} by processor time)"
+    )
 
 
 def worst_lines(documents: Sequence[ReadDocument], most: int) -> str:
@@ -278,6 +382,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help=f"{QUICK_PAGES} documents of each set, one round"
     )
     parser.add_argument("--rounds", type=int, default=1, help="turns of each engine (default 1)")
+    parser.add_argument("--weights", metavar="FILE", help="the reader's, instead of the packaged")
+    parser.add_argument("--segmenter", metavar="FILE", help="the page network's, likewise")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="show N worst lines")
     parser.add_argument(
         "--tesseract-cache", metavar="FOLDER", help="keep Tesseract's answers and times there"
@@ -318,7 +424,11 @@ def run(options: argparse.Namespace) -> int:
                 continue
             read = read_set(pages, engines, rounds, sys.stderr.isatty())
             rows = set_rows(read)
-            show(set_table(pages, rows) + "\n")
+            show(set_table(pages, rows))
+            for row in rows:
+                if row.kind == "all" and row.parts:
+                    show(parts_line(row))
+            show(speed_line(rows) + "\n")
             if options.worst:
                 for name, documents in read.items():
                     show(f"worst lines of {name}\n{worst_lines(documents, options.worst)}\n")
@@ -342,6 +452,8 @@ def chosen(pages: PageSet, only: Sequence[str] | None, quick: bool) -> PageSet:
 
 def open_engine(name: str, scratch: Path, options: argparse.Namespace) -> Engine:
     """The engine of a name of ENGINES."""
+    if name == "khmer_fast":
+        return page_reader_engine(options.weights, options.segmenter)
     cache = Path(options.tesseract_cache) if options.tesseract_cache else None
     return tesseract_engine(scratch, cache)
 

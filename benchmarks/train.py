@@ -212,6 +212,7 @@ def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, floa
     """Lines a second of whole steps of `small`, one thread, rendering included, by backend."""
     from khmer_fast.data import LineSource
     from khmer_fast.text import Vocabulary
+    from khmer_fast.train.line_objective import LineObjective
     from khmer_fast.train.loop import Trainer
     from khmer_fast.train.options import DataPart, TrainOptions
     from khmer_fast.train.samples import LineDataset
@@ -235,7 +236,9 @@ def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, floa
             warmup_steps=1,
             ctc_only_epochs=0,
         )
-        trainer = Trainer(make_config("small", vocabulary.size), options, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        objective = LineObjective(make_config("small", vocabulary.size), options, cpu)
+        trainer = Trainer(objective, options, cpu)
         steps[backend] = lambda t=trainer: [t.train_step([batch], 1000) for batch in cut]
     for step in steps.values():
         step()

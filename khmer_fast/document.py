@@ -183,3 +183,18 @@ class Document:
         from khmer_fast.formats import save  # the one arrow out of here
 
         return save(self, path)
+
+
+def line_page(
+    line: Line, width: int, height: int, number: int = 1, dpi: float | None = None
+) -> Page:
+    """The page of a picture that is one line of text: its region is the whole picture."""
+    return Page(number, width, height, (Region("text", (0, 0, width, height), (line,)),), dpi)
+
+
+def is_line_picture(page: Page) -> bool:
+    """Whether a page is the picture of one line (`line_page`)."""
+    whole = (0, 0, page.width, page.height)
+    return (
+        len(page.regions) == 1 and page.regions[0].box == whole and len(page.regions[0].lines) == 1
+    )

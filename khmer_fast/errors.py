@@ -5,7 +5,11 @@ class KhmerFastError(Exception):
     """A message for the user: what was expected, what came, and what to do."""
 
 
-class ImageError(KhmerFastError):
+class FileError(KhmerFastError):
+    """A file of pages that cannot be opened, or a page of it that cannot be shown."""
+
+
+class ImageError(FileError):
     """A file or object that cannot be read as an image, or cannot be read as a line."""
 
 
@@ -17,8 +21,8 @@ class OptionError(KhmerFastError, ValueError):
     """An argument outside of what it may be, or that this build or machine cannot serve."""
 
 
-class FileError(KhmerFastError):
-    """A file of pages that cannot be opened, or a page of it that cannot be shown."""
+class BulkError(KhmerFastError):
+    """Sources, an output folder or results of a bulk run that cannot be used."""
 
 
 class FormatError(KhmerFastError):

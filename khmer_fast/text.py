@@ -1,7 +1,7 @@
 """Canonical Khmer text, its clusters, and the vocabulary between characters and token ids.
 
-Canonical form (SPEC section 4) is what labels, renderings, references and predictions are brought
-to before they are compared. It changes the code points, never what a reader sees:
+Canonical form (docs/spec.md, section 4) is what labels, renderings, references and predictions are
+brought to before they are compared. It changes the code points, never what a reader sees:
 
 1. Invisible characters go: U+200B, U+200C, U+200D, U+FEFF and the other default-ignorable ones
    (joiners, soft hyphen, bidi marks, variation selectors, the deprecated U+17B4 and U+17B5).

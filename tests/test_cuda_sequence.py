@@ -14,7 +14,7 @@ import torch
 from khmer_fast import ops
 from khmer_fast.cli.info import collect
 from khmer_fast.sequence import attn_gru_sequence
-from khmer_fast.train.loop import find_recurrent, find_sequence
+from khmer_fast.train.line_objective import find_recurrent, find_sequence
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference
 from python_ref.encoder import Encoder
 from tests.cuda_emulator import COMPILER, HERE, ROOT, compile_sources

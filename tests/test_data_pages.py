@@ -19,6 +19,7 @@ from khmer_fast.data.page_files import page_text, read_page, write_pages
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_layouts import LAYOUTS, begin
 from khmer_fast.data.page_type import Run
+from khmer_fast.data.pages import _without_unseen
 from khmer_fast.document import REGION_KINDS
 from khmer_fast.text import canonical
 from tests.data_fixtures import KHMER_FONTS, LATIN_FONTS, needs_fonts, small_config, write_texts
@@ -320,3 +321,14 @@ def test_command_writes_pages_and_a_sheet(tmp_path, capsys):
     with Image.open(out / record["image"]) as image, Image.open(sheet) as drawn:
         assert image.size == (record["width"], record["height"]) and drawn.size[0] > 300
     assert "pages_mixture" in json.loads((out / "render.json").read_text(encoding="utf-8"))
+
+
+def test_lines_that_cannot_be_seen_are_none(pages):
+    grey = np.full((40, 120), 200, np.uint8)
+    owner = np.zeros((40, 120), np.uint16)
+    for i, (left, level) in enumerate(((5, 197), (45, 150), (85, 250))):
+        owner[10:30:2, left : left + 30] = i + 1
+        grey[owner == i + 1] = level
+    assert set(np.unique(_without_unseen(grey, owner, 3))) == {0, 2, 3}
+    grey[owner == 1] = np.tile((80, 255, 255), 100)  # two inks whose mean is near the paper's
+    assert set(np.unique(_without_unseen(grey, owner, 3))) == {0, 1, 2, 3}

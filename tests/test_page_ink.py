@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import find_bands
+from khmer_fast.page.bands import columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
-from tests.page_drawings import DrawnLine, DrawnPage, level
+from tests.page_drawings import DrawnLine, DrawnPage, columns_in, level
 
 
 def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
@@ -16,9 +16,11 @@ def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
     maps = page.maps()
     bands = find_bands(maps)
     assert len(bands) == len(page.lines)
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), bands, maps.offset, rules)
+    _, owners = assign_ink(
+        page.grey, *find_ink(page.grey), columns_of(bands, *page.grey.shape), maps.offset, rules
+    )
     number = np.zeros(65536, np.uint16)
-    number[pixels.NOBODY] = pixels.NOBODY
+    number[pixels.FRAME :] = pixels.FRAME, pixels.NOBODY
     for i, band in enumerate(bands):
         x, y = band.middle[len(band.middle) // 2]
         distance = [
@@ -46,7 +48,7 @@ def test_light_text_on_a_dark_panel():
     for i, line in enumerate(page.lines):
         page._draw(line, i + 1)
     owners = owners_of(page)
-    np.testing.assert_array_equal(np.where(owners == pixels.NOBODY, 0, owners), page.owner)
+    np.testing.assert_array_equal(np.where(owners >= pixels.FRAME, 0, owners), page.owner)
 
 
 def test_small_text_beside_a_large_dark_panel():
@@ -73,11 +75,24 @@ def test_deep_subscripts_are_not_cut_off():
     page = DrawnPage(
         140, 400, lines=[DrawnLine(20, 380, level(y), 12, subscript=0.8) for y in (50, 84)]
     )
-    page.box(100, 50, 103, 69, 20, 1)  # a leg that reaches far towards the lower line
+    page.box(100, 50, 103, 64, 20, 1)  # a leg that reaches far towards the lower line
     page.box(100, 40, 108, 50, 20, 1)
     page.box(200, 40, 204, 75, 20, 0)  # and a joint, so that the piece has to be cut elsewhere
     owners = owners_of(page)
-    assert (owners[50:68, 100:103] == 1).all()
+    assert (owners[50:64, 100:103] == 1).all()
+
+
+def test_a_subscript_that_touches_the_next_line_alone_is_not_lost_to_it():
+    lines = [DrawnLine(20, 380, level(y), 12, subscript=0, vowel=0) for y in (50, 78)]
+    page = DrawnPage(140, 400, lines=lines)
+    # a subscript that hangs free under the upper line and reaches a letter of the lower one
+    page.box(101, 52, 108, 54, 20, 1)
+    page.box(106, 54, 108, 62, 20, 1)
+    page.box(101, 60, 106, 62, 20, 1)
+    page.box(106, 62, 108, 66, 20, 0)
+    owners = owners_of(page)
+    assert (owners[52:60][page.owner[52:60] == 1] == 1).all()
+    assert (owners[66:] == page.owner[66:]).all()
 
 
 def test_bars_frames_and_rules_are_nobodys():
@@ -122,7 +137,7 @@ def test_marks_just_beyond_a_lines_ends_are_its_own():
 def test_extents_and_colours_of_a_line():
     page = DrawnPage(120, 400, lines=[DrawnLine(40, 340, level(60), 12)])
     maps = page.maps()
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
     dark, light = owners.counts[0]
     assert dark == (page.owner == 1).sum() and light == 0
     rows, columns = np.nonzero(page.owner)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from khmer_fast import atomic
 from khmer_fast.train import backup as backup_module
-from khmer_fast.train import checkpoint
 from khmer_fast.train.backup import Backup, restore
-from khmer_fast.train.checkpoint import RunFolder, RunFolderError
 from khmer_fast.train.history import open_history
+from khmer_fast.train.run_folder import RunFolder, RunFolderError
 
 
 def state_of(epoch: int) -> dict:
@@ -299,7 +299,7 @@ def test_restore_says_what_is_wrong(tmp_path):
 
 def test_a_restore_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
     folder = new_run(tmp_path / "run")
-    real = checkpoint._write_beside
+    real = atomic.write_beside
     for allowed in range(30):
         new = tmp_path / f"new_{allowed}"
         count = 0
@@ -312,12 +312,12 @@ def test_a_restore_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return real(target, content)
 
-        monkeypatch.setattr(checkpoint, "_write_beside", cut_short)
+        monkeypatch.setattr(atomic, "write_beside", cut_short)
         try:
             restore(folder.path, new)
             break
         except KeyboardInterrupt:
-            monkeypatch.setattr(checkpoint, "_write_beside", real)
+            monkeypatch.setattr(atomic, "write_beside", real)
         copy = restore(folder.path, new)
         with copy.lock():
             assert not list(new.rglob(".*.tmp"))

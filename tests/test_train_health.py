@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khmer_fast.train import trend
-from khmer_fast.train.health import Monitor, lock_on, mean_lock_on
+from khmer_fast.train.health import Monitor
+from khmer_fast.train.lock_on import lock_on, mean_lock_on
 
 
 def good_record(epoch: int, **changes) -> dict:

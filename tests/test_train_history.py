@@ -38,10 +38,8 @@ values = (
     | st.none()
     | st.text(max_size=8).filter(lambda text: text not in ("nan", "inf", "-inf"))
 )
-records = st.lists(
-    st.dictionaries(st.text(max_size=8).filter(lambda k: k not in ("epoch", "step")), values),
-    max_size=6,
-)
+names = st.text(max_size=8).filter(lambda k: k not in {*history.NUMBERS, "end_of_epoch"})
+records = st.lists(st.dictionaries(names, values), max_size=6)
 
 
 @settings(max_examples=200, deadline=None)
@@ -109,8 +107,46 @@ def test_a_line_cut_short_is_left_out_and_other_damage_is_said(tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     assert open_history(Folder(tmp_path)).records == [{"epoch": 1, "step": 10}]
     path.write_text('{"epoch": 1}\nrubbish\n{"epoch": 2}\n')
-    with pytest.raises(HistoryError, match="line 2"):
+    with pytest.raises(HistoryError, match="history.jsonl: line 2.*a resume.*history.csv"):
         open_history(Folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"epoch": 2, "step": "abc"}',
+        '{"epoch": [2], "step": 20}',
+        '{"epoch": 2.5, "step": 20}',
+        '{"epoch": 2, "step": -1}',
+        '{"epoch": 2, "step": 20, "val_cer": "low"}',
+        '{"epoch": 2, "step": 1' + "0" * 400 + "}",
+        '{"epoch": 2, "step": 20, "end_of_epoch": 5}',
+        "[" * 100_000,
+        "rubbish",
+        "5",
+    ],
+)
+def test_a_record_that_cannot_be_is_damage(line):
+    records, damage = history.split_lines(f'{{"epoch": 1}}\n{line}\n{{"epoch": 3}}\n')
+    assert [record["epoch"] for record in records] == [1, 3]
+    assert len(damage) == 1 and damage[0].startswith("line 2") and len(damage[0]) < 200
+    with pytest.raises(HistoryError, match="line 2"):
+        history.from_lines(f'{{"epoch": 1}}\n{line}\n')
+
+
+def test_the_table_gives_the_records_back(tmp_path):
+    kept = History(Folder(tmp_path))
+    kept.append({"epoch": 0, "step": 5, "end_of_epoch": False, "val_cer": 1.5, "note": "a,b"})
+    kept.append({"epoch": 1, "step": 10, "end_of_epoch": True, "val_cer": 1e-17, "note": None})
+    kept.append({"epoch": 2, "step": 20, "end_of_epoch": True, "val_cer": math.inf, "note": "ក"})
+    text = (tmp_path / "history.csv").read_text("utf-8")
+    back = history.from_table(text)
+    assert back == kept.records
+    assert all(equal(a[k], b[k]) for a, b in zip(back, kept.records, strict=True) for k in a)
+    rows = text.splitlines()
+    rows[1:1] = ["1,2", "x,5,True,1,", "1,2,True,0.5,a,b,c", "1,2,perhaps,0.5,a"]
+    assert history.from_table("\n".join(rows)) == kept.records
+    assert history.from_table("") == [] and history.from_table("\0\n\0") == []
 
 
 @pytest.mark.parametrize("record", [{"cer": [1]}, {"cer": {"a": 1}}, {1: 2}, {"x": 1j}])

@@ -11,8 +11,9 @@ import torch
 
 from khmer_fast.recognize import engine
 from khmer_fast.train import loop
-from khmer_fast.train.loop import Progress, Trainer, find_amp, is_loop, update_average
-from khmer_fast.train.loss import LossError, check, losses
+from khmer_fast.train.line_objective import LineObjective, find_amp, is_loop
+from khmer_fast.train.loop import LossError, Progress, Trainer, update_average
+from khmer_fast.train.loss import check, losses
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches, collate
 from khmer_fast.train.sources import Mixture
@@ -36,7 +37,8 @@ def make_lines(count: int, seed: int = 0, longest: int = 5) -> list[TrainLine]:
 
 def make_trainer(**changes) -> Trainer:
     options = {"dtype": "float64", "amp": "off", "warmup_steps": 2, "backend": "reference"}
-    return Trainer(CONFIG, TrainOptions(**{**options, **changes}), CPU)
+    options = TrainOptions(**{**options, **changes})
+    return Trainer(LineObjective(CONFIG, options, CPU), options, CPU)
 
 
 def test_logits_instead_of_log_probabilities_are_caught_with_the_step(monkeypatch):
@@ -48,7 +50,7 @@ def test_logits_instead_of_log_probabilities_are_caught_with_the_step(monkeypatc
     lines = make_lines(4)
     trainer.train_step([lines], 10)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    monkeypatch.setattr(trainer, "sequence", logits)
+    monkeypatch.setattr(trainer.objective, "sequence", logits)
     with pytest.raises(LossError, match="decoder loss at step 2.*log_softmax"):
         trainer.train_step([lines], 10)
     for name, tensor in trainer.model.state_dict().items():
@@ -91,8 +93,8 @@ def test_accumulation_equals_one_big_batch(smoothing):
     whole, parts = make_trainer(label_smoothing=smoothing), make_trainer(label_smoothing=smoothing)
     one = whole.train_step([lines], 10)
     other = parts.train_step([lines[:2], lines[2:3], lines[3:]], 10)
-    assert other.nll == pytest.approx(one.nll, rel=1e-12)
-    assert other.ctc == pytest.approx(one.ctc, rel=1e-12)
+    assert other.losses["nll"] == pytest.approx(one.losses["nll"], rel=1e-12)
+    assert other.losses["ctc"] == pytest.approx(one.losses["ctc"], rel=1e-12)
     assert other.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-10)
     for left, right in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(left.grad, right.grad, rtol=1e-8, atol=1e-11)
@@ -101,7 +103,7 @@ def test_accumulation_equals_one_big_batch(smoothing):
 def test_smoothing_changes_the_gradient_and_not_the_reported_loss():
     plain, smooth = make_trainer(clip=0.0), make_trainer(clip=0.0, label_smoothing=0.2)
     one, other = (trainer.train_step([make_lines(3)], 10) for trainer in (plain, smooth))
-    assert one.nll == other.nll and one.gradient_norm != other.gradient_norm
+    assert one.losses["nll"] == other.losses["nll"] and one.gradient_norm != other.gradient_norm
 
 
 def test_padding_does_not_count():
@@ -119,7 +121,7 @@ def test_padding_does_not_count():
 def test_blank_lines_and_labels_that_ctc_cannot_hold():
     trainer = make_trainer()
     blank = TrainLine(np.full((16, 40), 255, np.uint8), [])
-    assert trainer.train_step([[blank, blank]], 10).ctc == 0
+    assert trainer.train_step([[blank, blank]], 10).losses["ctc"] == 0
     crowded = TrainLine(np.full((16, 40), 255, np.uint8), [5] * 8)  # 10 positions, 7 repeats
     trainer.train_step([[crowded, blank]], 10)
     assert trainer.progress.ctc_left_out == 1
@@ -131,8 +133,8 @@ def test_fast_and_reference_backends_train_alike():
     trainers = [make_trainer(backend=backend) for backend in ("reference", "fast")]
     for step in range(200):
         one, other = (trainer.train_step([lines[step % 8]], 200) for trainer in trainers)
-        assert other.nll == pytest.approx(one.nll, rel=1e-6), step
-        assert other.ctc == pytest.approx(one.ctc, rel=1e-6), step
+        assert other.losses["nll"] == pytest.approx(one.losses["nll"], rel=1e-6), step
+        assert other.losses["ctc"] == pytest.approx(one.losses["ctc"], rel=1e-6), step
 
 
 def test_the_moving_average():

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import open_history
 from khmer_fast.train.run import train
+from khmer_fast.train.run_folder import RunFolder
 from tests.test_train_run import (
     ROOT,
     TIMES,

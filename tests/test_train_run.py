@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,13 +17,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from khmer_fast import atomic
 from khmer_fast.cli import main
+from khmer_fast.cli.train import say_and_log
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET
-from khmer_fast.train import checkpoint
-from khmer_fast.train.checkpoint import RunFolder
 from khmer_fast.train.history import open_history
-from khmer_fast.train.run import train
+from khmer_fast.train.run import Session, train
+from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.weights import load_weights
 
 ROOT = Path(__file__).parent.parent
@@ -71,8 +73,9 @@ def assert_same_run(left: Path, right: Path) -> None:
                 times.pop(name, None)
     assert_equal(*states)
     assert timeless(left) == timeless(right) and timeless(left)
-    best = [load_weights(run / "models/best_model.safetensors").state for run in (left, right)]
-    assert_equal(*map(dict, best))
+    best = [run / "models/best_model.safetensors" for run in (left, right)]
+    assert_equal(*(dict(load_weights(path).state) for path in best))
+    assert best[0].read_bytes() == best[1].read_bytes()
 
 
 def timeless(run: Path) -> list[dict]:
@@ -151,7 +154,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run(whole, lines, tmp_path, wor
     assert_same_run(whole, out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_first_and_the_backup_alone_goes_on(whole, lines, tmp_path, number):
     out, backup, new = (tmp_path / name for name in ("run", "backup", "new"))
     process = start(command_line(options(lines, out=out, backup=backup, workers=1, **STEPWISE)))
@@ -163,6 +166,45 @@ def test_a_signal_saves_first_and_the_backup_alone_goes_on(whole, lines, tmp_pat
     shutil.rmtree(out)
     train(resume=backup, out=new, say=quiet)
     assert_same_run(whole, new)
+
+
+def test_a_terminal_that_closes_is_a_signal_unless_it_is_ignored():
+    session = Session.__new__(Session)
+    session.signal, said = None, []
+    session.say = said.append
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with session._signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert session.signal is None and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with session._signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+        assert session.signal == signal.SIGHUP and "SIGHUP" in said[0]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(whole, lines, tmp_path):
+    out = tmp_path / "run"
+    command = shlex.join([sys.executable, "-m", "khmer_fast", "train"])
+    command += " " + shlex.join(command_line(options(lines, out=out, **STEPWISE)))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} 2>&1 | head -n 1"],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith("Training tiny")
+    assert_same_run(whole, out)
+    log = (out / "logs/train.log").read_text()
+    assert "stderr is gone" in log and "Done: 2 epochs" in log
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys):
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    say_and_log(tmp_path)("Epoch 1")
+    assert capsys.readouterr().err == "Epoch 1\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children stand in Linux's /proc")
@@ -271,14 +313,14 @@ def test_the_run_folder(whole):
 
 
 def test_a_disk_that_fills_up_ends_the_run_at_once(lines, tmp_path, monkeypatch):
-    real = checkpoint._write_beside
+    real = atomic.write_beside
 
     def full(target: Path, content):
         if target.name.startswith("checkpoint"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(target, content)
 
-    monkeypatch.setattr(checkpoint, "_write_beside", full)
+    monkeypatch.setattr(atomic, "write_beside", full)
     out = tmp_path / "run"
     with pytest.raises(KhmerFastError, match="cannot save checkpoint_epoch_001.pth: No space left"):
         train(out=out, say=quiet, **options(lines, epochs=2, lines_per_epoch=400))

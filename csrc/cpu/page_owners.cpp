@@ -12,6 +12,8 @@ constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
+constexpr double kLong = 2.0;                   // times a line's length
+constexpr double kVoted = 0.15;                 // letter heights squared
 constexpr double kSpeck = 0.012;                // letter heights squared
 constexpr size_t kMostShared = 200;             // lines
 
@@ -85,7 +87,7 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     if (overshoot > kSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
-    cost /= letter;
+    cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;
   }
   return best;
@@ -105,30 +107,78 @@ bool overshoots(const Component& box, const Line& line) {
   return box.top < highest - slack || box.bottom > lowest + slack;
 }
 
-// Each pixel of piece `c` to the line whose distances reach it best; then what was cut off is given
-// back. `sure`: the lines that it touches.
-void cut_piece(const int32_t* labels, int64_t Y, int64_t X, int32_t c, const Component& box,
+// Whether a piece that overshoots its only line is a bar beside it or a rule through it.
+bool is_rule(const Component& box, const Line& line) {
+  const int64_t width = box.right - box.left;
+  return width <= kThin * line.letter || width >= kLong * (line.to_x - line.from_x);
+}
+
+// A page's pieces of ink and what the network says of them.
+struct Pieces {
+  const int32_t* labels;  // [Y, X]
+  int64_t Y, X;
+  const float* offset;  // [Y/4, X/4], rows `offset_ld` apart
+  int64_t offset_ld;
+
+  // The middle of its own line that the network sees from a pixel.
+  double opinion(int64_t y, int64_t x) const {
+    return (y + 0.5) + static_cast<double>(offset[y / 4 * offset_ld + x / 4]);
+  }
+};
+
+// The line that piece `c` seems to belong to, and those that part of it belongs to by the network's
+// opinion of its pixels; ascending.
+std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component& box, int32_t own,
+                                const std::vector<Line>& lines) {
+  std::vector<int32_t> found = {own};
+  for (size_t l = 0; l < lines.size(); ++l) {
+    const Line& line = lines[l];
+    if (static_cast<int32_t>(l) == own || box.left >= line.end || box.right <= line.first) continue;
+    const double middle = line.middle[line.at(box.left + (box.right - box.left) / 2)];
+    if (middle - 1.5 * line.letter > box.bottom || middle + 1.5 * line.letter < box.top) continue;
+    int64_t votes = 0;
+    for (int64_t x = std::max<int64_t>(box.left, line.first);
+         x < std::min<int64_t>(box.right, line.end); ++x) {
+      const double here = line.middle[line.at(x)], other = lines[own].middle[lines[own].at(x)];
+      for (int64_t y = box.top; y < box.bottom; ++y) {
+        if (pieces.labels[y * pieces.X + x] != c) continue;
+        const double opinion = pieces.opinion(y, x), distance = std::abs(opinion - here);
+        votes += distance < line.letter / 2 && distance < std::abs(opinion - other);
+      }
+    }
+    if (votes >= kVoted * (line.letter * line.letter)) found.push_back(static_cast<int32_t>(l));
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// Each pixel of piece `c` to the line whose distances reach it best, and the network's opinion;
+// then what was cut off is given back. `sure`: the lines that it touches.
+void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
                const std::vector<int32_t>& sure, const std::vector<Line>& lines,
                uint16_t* owners) {
+  const int64_t X = pieces.X, Y = pieces.Y;
   const int64_t height = box.bottom - box.top, width = box.right - box.left;
   const uint8_t nobody = static_cast<uint8_t>(sure.size() + 1);
-  // 1. the nearest line, by its distances
-  std::vector<uint8_t> share(height * width, 0);   // index in `sure` + 1, then nobody
+  // 1. the nearest line, by its distances and the network's opinion
+  std::vector<uint8_t> share(height * width, 0);    // index in `sure` + 1, then nobody
   std::vector<uint8_t> in_core(height * width, 0);  // stands in the band of its share
   for (int64_t x = 0; x < width; ++x)
     for (int64_t y = 0; y < height; ++y) {
-      if (labels[(box.top + y) * X + box.left + x] != c) continue;
       const int64_t page_x = box.left + x, page_y = box.top + y;
+      if (pieces.labels[page_y * X + page_x] != c) continue;
+      const double opinion = pieces.opinion(page_y, page_x);
       uint8_t best = nobody;
       double nearest = std::numeric_limits<double>::infinity();
       for (size_t k = 0; k < sure.size(); ++k) {
         const Line& line = lines[sure[k]];
         if (!line.holds(page_x)) continue;
         const int64_t at = line.at(page_x);
-        const double u = page_y + 0.5 - static_cast<double>(line.middle[at]);
+        const double middle = line.middle[at], u = page_y + 0.5 - middle;
         const double reach = u < 0 ? line.above[at] : line.below[at];
         if (std::abs(u) > reach + kSlack * line.letter) continue;
-        const double distance = std::abs(u) / reach;
+        const double distance =
+            std::abs(u) / reach + kOffsetWeight * (std::abs(opinion - middle) / line.letter);
         if (distance < nearest) best = static_cast<uint8_t>(k + 1), nearest = distance;
       }
       share[y * width + x] = best;
@@ -137,13 +187,35 @@ void cut_piece(const int32_t* labels, int64_t Y, int64_t X, int32_t c, const Com
       in_core[y * width + x] = line.from_x <= page_x && page_x < line.to_x &&
                                line.from_y(page_x, Y) <= page_y && page_y < line.to_y(page_x, Y);
     }
-  // 2. connected pieces of one share, and those of them that stand in their band
+  // 2. connected parts of one share; those that stand in their band, or all in all seem to be its,
+  //    stay
   std::vector<int32_t> part(height * width);
   const std::vector<Component> parts = label(share.data(), height, width, part.data());
   std::vector<uint8_t> anchored(parts.size() + 1, 0), kind(parts.size() + 1, 0);
-  for (int64_t i = 0; i < height * width; ++i) {
-    kind[part[i]] = share[i];
-    if (in_core[i]) anchored[part[i]] = 1;
+  std::vector<double> opinion(parts.size() + 1, 0.0);
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x) {
+      const int64_t i = y * width + x;
+      kind[part[i]] = share[i];
+      if (in_core[i]) anchored[part[i]] = 1;
+      if (part[i]) opinion[part[i]] += pieces.opinion(box.top + y, box.left + x);
+    }
+  for (size_t p = 1; p <= parts.size(); ++p) {
+    if (kind[p] == nobody) continue;
+    const Component& inside = parts[p - 1];
+    const double mean = opinion[p] / inside.area;
+    const int64_t centre = (inside.left + inside.right) / 2 + box.left;
+    double own = 0, others = std::numeric_limits<double>::infinity();
+    for (size_t k = 0; k < sure.size(); ++k) {
+      const Line& line = lines[sure[k]];
+      const double away = std::abs(mean - line.middle[line.at(centre)]);
+      if (k + 1 == kind[p])
+        own = away;
+      else
+        others = std::min(others, away);
+    }
+    const double letter = lines[sure[kind[p] - 1]].letter;
+    if (inside.area >= kVoted * (letter * letter) && own < others / 2) anchored[p] = 1;
   }
   // 3. the others go to what they touch most
   std::vector<std::vector<int64_t>> contacts(parts.size() + 1);
@@ -171,7 +243,7 @@ void cut_piece(const int32_t* labels, int64_t Y, int64_t X, int32_t c, const Com
     for (int64_t x = 0; x < width; ++x)
       if (const int32_t p = part[y * width + x])
         owners[(box.top + y) * X + box.left + x] =
-            final_kind[p] == nobody ? kNobody : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
+            final_kind[p] == nobody ? kFrame : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
 }
 
 }  // namespace
@@ -181,6 +253,7 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const LineColumns& columns, uint16_t* owners) {
   const std::vector<Line> lines = lines_of(columns);
   const size_t C = components.size();
+  const Pieces pieces{labels, Y, X, offset, offset_ld};
   // 1. where the network thinks that each piece's line is: its ink's mean middle
   std::vector<double> opinion(C, 0.0);
   std::vector<uint8_t> kind(C, 0);
@@ -188,7 +261,7 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
     for (int64_t x = 0; x < X; ++x) {
       const int32_t c = labels[y * X + x] - 1;
       if (c < 0) continue;
-      opinion[c] += (y + 0.5) + static_cast<double>(offset[y / 4 * offset_ld + x / 4]);
+      opinion[c] += pieces.opinion(y, x);
       kind[c] = ink[y * X + x];
     }
   for (size_t c = 0; c < C; ++c) opinion[c] /= components[c].area;
@@ -198,7 +271,10 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   std::vector<uint16_t> owner(C, kNobody);
   std::vector<std::vector<int32_t>> cuts(C);
   for (size_t c = 0; c < C; ++c) {
-    if (kind[c] == kRule) continue;
+    if (kind[c] == kRule) {
+      owner[c] = kFrame;
+      continue;
+    }
     const Component& box = components[c];
     std::vector<int32_t> sure;
     const Core* most = nullptr;
@@ -208,12 +284,20 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       if (!most || core.pixels > most->pixels) most = &core;
     }
     if (sure.empty() && most) sure.push_back(most->line);
-    if (sure.empty()) {
+    const bool cored = !sure.empty();
+    if (!cored) {
       const int64_t line = nearest_line(box, opinion[c], lines);
-      if (line >= 0) owner[c] = static_cast<uint16_t>(line + 1);
-    } else if (sure.size() > 1 || overshoots(box, lines[sure[0]])) {
-      const bool bar = sure.size() == 1 && box.right - box.left <= kThin * lines[sure[0]].letter;
-      if (sure.size() <= kMostShared && !bar) cuts[c] = sure;
+      if (line < 0) continue;
+      sure.push_back(static_cast<int32_t>(line));
+    }
+    if (sure.size() == 1)
+      sure = with_voted(pieces, static_cast<int32_t>(c + 1), box, sure[0], lines);
+    if (sure.size() > 1 || (cored && overshoots(box, lines[sure[0]]))) {
+      const bool rule = sure.size() == 1 && is_rule(box, lines[sure[0]]);
+      if (sure.size() <= kMostShared && !rule)
+        cuts[c] = sure;
+      else
+        owner[c] = kFrame;
     } else {
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
@@ -221,34 +305,31 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   for (int64_t i = 0; i < Y * X; ++i) owners[i] = labels[i] ? owner[labels[i] - 1] : 0;
   for (size_t c = 0; c < C; ++c)
     if (!cuts[c].empty())
-      cut_piece(labels, Y, X, static_cast<int32_t>(c + 1), components[c], cuts[c], lines, owners);
+      cut_piece(pieces, static_cast<int32_t>(c + 1), components[c], cuts[c], lines, owners);
   // 4. what stands beyond a line's columns is not the line's
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       uint16_t& own = owners[y * X + x];
-      if (own != 0 && own != kNobody && !lines[own - 1].holds(x)) own = kNobody;
+      if (own != 0 && own < kFrame && !lines[own - 1].holds(x)) own = kNobody;
     }
 }
 
-void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
-  for (int64_t y = 0; y < Y; ++y) {
-    const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
+void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
+  std::fill_n(painted, Y * X, 0);
+  for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
-      uint16_t own = owners[y * X + x];
-      if (own == 0) {
-        uint16_t most = 0, least = kNobody;
-        const int64_t left = std::max<int64_t>(x - 1, 0), right = std::min(x + 1, X - 1);
-        for (int64_t r = up; r <= down; ++r)
-          for (int64_t s = left; s <= right; ++s)
-            if (const uint16_t other = owners[r * X + s]) {
-              most = std::max(most, other);
-              least = std::min(least, other);
-            }
-        if (most == least) own = most;
-      }
-      widened[y * X + x] = own;
+      if (owners[y * X + x] != kFrame) continue;
+      painted[y * X + x] = 1;
+      for (int64_t v = std::max<int64_t>(y - 1, 0); v < std::min(y + 2, Y); ++v)
+        for (int64_t u = std::max<int64_t>(x - 1, 0); u < std::min(x + 2, X); ++u) {
+          if (owners[v * X + u] != 0 || painted[v * X + u]) continue;
+          bool alone = true;
+          for (int64_t r = std::max<int64_t>(v - 1, 0); r < std::min(v + 2, Y); ++r)
+            for (int64_t s = std::max<int64_t>(u - 1, 0); s < std::min(u + 2, X); ++s)
+              alone = alone && (owners[r * X + s] == 0 || owners[r * X + s] == kFrame);
+          painted[v * X + u] = alone;
+        }
     }
-  }
 }
 
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
@@ -259,12 +340,33 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       const uint16_t own = owners[y * X + x];
-      if (own == 0 || own == kNobody) continue;
+      if (own == 0 || own >= kFrame) continue;
       const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
       top[at] = std::min(top[at], static_cast<int32_t>(y));
       bottom[at] = static_cast<int32_t>(y + 1);
       ++counts[2 * (own - 1) + ink[y * X + x] - 1];
     }
+}
+
+void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+                   int32_t* strokes) {
+  const std::vector<Line> lines = lines_of(columns);
+  for (size_t l = 0; l < lines.size(); ++l) {
+    const Line& line = lines[l];
+    strokes[l] = 0;
+    for (double part : {-0.25, 0.0, 0.25}) {
+      int32_t runs = 0;
+      bool before = false;
+      for (int64_t x = line.from_x; x < line.to_x; ++x) {
+        const double y = std::floor(line.middle[line.at(x)] + part * line.letter);
+        const bool inked =
+            y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == static_cast<int>(l + 1);
+        runs += inked && !before;
+        before = inked;
+      }
+      strokes[l] = std::max(strokes[l], runs);
+    }
+  }
 }
 
 }  // namespace khmer_fast

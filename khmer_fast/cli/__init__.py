@@ -12,12 +12,13 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from khmer_fast.errors import KhmerFastError, printable
 
 VERBS = {  # name: (module, what it does)
-    "read": ("khmer_fast.cli.read", "read the text of line images"),
+    "read": ("khmer_fast.cli.read", "read the text of pages and of line images"),
+    "bulk": ("khmer_fast.cli.bulk", "read many files, resumed where it was killed"),
     "evaluate": ("khmer_fast.cli.evaluate", "score readings against labelled lines"),
     "train": ("khmer_fast.cli.train", "train a model"),
     "render": ("khmer_fast.cli.render", "make labelled line images from text and fonts"),
@@ -45,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        discard(sys.stdout)
         return PIPE_CLOSED
     except OSError as error:
         if error.filename is None:  # not a file's trouble: stdout's, such as a full disk
-            _discard_stdout()
+            discard(sys.stdout)
         where = f"{printable(error.filename)}: " if error.filename else "cannot write the results: "
         print_error(f"{where}{error.strerror or error}")
         return FAILED
@@ -70,9 +71,9 @@ def _use_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors=errors)
 
 
-def _discard_stdout() -> None:
+def discard(stream: TextIO) -> None:
     """What is still buffered cannot be written: Python would try it again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -112,7 +113,7 @@ def _program() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "khmer-fast",
         usage="khmer-fast [-h] [--version] VERB ...",
-        description="Khmer OCR: a line image in, Khmer Unicode text out.",
+        description="Khmer OCR: pages in, Khmer Unicode text out.",
         epilog=f"verbs:\n{verbs}\n\n`khmer-fast VERB --help` explains a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

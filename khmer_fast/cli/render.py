@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khmer_fast.data.config import RenderConfig
+    from khmer_fast.data.mixture import RenderConfig
     from khmer_fast.data.source import LineSource
 
 _CHUNK = 64
@@ -34,7 +34,8 @@ class RenderOptions:
 
     def mixture(self, default: Path) -> RenderConfig:
         """The mixture of texts and fonts: the file of --config or `default`, over --text's."""
-        from khmer_fast.data.config import TextFile, load_config
+        from khmer_fast.data.config import load_config
+        from khmer_fast.data.mixture import TextFile
 
         config = load_config(self.config or default)
         if self.texts:
@@ -79,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pages.add_argument(
         "--layout", nargs="+", default=[], metavar="NAME", help="these layouts and no others"
+    )
+    pages.add_argument(
+        "--crops",
+        action="store_true",
+        help="in place of pages the labelled lines that the page network cuts out of them",
     )
     pages.add_argument("--owners", action="store_true", help="write whose ink each pixel is, too")
     pages.add_argument("--page-config", metavar="TOML", help="mixture of layouts and paper")

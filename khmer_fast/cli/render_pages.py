@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -13,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 if TYPE_CHECKING:
-    from khmer_fast.data.config import RenderConfig
+    from khmer_fast.data.dataset import StoredLine
+    from khmer_fast.data.mixture import RenderConfig
     from khmer_fast.data.pages import PageSample, PageSource
 
 _SHEET_PAGES = 16
@@ -64,6 +68,7 @@ def run_pages(args: argparse.Namespace, lines: RenderConfig | None) -> int:
 
 
 def _write(options: PageOptions, source: PageSource, args: argparse.Namespace) -> None:
+    from khmer_fast.data.dataset import write_lines
     from khmer_fast.data.page_files import write_pages
 
     begin = time.perf_counter()
@@ -71,7 +76,11 @@ def _write(options: PageOptions, source: PageSource, args: argparse.Namespace) -
     pages = _rendered(options, source, args.seed, indices, args.workers)
     if sys.stderr.isatty():
         pages = _progress(pages, args.pages)
-    written = write_pages(pages, args.out, owners=args.owners)
+    if args.crops:
+        lines = write_lines(_crops(pages), args.out, args.form)
+        written = args.pages
+    else:
+        lines, written = 0, write_pages(pages, args.out, owners=args.owners)
     seconds = time.perf_counter() - begin
     description = {"seed": args.seed, "start": args.start, "pages": written, **source.describe()}
     (Path(args.out) / "render.json").write_text(
@@ -80,13 +89,30 @@ def _write(options: PageOptions, source: PageSource, args: argparse.Namespace) -
     summary = {
         "out": args.out,
         "pages": written,
+        "crops": lines,
         "seconds": round(seconds, 3),
         "pages_per_second": round(written / seconds, 2),
     }
     if args.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        print(f"{written} pages in {args.out}, {summary['pages_per_second']} pages/s")
+        crops = f", {lines} crops" if args.crops else ""
+        print(f"{written} pages{crops} in {args.out}, {summary['pages_per_second']} pages/s")
+
+
+def _crops(pages: Iterator[tuple[str, PageSample]]) -> Iterator[StoredLine]:
+    """The lines that the packaged page network cuts out of the pages, as a reader meets them."""
+    from khmer_fast.data.dataset import StoredLine
+    from khmer_fast.page.segment import Segmenter
+    from khmer_fast.train.page_crops import page_crops
+
+    segmenter = Segmenter()
+    for name, page in pages:
+        for number, (grey, text) in enumerate(page_crops(page, segmenter)):
+            file = io.BytesIO()
+            Image.fromarray(grey).save(file, "PNG")
+            columns = {"kind": f"crop/{page.layout}"}
+            yield StoredLine(f"{name}-{number:03}", file.getvalue(), ".png", text, columns)
 
 
 def _rendered(

@@ -64,7 +64,7 @@ class Checker:
         if digest in self.known_images:
             yield Finding(line.where, "shared image", f"also in {self.known_images[digest]}")
         if digest in real_images():
-            yield Finding(line.where, "real image", "one of shared/data/real_*: never train on it")
+            yield Finding(line.where, "real image", "of the development sets: never train on it")
 
     def _text(self, line: StoredLine) -> Iterator[Finding]:
         text = canonical(line.text)

@@ -240,8 +240,8 @@ class StoredSource:
     """Stored lines to train on, in place of LineSource: `sample(seed, index)` is line `index` of
     an endless sequence, each pass over the set in an order of its own.
 
-    The texts stay in memory, the images on disk. Labels are made canonical. Images of
-    shared/data/real_* are refused (RealImageError) when they are read. `held_out` takes every 20th
+    The texts stay in memory, the images on disk. Labels are made canonical. Images of the
+    development sets are refused (RealImageError) when they are read. `held_out` takes every 20th
     line only (True), all others (False), or the whole set (None). What cannot be used is given to
     `on_problem` and left out; without it LabelError or DatasetError is raised.
     """

@@ -1,7 +1,7 @@
 """Keeps the real images, which measure accuracy, out of training: by the content of their pixels.
 
 real_images.toml holds the SHA-256 (its first 16 bytes) of the size and grey pixels of every image
-under shared/data/real_*; `list_real_images` made it.
+under the development sets; `list_real_images` made it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def refuse_real(grey: np.ndarray, where: str) -> None:
     """Raise RealImageError, which names `where`, if the image uint8 [Y', X'] is a real one."""
     if image_hash(grey) in real_images():
         raise RealImageError(
-            f"{where}: this image is one of shared/data/real_*, which measure accuracy and are "
+            f"{where}: this image is one of the development sets, which measure accuracy and are "
             "never trained on; take it out of the training data"
         )
 
 
 def list_real_images(folder: Path) -> str:
-    """The text of real_images.toml for the real_* folders below shared/data."""
+    """The text of real_images.toml for the real_* folders of the development data."""
     paths = sorted(
         path
         for real in folder.glob("real_*")

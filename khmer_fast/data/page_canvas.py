@@ -74,6 +74,12 @@ class Canvas:
             round_box(ImageDraw.Draw(mask), (0, 0, x1 - x0 - 1, y1 - y0 - 1), radius, fill=255)
             self.blend(np.asarray(mask), x0, y0, level, 0)
 
+    def tint(self, box: tuple[float, float, float, float], level: int) -> None:
+        """Colour the ground of a box (left, top, right, bottom) behind the ink that is there."""
+        x0, y0, x1, y1 = (max(0, round(v)) for v in box)
+        view = self.grey[y0:y1, x0:x1]
+        np.copyto(view, np.uint8(level), where=self.owner[y0:y1, x0:x1] == 0)
+
     def gradient(
         self, box: tuple[float, float, float, float], levels: tuple[float, float], across: bool
     ) -> None:
@@ -121,11 +127,15 @@ class Canvas:
 
 
 def round_box(
-    pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], radius: float, **style: int
+    pen: ImageDraw.ImageDraw,
+    box: tuple[int, int, int, int],
+    radius: float,
+    *,
+    fill: int | None = None,
+    outline: int | None = None,
+    width: int = 1,
 ) -> None:
     """A rectangle with corners as round as there is room for."""
     most = min(box[2] - box[0], box[3] - box[1]) / 2
-    if radius < 1 or most < 1:
-        pen.rectangle(box, **style)
-    else:
-        pen.rounded_rectangle(box, min(radius, most), **style)
+    radius = min(radius, most) if radius >= 1 <= most else 0
+    pen.rounded_rectangle(box, radius, fill=fill, outline=outline, width=width)

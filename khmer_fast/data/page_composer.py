@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from khmer_fast.data.fonts import Face, FontLibrary
 from khmer_fast.data.page_canvas import Canvas
@@ -167,7 +167,7 @@ class Composer:
         if x < 0 or end > self.width or y - letter < 0 or y > self.height:
             return False
         band = self.canvas.owner[round(y - letter) : round(y), round(x) : round(end)]
-        return np.count_nonzero(band) <= 0.03 * band.size
+        return bool(np.count_nonzero(band) <= 0.03 * band.size)
 
     def _runs(self, text: str | Sequence[Run], type: Type) -> list[Run]:
         runs = [Run(text, type)] if isinstance(text, str) else list(text)
@@ -182,12 +182,8 @@ class Composer:
         out = []
         for run in runs:
             extra = (width - total) / (spaces * run.type.size * run.type.stretch)
-            out.append(
-                Run(
-                    run.text, run.type.at(word_space=run.type.word_space + max(-0.15, extra)),
-                    run.lift, run.underline, run.strike, run.highlight, run.shadow,
-                )
-            )  # fmt: skip
+            type = run.type.at(word_space=run.type.word_space + max(-0.15, extra))
+            out.append(replace(run, type=type))
         return out
 
     def _draw(self, run: Run, x: float, y: float, owner: int) -> float:
@@ -197,10 +193,15 @@ class Composer:
         right = x + advance
         level = self._readable(run, placed)
         if run.highlight is not None:
-            canvas.fill((x, y - 1.05 * size, right, y + 0.4 * size), run.highlight)
+            canvas.tint((x, y - 1.05 * size, right, y + 0.4 * size), run.highlight)
         if run.shadow is not None:
             by = max(1, round(0.05 * size))
             canvas.blend(placed.alpha, placed.left + by, placed.top + by, run.shadow)
+        if run.outline is not None:
+            around = max(1, round(0.04 * size))
+            wide = np.pad(placed.alpha, around)
+            wide = np.asarray(Image.fromarray(wide).filter(ImageFilter.MaxFilter(2 * around + 1)))
+            canvas.blend(wide, placed.left - around, placed.top - around, run.outline, owner)
         if run.underline:
             thick = max(0.6, 0.05 * size)
             canvas.rule(x, y + 0.16 * size, right, y + 0.16 * size, level, thick)
@@ -219,6 +220,8 @@ class Composer:
             ground = run.highlight if run.highlight is not None else 255.0
         else:
             ground = float(under.mean())
+        if run.outline is not None:
+            return run.type.level
         level = run.type.level
         return level if abs(level - ground) >= _LEAST_CONTRAST else (255 if ground < 128 else 0)
 

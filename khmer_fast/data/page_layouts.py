@@ -14,7 +14,7 @@ from khmer_fast.data.page_composer import POINTS, Composer, choose_type
 from khmer_fast.data.page_forms import form, invoice, receipt
 from khmer_fast.data.page_letters import law, letter
 from khmer_fast.data.page_posters import card, certificate, cover, menu, poster, styles
-from khmer_fast.data.page_prose import book, columns, contents
+from khmer_fast.data.page_prose import book, columns, contents, exam, newspaper
 from khmer_fast.data.page_screens import dashboard, web
 from khmer_fast.data.page_snippets import blank, line, lines, word
 from khmer_fast.data.page_tables import table
@@ -27,6 +27,7 @@ LAYOUTS: dict[str, Callable[[Composer], None]] = {
     "columns": columns,
     "contents": contents,
     "book": book,
+    "newspaper": newspaper,
     "report": report,
     "table": table,
     "form": form,
@@ -46,6 +47,7 @@ LAYOUTS: dict[str, Callable[[Composer], None]] = {
     "blank": blank,
     "certificate": certificate,
     "menu": menu,
+    "exam": exam,
 }
 _Range = tuple[float, float]
 _SHAPES: dict[str, tuple[_Range, ...]] = {  # width to height
@@ -77,7 +79,12 @@ def begin(
     width = long_side if aspect >= 1 else max(32, round(long_side * aspect))
     height = long_side if aspect < 1 else max(32, round(long_side / aspect))
     unit = long_side / POINTS
-    size = rng.triangular(8.5, 16, 11.5) * unit
+    size = (
+        rng.choices(
+            (rng.uniform(5.5, 9), rng.triangular(8.5, 16, 11.5), rng.uniform(15, 26)), (15, 70, 15)
+        )[0]
+        * unit
+    )
     body = choose_type(rng, setter.fonts, size)
     heading = choose_type(rng, setter.fonts, size * rng.uniform(1.0, 1.3), heading=True)
     if on == "screen" and rng.random() < 0.6:

@@ -97,6 +97,8 @@ def letter(page: Composer) -> None:
     x = page.some(0.06, 0.12) * page.width
     width = page.width - x - page.some(0.05, 0.1) * page.width
     y = letterhead(page, x, page.some(0.05, 0.1) * page.height, width)
+    if page.chance(0.1):
+        _text_stamp(page, x + page.some(0.0, 0.75) * width, page.some(0.05, 0.3) * page.height)
     if page.chance(0.9):
         y = titles(page, x + width / 2, y + page.body.size, width)
         if page.chance(0.3):
@@ -111,6 +113,21 @@ def letter(page: Composer) -> None:
         _contacts(page, x, max(foot, y + page.body.size), width)
     elif page.chance(0.6):
         page_number(page, x, width, page.height * page.some(0.95, 0.975))
+
+
+def _text_stamp(page: Composer, x: float, y: float) -> None:
+    """A stamp of words in a frame, which can be read: `copy`, a number, a date."""
+    type = page.heading.at(level=page.rng.choice((30, 90, 130)), slant=0.0)
+    text = page.rng.choice(("ច្បាប់ចម្លង", "ចម្លង", "ច្បាប់ដើម", "ប្រញាប់", "សម្ងាត់"))
+    pad = 0.5 * type.size
+    box = (
+        x - pad, y - 1.2 * type.size, x + page.setter.width(text, type) + pad, y + 0.7 * type.size
+    )  # fmt: skip
+    if page.inked(box) or box[2] > page.width:
+        return
+    page.region("stamp")
+    page.line(text, x, y, type, kind="stamp")
+    page.canvas.outline(box, type.level, page.some(1, 2) * page.unit, page.some(0, 4) * page.unit)
 
 
 def _closing(page: Composer, x: float, y: float, width: float, bottom: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from khmer_fast.data.page_composer import Composer
+from khmer_fast.data.page_type import Type
 
 _FINE = 3  # masks are drawn this many times larger, for smooth edges
 
@@ -126,7 +127,13 @@ def seal(page: Composer, cx: float, cy: float, radius: float) -> None:
 
 
 def _ring_letters(
-    page: Composer, cx: float, cy: float, radius: float, type, count: int, mark: np.ndarray | None
+    page: Composer,
+    cx: float,
+    cy: float,
+    radius: float,
+    type: Type,
+    count: int,
+    mark: np.ndarray | None,
 ) -> None:
     """Letters round a circle, into `mark` [h, w] or onto the page; they are no line's."""
     arc = page.some(0.5, 0.95) * math.tau
@@ -304,25 +311,25 @@ def dark_border(page: Composer) -> None:
         strip[: int(most) + 1][np.arange(int(most) + 1)[:, None] < wave[None]] = level
 
 
-def mark_page(page: Composer, marks) -> None:
-    """What lies on a page of paper, by the chances of a PageMarks."""
-    if page.chance(marks.stamp):
-        radius = page.unit * page.some(35, 65)
-        seal(page, page.some(0.2, 0.85) * page.width, page.some(0.3, 0.9) * page.height, radius)
-    if page.chance(marks.signature):
-        signature(
-            page,
-            page.some(0.2, 0.8) * page.width,
-            page.some(0.4, 0.9) * page.height,
-            page.unit * page.some(50, 130),
-        )
-    if page.chance(marks.scribble):
-        x, y = page.some(0.05, 0.7) * page.width, page.some(0.03, 0.97) * page.height
-        size = page.unit * page.some(8, 20)
-        wide = page.some(2, 12) * size
-        if not page.inked((x, y - size, x + wide, y + size)):
-            handwriting(page, x, y, wide, size)
-    if page.chance(marks.holes):
-        holes(page)
-    if page.chance(marks.dark_border):
-        dark_border(page)
+def scrawl(page: Composer) -> None:
+    """A stroke of a drawing or a map somewhere on the page: straight, bent or wandering."""
+    numbers = page.numbers
+    count = page.rng.choice((2, 3, 8, 40))
+    start = numbers.random(2) * (page.width, page.height)
+    steps = numbers.normal(0, page.some(0.3, 4) * page.unit * 60 / count, (count, 2))
+    if count == 40:
+        steps += numbers.normal(0, page.unit * 2, 2)
+    points = start + np.cumsum(steps, 0)
+    points = np.clip(points, 0, (page.width - 1, page.height - 1))
+    _stroke(page, points, page.unit * page.some(0.5, 2.5), page.rng.choice((0, 60, 120, 170)))
+
+
+def watermark(page: Composer) -> None:
+    """Large pale words across the page, on the slant: no line."""
+    type = page.heading.at(size=page.some(0.06, 0.14) * page.width, bold=2)
+    placed, _ = page.setter.ink(page.text("heading", page.rng.randint(4, 14), type), type, 0, 0)
+    angle = page.rng.choice((30, 45, 55, -45))
+    turned = Image.fromarray(placed.alpha).rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    mark = np.asarray(turned)
+    left, top = (page.width - mark.shape[1]) // 2, (page.height - mark.shape[0]) // 2
+    page.canvas.darken(mark, left, top, page.some(0.05, 0.2))

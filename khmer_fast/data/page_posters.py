@@ -72,9 +72,11 @@ def _poster_line(
     if roll < 0.2 and len(words) > 1:
         other = type.at(level=page.coloured(type.level), bold=page.rng.choice((0, 2)))
         runs = [Run(words[0] + " ", type), Run(" ".join(words[1:]), other)]
-    elif roll < 0.3:
+    elif roll < 0.27:
         runs = [Run(text, type, shadow=page.coloured(type.level))]
-    elif roll < 0.38:
+    elif roll < 0.33:
+        runs = [Run(text, type.at(level=255 - type.level), outline=type.level)]
+    elif roll < 0.42:
         wide = page.setter.width(text, type)
         left = at - wide / 2 if align == "centre" else at
         pad = 0.3 * type.size
@@ -288,8 +290,11 @@ def _style_box(page: Composer, box: tuple[float, float, float, float]) -> None:
 
 def _decked(page: Composer, text: str, type: Type, ground: int) -> list[Run]:
     """Large words with one of the ornaments that word processors and browsers offer."""
-    roll = page.rng.randrange(7)
+    roll = page.rng.randrange(8)
     dark = type.level < 128
+    if roll == 7:  # letters of one level in a border of another
+        edge = type.level
+        return [Run(text, type.at(level=page.rng.choice((ground, 255 - edge))), outline=edge)]
     if roll == 0:
         return [Run(text, type, shadow=page.rng.choice((90, 150, 190) if dark else (0, 30)))]
     if roll == 1:

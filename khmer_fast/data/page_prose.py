@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from khmer_fast.data.page_composer import Composer
 from khmer_fast.data.page_marks import corners, divider
 from khmer_fast.data.page_pictures import photograph
@@ -13,7 +15,7 @@ def pitch_of(page: Composer, type: Type, tight: float = 0.25) -> float:
     letter = page.letter(type)
     if page.chance(tight):
         return letter * page.some(2.15, 2.7)
-    return letter * page.some(2.7, 4.2)
+    return letter * page.rng.triangular(2.4, 4.4, 2.9)
 
 
 def titles(page: Composer, centre: float, y: float, width: float, most: int = 4) -> float:
@@ -50,7 +52,9 @@ def prose(page: Composer, x: float, y: float, width: float, bottom: float) -> fl
             text = page.fitting("heading", width, head)
             page.line(text, x, y, head, kind="heading")
             y += max(pitch, page.letter(head) * 3.2)
-        elif roll < 0.1 + listed:
+        elif roll < 0.14:
+            y = boxed(page, x, y, width, bottom, pitch, loose)
+        elif roll < 0.14 + listed:
             y = bullets(page, x + page.some(0, 3) * type.size, y, width, bottom, pitch, loose)
         else:
             page.region("text")
@@ -61,6 +65,32 @@ def prose(page: Composer, x: float, y: float, width: float, bottom: float) -> fl
             )  # fmt: skip
         y += gap
     return y
+
+
+def boxed(
+    page: Composer, x: float, y: float, width: float, bottom: float, pitch: float, loose: float
+) -> float:
+    """A paragraph in a frame or on a ground of its own, light on dark at times."""
+    pad = page.some(0.6, 1.5) * page.body.size
+    text = page.running(page.rng.randint(20, 300), page.body)
+    lines = page.setter.wrap(text, page.body, width - 2 * pad, 0, loose)
+    top = y - 0.6 * pitch
+    lines = lines[: max(1, int((bottom - y - pad) / pitch))]
+    box = (x, top, x + width, top + len(lines) * pitch + 2 * pad)
+    if box[3] > bottom + pitch or page.inked(box):
+        return y
+    ground = page.rng.choice((None, 235, 215, 190, 90, 40))
+    type = page.body
+    if ground is None:
+        page.canvas.outline(box, page.rng.choice((0, 80, 150)), page.unit)
+    else:
+        page.canvas.fill(box, ground, page.rng.choice((0.0, 0.5)) * type.size)
+        type = type.at(level=250) if ground < 128 else type
+    page.region("text")
+    for i, line in enumerate(lines):
+        base = top + pad + (i + 0.68) * pitch
+        page.line(line, x + pad, base, type, kind="box")
+    return box[3] + pitch
 
 
 def bullets(
@@ -227,17 +257,118 @@ def contents(page: Composer) -> None:
 
 
 def book(page: Composer) -> None:
-    """A page of a book: one column, few styles, ornaments at times."""
-    x = page.some(0.1, 0.15) * page.width
-    width = page.width - 2 * x
-    y = page.some(0.08, 0.14) * page.height
-    if page.chance(0.3):
-        corners(page, 0.03 * page.width, page.some(0.08, 0.18) * page.width, 60)
-    if page.chance(0.5):
-        y = titles(page, page.width / 2, y, width, most=2)
-        divider(page, page.width / 2, y, page.unit * page.some(60, 140))
-        y += 2.5 * page.body.size
+    """A page of a book, or two that lie open side by side; ornaments at times."""
     page.body = page.body.at(size=page.body.size * page.some(1.0, 1.5))
     page.emphasis = 0.0
+    if page.width > page.height:
+        middle = 0.5 * page.width
+        page.body = page.body.at(size=page.body.size * 0.7)
+        if page.chance(0.7):  # the gutter's shadow
+            wide = page.some(0.02, 0.08) * page.width
+            shadow = 255 * np.exp(-(((np.arange(page.width) - middle) / wide) ** 2))
+            mark = np.broadcast_to(shadow.astype(np.uint8), (page.height, page.width))
+            page.canvas.darken(mark, 0, 0, page.some(0.15, 0.7))
+        for left in (0.0, middle):
+            _leaf(page, left, middle)
+    else:
+        if page.chance(0.3):
+            corners(page, 0.03 * page.width, page.some(0.08, 0.18) * page.width, 60)
+        _leaf(page, 0.0, page.width)
+
+
+def _leaf(page: Composer, left: float, room: float) -> None:
+    x = left + page.some(0.1, 0.15) * room
+    width = 0.76 * room
+    y = page.some(0.08, 0.14) * page.height
+    if page.chance(0.5):
+        y = titles(page, x + width / 2, y, width, most=2)
+        divider(page, x + width / 2, y, page.unit * page.some(60, 140))
+        y += 2.5 * page.body.size
     prose(page, x, y, width, 0.88 * page.height)
     page_number(page, x, width, 0.95 * page.height)
+
+
+def newspaper(page: Composer) -> None:
+    """A newspaper: its name, then articles of one to three columns under headlines, pictures."""
+    x = 0.04 * page.width
+    width = page.width - 2 * x
+    page.body = page.body.at(size=page.body.size * page.some(0.6, 0.85))
+    size = page.body.size
+    y = 4 * size
+    name = page.heading.at(size=size * page.some(3, 5))
+    page.region("header")
+    text = page.fitting("single_word", width, name)
+    page.line(text, page.width / 2, y + name.size * 0.5, name, align="centre", kind="title")
+    y += 1.6 * name.size
+    page.canvas.rule(x, y, x + width, y, 0, 2 * page.unit)
+    bottom = 0.97 * page.height
+    while y < bottom - 12 * size:
+        end = min(bottom, y + page.some(18, 45) * size)
+        left = x
+        while left < x + width - 8 * size:
+            wide = min(page.rng.choice((0.33, 0.5, 0.66, 1.0)) * width, x + width - left)
+            if x + width - left - wide < 8 * size:
+                wide = x + width - left
+            _article(page, left, y + 2 * size, wide - 1.5 * size, end - size)
+            left += wide
+            if left < x + width - 8 * size and page.chance(0.4):
+                at = left - 0.75 * size
+                page.canvas.rule(at, y + size, at, end - size, 120)
+        if page.chance(0.6):
+            page.canvas.rule(x, end, x + width, end, 60)
+        y = end
+
+
+def _article(page: Composer, x: float, y: float, width: float, bottom: float) -> None:
+    """A headline over columns of one width."""
+    size = page.body.size
+    type = page.heading.at(size=size * page.some(1.4, 2.6))
+    pitch = 2.6 * page.letter(type)
+    page.region("heading")
+    text = page.text("heading", page.rng.randint(8, 50), type)
+    y = page.paragraph(
+        text, x, y + page.letter(type), width, type, pitch=pitch, bottom=bottom, align="left",
+        kind="headline",
+    )  # fmt: skip
+    y -= 0.3 * pitch
+    count = max(1, min(3, round(width / (16 * size))))
+    each = (width - (count - 1) * 1.5 * size) / count
+    for k in range(count):
+        left, top = x + k * (each + 1.5 * size), y
+        if page.chance(0.3) and bottom - top > 14 * size:
+            high = page.some(5, 9) * size
+            photograph(page, (left, top - size, left + each, top + high))
+            top += high + 2 * size
+        page.region("text")
+        page.paragraph(
+            page.running(1200, page.body), left, top, each, pitch=2.75 * page.letter(page.body),
+            bottom=bottom, loose=0.15,
+        )  # fmt: skip
+
+
+def exam(page: Composer) -> None:
+    """Questions with answers to choose from in a row or below one another."""
+    x = page.some(0.07, 0.11) * page.width
+    width = page.width - 2 * x
+    y = titles(page, page.width / 2, 0.08 * page.height, width, most=2)
+    pitch = pitch_of(page, page.body, 0.1)
+    bottom = 0.94 * page.height
+    number = 1
+    while y < bottom:
+        page.region("text")
+        text = page.digits(f"{number}. ") + page.running(page.rng.randint(15, 120), page.body)
+        y = page.paragraph(text, x, y, width, pitch=pitch, bottom=bottom, align="left")
+        number += 1
+        beside = page.rng.choice((1, 2, 4))
+        page.region("list")
+        for k, mark in enumerate("កខគឃ"):
+            if y > bottom:
+                break
+            room = width / beside - 2 * page.body.size
+            answer = f"{mark}. " + page.fitting("words", room - 3 * page.body.size, page.body)
+            column = k % beside
+            page.line(answer, x + page.body.size + column * width / beside, y, kind="choice")
+            if column == beside - 1:
+                y += pitch
+        y += 0.5 * pitch
+    page_number(page, x, width, 0.97 * page.height)

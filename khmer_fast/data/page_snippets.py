@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from khmer_fast.data.page_composer import Composer
-from khmer_fast.data.page_marks import corners, crest, handwriting, holes, seal, signature
+from khmer_fast.data.page_marks import corners, crest, handwriting, holes, scrawl, seal, signature
 from khmer_fast.data.page_pictures import barcode, icon, keyboard, photograph, qr_code, scene
 from khmer_fast.data.page_prose import pitch_of
+from khmer_fast.data.page_type import Type
 
 
 def line(page: Composer) -> None:
@@ -34,7 +35,7 @@ def word(page: Composer) -> None:
     _alone(page, text, type.at(size=size, hinted=False))
 
 
-def _alone(page: Composer, text: str, type) -> None:
+def _alone(page: Composer, text: str, type: Type) -> None:
     page.region("text")
     x, y = 0.04 * page.width, 0.5 * page.height
     page.line(text, x, y, type, kind="line")
@@ -87,7 +88,7 @@ def blank(page: Composer) -> None:
     """No text: an empty page, noise, a photograph, ornaments, seals, drawings, codes, rules."""
     kinds = page.rng.sample(
         ("nothing", "noise", "photograph", "ornaments", "seals", "icons", "rules", "writing",
-         "codes", "keys", "specks", "grid"), page.rng.choice((1, 1, 1, 2, 3)),
+         "codes", "keys", "specks", "grid", "drawing"), page.rng.choice((1, 1, 1, 2, 3)),
     )  # fmt: skip
     w, h, unit = page.width, page.height, page.unit
     if page.chance(0.15):
@@ -156,6 +157,9 @@ def blank(page: Composer) -> None:
             count = page.rng.randint(20, 3000)
             ys, xs = page.numbers.integers(0, h, count), page.numbers.integers(0, w, count)
             page.canvas.grey[ys, xs] = page.rng.randint(0, 120)
+        elif kind == "drawing":
+            for _ in range(page.rng.randint(4, 60)):
+                scrawl(page)
         elif kind == "grid":
             step = unit * page.some(8, 40)
             for k in range(int(w / step)):

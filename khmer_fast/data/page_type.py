@@ -52,7 +52,7 @@ class Type:
 class Run:
     """A stretch of a line in one type. `lift` raises it, in ems; `highlight` is the grey level
     behind it; underlines and strike-outs are rules, which no line owns; `shadow` is the level of
-    a copy below it."""
+    a copy below it, `outline` that of a border round its letters, which is ink as they are."""
 
     text: str
     type: Type
@@ -61,6 +61,7 @@ class Run:
     strike: bool = False
     highlight: int | None = None
     shadow: int | None = None
+    outline: int | None = None
 
 
 @dataclass(frozen=True)

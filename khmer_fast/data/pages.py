@@ -15,14 +15,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from khmer_fast.data.config import DEFAULT_CONFIG, RenderConfig
+from khmer_fast.data.config import DEFAULT_CONFIG
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import GlyphCache
+from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.data.page_composer import Composer, DrawnLine
-from khmer_fast.data.page_config import LayoutChoice, PageConfig, PagePaper, load_page_config
+from khmer_fast.data.page_config import (
+    LayoutChoice,
+    PageConfig,
+    PageMarks,
+    PagePaper,
+    load_page_config,
+)
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_layouts import LAYOUTS, begin
-from khmer_fast.data.page_marks import mark_page
+from khmer_fast.data.page_marks import (
+    dark_border,
+    handwriting,
+    holes,
+    seal,
+    signature,
+    watermark,
+)
 from khmer_fast.data.page_type import Typesetter
 from khmer_fast.data.source import LineSource
 
@@ -31,6 +45,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom ex
 
 _STEP_SCALED = frozenset(("blur", "weight", "motion", "low_resolution"))  # strengths in pixels
 _SCALED_FOR = 1280  # the long side that those strengths are meant for
+_LEAST_SEEN = 9  # grey levels between a line's ink and what is round it
+_SPARSE = 7  # every such pixel is looked at
 _BASELINE_STEP = 48  # pixels between the points of a baseline
 
 
@@ -129,7 +145,7 @@ class PageSource:
         for last in page.after:
             last()
         if paper.on == "paper":
-            mark_page(page, self.config.marks)
+            _mark(page, self.config.marks)
         if layout.on == "paper" and rng.random() < self.config.marks.cut_margin:
             _cut_margins(page)
         return self._photographed(page, layout.name, paper)
@@ -139,7 +155,6 @@ class PageSource:
         rng = page.rng
         warp = _warp(rng, paper, page.width, page.height)
         grey, owner = page.canvas.grey, page.canvas.owner
-        whole = np.bincount(owner.ravel(), minlength=len(page.lines) + 1)
         if not warp.identity:
             around = int(grey[0, 0]) if rng.random() >= paper.edges else rng.randint(0, 170)
             grey = warp.apply(grey, Image.Resampling.BILINEAR, around)
@@ -151,10 +166,11 @@ class PageSource:
                 strength = rng.uniform(*step.strength)
                 strength *= scale if step.do in _STEP_SCALED else 1.0
                 grey = STEPS[step.do](grey, strength, page.numbers, tones)
+        owner = _without_unseen(grey, owner, len(page.lines))
         rotation = rng.choice((90, 180, 270)) if rng.random() < self.config.turned else 0
         height, width = grey.shape
         grey, owner = turn_quarter(grey, rotation), turn_quarter(owner, rotation)
-        lines, regions, owner = _labels(page, warp, owner, whole, rotation, width, height)
+        lines, regions, owner = _labels(page, warp, owner, rotation, width, height)
         return PageSample(grey, owner, lines, regions, rotation, warp.skew, layout, paper.name)
 
     def describe(self) -> dict[str, object]:
@@ -182,6 +198,51 @@ def _chosen(
     return chosen or config.layouts
 
 
+def _mark(page: Composer, marks: PageMarks) -> None:
+    """What lies on a page of paper and is no text."""
+    if page.chance(marks.stamp):
+        radius = page.unit * page.some(35, 65)
+        seal(page, page.some(0.2, 0.85) * page.width, page.some(0.3, 0.9) * page.height, radius)
+    if page.chance(marks.signature):
+        signature(
+            page,
+            page.some(0.2, 0.8) * page.width,
+            page.some(0.4, 0.9) * page.height,
+            page.unit * page.some(50, 130),
+        )
+    if page.chance(marks.scribble):
+        x, y = page.some(0.05, 0.7) * page.width, page.some(0.03, 0.97) * page.height
+        size = page.unit * page.some(8, 20)
+        wide = page.some(2, 12) * size
+        if not page.inked((x, y - size, x + wide, y + size)):
+            handwriting(page, x, y, wide, size)
+    if page.chance(marks.watermark):
+        watermark(page)
+    if page.chance(marks.holes):
+        holes(page)
+    if page.chance(marks.dark_border):
+        dark_border(page)
+
+
+def _without_unseen(grey: np.ndarray, owner: np.ndarray, lines: int) -> np.ndarray:
+    """`owner` [Y, X] without the lines that cannot be seen in `grey` [Y, X]: the camera or the
+    copier lost them."""
+    boxes, counts = _ink_boxes(owner, lines)
+    keep = np.arange(lines + 1, dtype=np.uint16)
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        if not counts[i + 1]:
+            continue
+        part, whose = grey[top:bottom, left:right], owner[top:bottom, left:right]
+        around = part[whose == 0][::_SPARSE]
+        if not around.size:
+            continue
+        ground = int(np.partition(around, around.size // 2)[around.size // 2])
+        ink = part[whose == i + 1].astype(np.int16) - ground
+        if abs(ink.mean()) < _LEAST_SEEN and np.abs(ink).mean() < 2 * _LEAST_SEEN:  # two inks
+            keep[i + 1] = 0
+    return keep[owner]
+
+
 def _cut_margins(page: Composer) -> None:
     """Cut away margins, now and then a little into the text at one side."""
     box = page.ink_box()
@@ -195,7 +256,7 @@ def _cut_margins(page: Composer) -> None:
 
 
 def _warp(rng: random.Random, paper: PagePaper, width: int, height: int) -> Warp:
-    tilt = (0.0,) * 8
+    tilt: tuple[float, ...] = (0.0,) * 8
     if rng.random() < paper.tilted:
         most = rng.uniform(*paper.tilt)
         tilt = tuple(rng.uniform(-most, most) for _ in range(8))
@@ -212,7 +273,6 @@ def _labels(
     page: Composer,
     warp: Warp,
     owner: np.ndarray,
-    whole: np.ndarray,
     rotation: int,
     width: int,
     height: int,

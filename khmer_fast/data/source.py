@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image, features
 from PIL import __version__ as pillow_version
 
-from khmer_fast.data.config import Paper, RenderConfig, load_config
+from khmer_fast.data.config import load_config
 from khmer_fast.data.corpus import data_folder, load_corpus
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import MASTER, GlyphCache, Ink, Setting, draw_line, require_raqm
 from khmer_fast.data.fonts import FontError, FontLibrary, Span, file_hash, load_fonts
+from khmer_fast.data.mixture import Paper, RenderConfig
 from khmer_fast.data.texts import Line, TextSource
 from khmer_fast.text import NORMALIZER_VERSION
 
@@ -43,9 +44,9 @@ class LineSource:
     configuration, the text and font files, and the versions in `describe()`.
 
     `config` is a RenderConfig or the path of a TOML file; the default mixture otherwise.
-    `text_folder` and `font_folders` say where its files are (default: shared/data and the system's
-    fonts). `held_out` draws in the fonts that training never sees. Raises KhmerFastError when
-    raqm, texts or fonts are missing.
+    `text_folder` and `font_folders` say where its files are (default: KHMER_FAST_DATA and the
+    system's fonts). `held_out` draws in the fonts that training never sees. Raises KhmerFastError
+    when raqm, texts or fonts are missing.
     """
 
     def __init__(

@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from khmer_fast.data.config import TextMixture
 from khmer_fast.data.corpus import Corpus
 from khmer_fast.data.form_texts import FORM_KINDS
+from khmer_fast.data.mixture import TextMixture
 from khmer_fast.text import COENG, DEFAULT_CHARSET, canonical, clusters
 
 CONSONANTS = "".join(chr(code) for code in range(0x1780, 0x17A3))

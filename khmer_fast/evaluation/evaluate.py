@@ -80,7 +80,7 @@ class Evaluation:
         return [(reference, prediction, times) for (reference, prediction), times in ordered]
 
     def as_json(self, confusion_count: int = 0, worst_count: int = 0) -> dict[str, Any]:
-        """The evaluation under the key names of SPEC section 5, and what goes beyond them."""
+        """The evaluation under the key names of docs/spec.md (5), and what goes beyond."""
         document: dict[str, Any] = {
             **self.scores.as_json(),
             "seconds": self.seconds,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from khmer_fast.document import Note
+from khmer_fast.document import Note, Page
 from khmer_fast.errors import FileError
 from khmer_fast.files.text_layer import TextLayer
 
@@ -14,7 +14,7 @@ MAX_PAGES = 1_000_000
 _NO_GREY = np.zeros((0, 0), np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilePage:
     """One page as its file shows it, or the reason why it cannot be shown."""
 
@@ -25,8 +25,21 @@ class FilePage:
     # y' = b x + d y + f. Of an image they are its stored pixels, of a PDF points (y up).
     transform: tuple[float, float, float, float, float, float] = (1, 0, 0, 1, 0, 0)
     notes: tuple[Note, ...] = ()
-    text_layer: TextLayer | None = None  # of a PDF's page that has text
+    text_layer: TextLayer | None = None  # of a PDF's page that has text; boxes in points
     error: str | None = None
+
+    def unread(self) -> Page:
+        """The document's page of which only the file is known, with its error if it has one."""
+        height, width = self.grey.shape
+        return Page(
+            self.number,
+            width,
+            height,
+            dpi=self.dpi,
+            notes=self.notes,
+            transform=self.transform,
+            error=self.error,
+        )
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,32 @@ def frame_pages(file: Path | bytes, name: str, ranges: PageRanges) -> Iterator[F
                 return
 
 
+def frame_count(file: Path | bytes, name: str) -> int:
+    """How many pages an image file has, as far as its directory of frames can be read.
+
+    Raises ImageError if it is none that can be opened.
+    """
+    with ExitStack() as stack:
+        opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
+        stack.callback(opened.close)
+        try:
+            image = Image.open(opened, formats=FORMATS)
+        except Exception:  # load_grey opens it again and says what is wrong
+            load_grey(file, name)
+            raise
+        stack.callback(image.close)
+        count = 1
+        while image.format == "TIFF" and count < MAX_FRAMES:
+            try:
+                image.seek(count)
+            except EOFError:
+                break
+            except Exception:  # damaged: the page is there, and reading it says so
+                return count + 1
+            count += 1
+        return count
+
+
 def _page(image: Image.Image, number: int, name: str, alone: bool) -> FilePage:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)

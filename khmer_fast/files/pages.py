@@ -8,13 +8,25 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from khmer_fast.errors import FileError, ImageError
+from khmer_fast.errors import FileError, printable
 from khmer_fast.files.file_page import ALL_PAGES, FilePage, PageRanges
-from khmer_fast.files.frames import frame_pages
-from khmer_fast.files.pdf import pdf_pages
+from khmer_fast.files.frames import bounded, frame_count, frame_pages
+from khmer_fast.files.images import load_grey
+from khmer_fast.files.pdf import pdf_page_count, pdf_pages
 
-__all__ = ["ALL_PAGES", "STDIN", "SUFFIXES", "FilePage", "PageRanges", "find_files", "open_pages"]
+__all__ = [
+    "ALL_PAGES",
+    "STDIN",
+    "SUFFIXES",
+    "FilePage",
+    "PageRanges",
+    "count_pages",
+    "find_files",
+    "open_pages",
+    "read_stdin",
+]
 
 STDIN = "-"
 SUFFIXES = frozenset(
@@ -24,7 +36,7 @@ MAX_STREAM_BYTES = 256 * 2**20  # of standard input
 
 
 def open_pages(
-    source: str | os.PathLike[str] | bytes,
+    source: Any,
     pages: PageRanges | str | None = None,
     password: str | None = None,
     text_layer: bool = True,
@@ -32,7 +44,8 @@ def open_pages(
 ) -> Iterator[FilePage]:
     """The pages of a file, made one at a time as they are asked for.
 
-    `source` is a path, the bytes of a file, or `-` for standard input; `pages` are those to show
+    `source` is a path, the bytes of a file, `-` for standard input, or a PIL image or an array as
+    `files.images.load_grey` takes it, which is one page; `pages` are those to show
     (all by default), `password` opens an encrypted PDF, `text_layer` asks for a PDF's text.
     Raises FileError (from the first step on) for a file that shows no page; a page that cannot be
     shown comes as one with an `error`. `name` is what messages call the file.
@@ -40,13 +53,18 @@ def open_pages(
     ranges = PageRanges.parse(pages) if isinstance(pages, str) else pages or ALL_PAGES
     path: Path | None = None
     data = b""
-    if isinstance(source, bytes):
-        name, data = name or "file bytes", source
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        grey, scale, notes = bounded(load_grey(source, name))
+        yield FilePage(1, grey, None, (1 / scale, 0, 0, 1 / scale, 0, 0), notes)
+        return
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, data = name or "file bytes", bytes(source)
     elif os.fspath(source) == STDIN:
-        name, data = name or "standard input", _read_stdin()
+        name, data = name or "standard input", read_stdin()
     else:
         path = Path(source)
         name = name or os.fspath(source)
+    name = printable(name)
     start = _start_of_file(path, name) if path else data[:1024]
     if not start:
         raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")
@@ -58,14 +76,24 @@ def open_pages(
     else:
         shown = frame_pages(file, name, ranges)
     count = 0
-    try:
-        for page in shown:
-            count += 1
-            yield page
-    except ImageError as error:
-        raise FileError(str(error)) from error
+    for page in shown:
+        count += 1
+        yield page
     if not count:
         raise FileError(f"{name}: has none of the pages {ranges}")
+
+
+def count_pages(source: str | os.PathLike[str], password: str | None = None) -> int:
+    """How many pages a file has, without showing them. Raises FileError if it cannot be opened."""
+    path, name = Path(source), printable(os.fspath(source))
+    start = _start_of_file(path, name)
+    if not start:
+        raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")
+    if b"%PDF-" in start:
+        return pdf_page_count(path, name, password)
+    if path.suffix.lower() == ".pdf":
+        raise FileError(f"{name}: is not a PDF: it begins with {start[:24]!r}")
+    return frame_count(path, name)
 
 
 def find_files(sources: list[str], recursive: bool = False) -> list[str]:
@@ -82,7 +110,7 @@ def find_files(sources: list[str], recursive: bool = False) -> list[str]:
         found = sorted(_files_of_folder(source, recursive), key=_natural)
         if not found:
             hint = "" if recursive else " (its subfolders are read with --recursive)"
-            raise FileError(f"{source}: no image and no PDF in this folder{hint}")
+            raise FileError(f"{printable(source)}: no image and no PDF in this folder{hint}")
         files += found
     return files
 
@@ -117,7 +145,8 @@ def _start_of_file(path: Path, name: str) -> bytes:
         raise FileError(f"{name}: cannot be opened: {reason}") from error
 
 
-def _read_stdin() -> bytes:
+def read_stdin() -> bytes:
+    """All of standard input. Raises FileError for more than MAX_STREAM_BYTES."""
     data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
     if len(data) > MAX_STREAM_BYTES:
         raise FileError(f"standard input: more than {MAX_STREAM_BYTES >> 20} MiB; give a file")

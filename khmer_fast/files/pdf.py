@@ -58,6 +58,17 @@ def pdf_pages(
             document.close()
 
 
+def pdf_page_count(file: Path | bytes, name: str, password: str | None) -> int:
+    """How many pages a PDF has. Raises FileError if it cannot be opened."""
+    library = pdfium.load()
+    with pdfium.LOCK:
+        document = _open(library, file, name, password)
+        try:
+            return len(document)
+        finally:
+            document.close()
+
+
 def _open(library: Any, file: Path | bytes, name: str, password: str | None) -> Any:
     raw = library.raw
     try:
@@ -89,7 +100,7 @@ def _page(library: Any, document: Any, number: int, text_layer: bool) -> FilePag
         pixels, dpi, notes = _size(library.raw, page, width, height)
         grey = _draw(library, document, page, *pixels)
         transform = _transform(library.raw, page, *pixels)
-        layer = read_text_layer(library.raw, page, transform) if text_layer else None
+        layer = read_text_layer(library.raw, page) if text_layer else None
     finally:
         page.close()
     return FilePage(number, grey, dpi, transform, notes, layer)

@@ -12,13 +12,8 @@ MAX_CHARACTERS = 200_000  # of a page
 _FONT_STEP = 8  # fonts change by runs: every eighth letter is asked for its font
 
 
-def read_text_layer(
-    raw: Any, page: Any, transform: tuple[float, float, float, float, float, float]
-) -> TextLayer | None:
-    """The text of a pdfium page, or None if it has none.
-
-    `transform` leads from the pixels of the page as it is drawn to its points.
-    """
+def read_text_layer(raw: Any, page: Any) -> TextLayer | None:
+    """The text of a pdfium page, its boxes in points of the page, or None if it has none."""
     text_page = page.get_textpage()
     try:
         count = min(raw.FPDFText_CountChars(text_page), MAX_CHARACTERS)
@@ -26,7 +21,6 @@ def read_text_layer(
         fonts: Counter[str] = Counter()
         text: list[str] = []
         boxes: list[Box] = []
-        place = _pixels(transform)
 
         def end_line() -> None:
             if "".join(text).strip():
@@ -42,7 +36,7 @@ def read_text_layer(
             if raw.FPDFText_IsHyphen(text_page, i) == 1:
                 character = "-"
             text.append(character)
-            boxes.append(place(*_points(raw, text_page, i)))
+            boxes.append(_box(raw, text_page, i))
             if i % _FONT_STEP == 0 and character != " ":
                 fonts[_font(raw, text_page, i)] += 1
         end_line()
@@ -58,29 +52,11 @@ def _character(code: int) -> str:
     return chr(code) if valid else "\ufffd"
 
 
-def _points(raw: Any, text_page: Any, i: int) -> tuple[float, float, float, float]:
-    """Left, bottom, right, top in points."""
-    sides = [ctypes.c_double() for _ in range(4)]
-    left, bottom, right, top = sides
+def _box(raw: Any, text_page: Any, i: int) -> Box:
+    left, bottom, right, top = [ctypes.c_double() for _ in range(4)]
     if not raw.FPDFText_GetCharBox(text_page, i, left, right, bottom, top):
         return (0.0, 0.0, 0.0, 0.0)
     return (left.value, bottom.value, right.value, top.value)
-
-
-def _pixels(transform: tuple[float, ...]) -> Any:
-    """A function from a box in points to the box round it in pixels."""
-    a, b, c, d, e, f = transform
-    det = a * d - b * c
-
-    def place(left: float, bottom: float, right: float, top: float) -> Box:
-        corners = [
-            ((d * (x - e) - c * (y - f)) / det, (a * (y - f) - b * (x - e)) / det)
-            for x, y in ((left, bottom), (right, top))
-        ]
-        (x0, y0), (x1, y1) = corners
-        return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-
-    return place
 
 
 def _font(raw: Any, text_page: Any, i: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from khmer_fast.document import Box as PixelBox
@@ -32,14 +32,20 @@ MAX_DISTANCE = 0.04  # edits a letter between a layer that is believed and the p
 MAX_MISPLACED = 0.005  # of its Khmer letters that no cluster can hold
 MIN_COVERAGE = 0.9  # letters of the layer to letters of the picture
 _LINE_DISTANCE = 0.3  # of a line that is the layer's on a page that is believed
+MAX_MISSING = 0.004  # of the picture's letters that the layer has nothing for: OCR adds few
+_MISSING_TIMES = 2
 _LOST_TIMES, _LOST_SHARE = 3, 0.5  # a letter that the layer lacks so often is lost, not misread
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Box = tuple[float, float, float, float]  # x and y of one corner, then of the opposite one
+Transform = tuple[float, float, float, float, float, float]  # as Page.transform
 
 
 @dataclass(frozen=True)
 class LayerLine:
-    """A line of the layer: its text and a box for each character, in the page's pixels."""
+    """A line of the layer: its text and a box for each character.
+
+    As they come from a file they are in its points; `TextLayer.moved` brings them to pixels.
+    """
 
     text: str
     boxes: tuple[Box, ...]
@@ -66,6 +72,14 @@ class TextLayer:
                 if name.startswith(beginnings):
                     return family
         return None
+
+    def moved(self, transform: Transform) -> TextLayer:
+        """The layer with its boxes moved by a transform, each (left, top, right, bottom) then."""
+        lines = tuple(
+            LayerLine(line.text, tuple(_moved(box, transform) for box in line.boxes))
+            for line in self.lines
+        )
+        return TextLayer(lines, self.fonts)
 
 
 @dataclass(frozen=True)
@@ -123,11 +137,15 @@ def judge(layer: TextLayer, lines: Sequence[Line]) -> Verdict:
 def apply(page: Page, layer: TextLayer | None) -> Page:
     """The page with its layer's text where that is believed, and with the origin of its text.
 
+    `layer` is as it came with the page's file: `page.transform` leads from the page's pixels there.
     On a page that is believed a line whose layer says something else stays as it was read, and
     what only the layer has becomes a region at the end, with a note.
     """
+    if page.error is not None:
+        return page
     if layer is None:
         return replace(page, origin=Origin("ocr", "no text layer"))
+    layer = layer.moved(_inverse(page.transform))
     lines = list(page.lines())
     verdict = judge(layer, lines)
     if not verdict.believed:
@@ -154,9 +172,12 @@ def apply(page: Page, layer: TextLayer | None) -> Page:
 
 def layer_page(page: Page, layer: TextLayer | None) -> Page:
     """The page with its layer's text alone, unseen and unchecked (`--text-layer only`)."""
+    if page.error is not None:
+        return page
     if layer is None:
         note = Note("text layer", "this page has no text layer, and was not read from its picture")
         return replace(page, notes=(*page.notes, note), origin=Origin("text layer", "none"))
+    layer = layer.moved(_inverse(page.transform))
     lines = tuple(_new_line(words) for line in layer.lines if (words := _words(line)))
     regions = (Region("text", _around([line.box for line in lines]), lines),) if lines else ()
     return replace(page, regions=regions, origin=Origin("text layer", "asked for, not compared"))
@@ -228,8 +249,12 @@ def _objection(
         return f"the layer is no well-formed Khmer: {wrong} of {khmer} letters are misplaced"
     if distance > MAX_DISTANCE:
         return f"the layer differs from the picture in {100 * distance:.1f} % of the letters"
-    if lost := _lost(pairs):
-        return f"the layer lacks {lost[0]} where the picture shows it, {lost[1]} times"
+    for split in (_parts, clusters):
+        if lost := _lost(pairs, split):
+            return f"the layer lacks {lost[0]} where the picture shows it, {lost[1]} times"
+    missing, parts = _missing(pairs)
+    if missing >= _MISSING_TIMES and missing > MAX_MISSING * parts:
+        return f"the layer lacks {missing} of the {parts} letters that the picture shows"
     return None
 
 
@@ -237,25 +262,46 @@ def _khmer(text: str) -> int:
     return sum("\u1780" <= character <= "\u17dd" for character in text)
 
 
-def _lost(pairs: list[tuple[str, str]]) -> tuple[str, int] | None:
-    """A Khmer letter, subscript or mark that the layer lacks more often than not.
+def _lost(
+    pairs: list[tuple[str, str]], split: Callable[[str], list[str]]
+) -> tuple[str, int] | None:
+    """A Khmer letter, subscript, vowel, sign or cluster that the layer lacks more often than not.
 
-    OCR misses one here and there; a font whose glyph has no Unicode loses it each time.
+    OCR misreads one here and there; a font whose glyph has no Unicode, or a wrong one, loses it
+    each time.
     """
     from rapidfuzz.distance import Levenshtein
 
     times: Counter[str] = Counter()
-    missing: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
     for ocr, own in pairs:
-        parts, own_parts = _parts(ocr), _parts(own)
+        parts = split(ocr)
         times.update(parts)
-        for edit in Levenshtein.editops(parts, own_parts):
-            if edit.tag == "delete":
-                missing[parts[edit.src_pos]] += 1
-    for part, count in missing.most_common():
-        if count >= _LOST_TIMES and count > _LOST_SHARE * times[part] and _khmer(part):
+        for edit in Levenshtein.editops(parts, split(own)):
+            if edit.tag != "insert":
+                lost[parts[edit.src_pos]] += 1
+    for part, count in lost.most_common():
+        common = count >= _LOST_TIMES and count > _LOST_SHARE * times[part]
+        if common and re.match("[\u1780-\u17a2\u17b6-\u17d3]", part):
             return part, count
     return None
+
+
+def _missing(pairs: list[tuple[str, str]]) -> tuple[int, int]:
+    """Khmer letters of the picture that the layer has nothing for, of all its letters.
+
+    On lines that it has: a stamp that only OCR reads is no loss.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    missing = count = 0
+    for ocr, own in pairs:
+        if own:
+            parts = _parts(ocr)
+            count += len(parts)
+            edits = Levenshtein.editops(parts, _parts(own))
+            missing += sum(e.tag == "delete" and _khmer(parts[e.src_pos]) > 0 for e in edits)
+    return missing, count
 
 
 def _parts(text: str) -> list[str]:
@@ -302,6 +348,20 @@ def _with_lines(region: Region, taken: dict[int, Line]) -> Region:
             for cell in region.cells
         ),
     )
+
+
+def _moved(box: Box, transform: tuple[float, ...]) -> Box:
+    a, b, c, d, e, f = transform
+    left, top, right, bottom = box
+    x = sorted((a * left + c * top + e, a * right + c * bottom + e))
+    y = sorted((b * left + d * top + f, b * right + d * bottom + f))
+    return (x[0], y[0], x[1], y[1])
+
+
+def _inverse(transform: Transform) -> Transform:
+    a, b, c, d, e, f = transform
+    det = a * d - b * c
+    return (d / det, -b / det, -c / det, a / det, (c * f - d * e) / det, (b * e - a * f) / det)
 
 
 def _whole(box: Box) -> PixelBox:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from khmer_fast.document import Document, Page
-from khmer_fast.errors import FormatError
+from khmer_fast.errors import FormatError, printable
 from khmer_fast.formats.files import NewFile
 
 
@@ -134,7 +134,7 @@ def format_of(path: str | Path) -> str:
         if name.endswith(format.suffix):
             return format.name
     known = ", ".join(format.suffix for format in FORMATS.values())
-    raise FormatError(f"{path}: expected a name that ends in one of {known}")
+    raise FormatError(f"{printable(path)}: expected a name that ends in one of {known}")
 
 
 def page_path(path: Path, format: Format, number: int) -> Path:

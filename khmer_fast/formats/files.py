@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from khmer_fast.errors import FormatError
+from khmer_fast.errors import FormatError, printable
 
 
 class NewFile:
@@ -30,13 +30,18 @@ class NewFile:
         self.file: BinaryIO = os.fdopen(handle, "w+b")
         return self.file
 
-    def keep(self) -> None:
-        """Gives the file its name."""
-        try:
+    def finish(self) -> None:
+        """Closes the file, safe on the disk under its temporary name."""
+        if not self.file.closed:
             self.file.flush()
             os.fsync(self.file.fileno())
             os.fchmod(self.file.fileno(), 0o666 & ~_umask())
             self.file.close()
+
+    def keep(self) -> None:
+        """Gives the file its name."""
+        try:
+            self.finish()
             self._refuse_existing()
             os.replace(self._temporary, self.path)
         except BaseException:
@@ -64,7 +69,9 @@ class NewFile:
 
     def _refuse_existing(self) -> None:
         if not self.overwrite and os.path.lexists(self.path):
-            raise FormatError(f"{self.path}: is there already; move it away, or overwrite it")
+            raise FormatError(
+                f"{printable(self.path)}: is there already; move it away, or overwrite it"
+            )
 
 
 def _umask() -> int:

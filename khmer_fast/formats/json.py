@@ -27,7 +27,7 @@ class Writer:
 
     def write_page(self, page: Page) -> None:
         """Writes the page with every field."""
-        self._write(self._separator + _dumps(dataclasses.asdict(page)))
+        self._write(self._separator + _dumps(page))
         self._separator = ",\n"
 
     def close(self) -> None:
@@ -40,7 +40,9 @@ class Writer:
 
 def _dumps(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=vars
+        )
     except ValueError as error:
         raise FormatError(f"JSON has no way to write a number of this document: {error}") from error
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from khmer_fast.document import Page
-from khmer_fast.errors import FormatError
+from khmer_fast.errors import FormatError, printable
 from khmer_fast.formats import glyphless_font
 from khmer_fast.formats.pdf_check import check
 from khmer_fast.formats.pdf_layer import Transform, expected_words, layer
@@ -21,6 +23,7 @@ from khmer_fast.formats.pdf_replace import TextRemover
 from khmer_fast.formats.software import program
 
 _A4 = (595.28, 841.89)  # points
+_WRONG_TYPE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError, ArithmeticError)
 _LONGEST = 14_400  # points: what PDF viewers take
 
 
@@ -52,20 +55,24 @@ class Writer:
         self._expected: dict[int, list[str]] = {}  # index of the page here: its words
         self._numbers: list[int] = []  # of the original's pages, in the order of the pages here
         try:
-            self._pdf: Any = (
-                pikepdf.open(self._source, password=password or "")
-                if self._is_pdf
-                else pikepdf.new()
-            )
+            with _damage("it cannot be opened"):
+                self._pdf: Any = (
+                    pikepdf.open(self._source, password=password or "")
+                    if self._is_pdf
+                    else pikepdf.new()
+                )
+                self._originals = list(self._pdf.pages)
         except pikepdf.PasswordError as error:
             raise FormatError("the original PDF is encrypted: its password is needed") from error
-        except pikepdf.PdfError as error:
-            raise FormatError(f"the original PDF cannot be opened: {error}") from error
         self._remover = TextRemover(self._pdf)
         self._font = self._make_font()
 
     def write_page(self, page: Page) -> None:
         """Adds a page; one with an error comes without text."""
+        with _damage(f"page {page.number}"):
+            self._write_page(page)
+
+    def _write_page(self, page: Page) -> None:
         index = len(self._numbers)
         self._numbers.append(page.number)
         target = self._original_page(page) if self._is_pdf else self._picture_page(page)
@@ -86,10 +93,20 @@ class Writer:
 
     def close(self) -> None:
         """Writes the file, and reads it again."""
+        with _damage("it cannot be written"):
+            self._save()
+        self._pdf.close()
+        self._source.close()
+        alone = self._replace or not self._is_pdf
+        check(self._file, self._expected, alone)
+        self._file.seek(0, os.SEEK_END)
+
+    def _save(self) -> None:
         import pikepdf
 
-        if self._is_pdf:
-            self._leave_out_unread_pages()
+        if self._is_pdf and self._numbers != list(range(1, len(self._originals) + 1)):
+            del self._pdf.pages[:]  # pages that were not read stay out
+            self._pdf.pages.extend(self._originals[number - 1] for number in self._numbers)
         self._font.ToUnicode.write(self._codes.to_unicode())
         if "/Lang" not in self._pdf.Root:
             self._pdf.Root.Lang = pikepdf.String("km-KH")
@@ -101,25 +118,14 @@ class Writer:
             object_stream_mode=modes.preserve if self._is_pdf else modes.generate,
             deterministic_id=True,
         )
-        self._pdf.close()
-        self._source.close()
-        alone = self._replace or not self._is_pdf
-        check(self._file, self._expected, alone)
-        self._file.seek(0, os.SEEK_END)
 
     def _original_page(self, page: Page) -> Any:
-        if page.number > len(self._pdf.pages):
+        if page.number > len(self._originals):
             raise FormatError(
-                f"the original PDF has {len(self._pdf.pages)} pages, the document's page "
+                f"the original PDF has {len(self._originals)} pages, the document's page "
                 f"{page.number} is not among them"
             )
-        return self._pdf.pages[page.number - 1]
-
-    def _leave_out_unread_pages(self) -> None:
-        wanted = [self._pdf.pages[number - 1] for number in self._numbers]
-        if self._numbers != list(range(1, len(self._pdf.pages) + 1)):
-            del self._pdf.pages[:]
-            self._pdf.pages.extend(wanted)
+        return self._originals[page.number - 1]
 
     def _picture_page(self, page: Page) -> Any:
         """A page of the picture's size, the picture on it as the page is shown upright."""
@@ -180,6 +186,22 @@ class Writer:
         )
 
 
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """What pikepdf raises on objects of a damaged PDF, as FormatError; a wrong password aside.
+
+    Objects are of other types than their names say, hence errors of any kind.
+    """
+    import pikepdf
+
+    try:
+        yield
+    except (pikepdf.PasswordError, FormatError):
+        raise
+    except (pikepdf.PdfError, *_WRONG_TYPE) as error:
+        raise FormatError(f"the original PDF is damaged, {where}: {error}") from error
+
+
 def _open(original: str | Path | bytes) -> BinaryIO:
     if isinstance(original, bytes):
         return io.BytesIO(original)
@@ -187,8 +209,8 @@ def _open(original: str | Path | bytes) -> BinaryIO:
         return open(original, "rb")
     except OSError as error:
         raise FormatError(
-            f"{original}: the searchable PDF is made from the file that was read, which cannot be "
-            f"opened: {error.strerror}; name it as the original"
+            f"{printable(original)}: a searchable PDF is made from the file that was read, which "
+            f"cannot be opened: {error.strerror}; name it as the original"
         ) from error
 
 

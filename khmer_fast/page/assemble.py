@@ -13,9 +13,11 @@ from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
+from khmer_fast.page.marks import are_marks, note_marks
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.words import ink_columns, place_line
+from khmer_fast.recognize.marks import marked
 
 Transform = tuple[float, float, float, float, float, float]  # as Page.transform
 
@@ -45,6 +47,10 @@ def make_page(
         if line.text or line.flags:
             numbers.append(number)
             placed.append(marked(line, min_confidence))
+    no_text = are_marks(placed)
+    marks = [line for line, mark in zip(placed, no_text, strict=True) if mark]
+    numbers = [number for number, mark in zip(numbers, no_text, strict=True) if not mark]
+    placed = [line for line, mark in zip(placed, no_text, strict=True) if not mark]
     height, width = found.grey.shape
     plans = arrange([found.lines[i] for i in numbers], found.rules, (width, height))
     return Page(
@@ -54,24 +60,17 @@ def make_page(
         regions=tuple(_region(plan, placed) for plan in plans),
         dpi=image.dpi,
         rotation=found.rotation,
-        skew=round(found.skew, 2),
-        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds)),
+        skew=round(found.skew, 2) + 0.0,  # not -0.0
+        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds), *note_marks(marks)),
         transform=_chained(_transform(found), image.transform),
     )
-
-
-def marked(line: Line, min_confidence: float | None) -> Line:
-    """The line, flagged where it is under the confidence that was asked for."""
-    if min_confidence is None or line.confidence >= min_confidence:
-        return line
-    return replace(line, flags=(*line.flags, "low confidence"))
 
 
 def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
     """A read line with places in pixels of the upright page."""
     place = found.lines[number]
     if isinstance(read.answer, Line):
-        line = place_line(read.answer, read.crop, ink_columns(found, number))
+        line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
     return replace(

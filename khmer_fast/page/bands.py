@@ -99,7 +99,11 @@ def without_fragments(bands: list[Band]) -> list[Band]:
     ends = np.array([(band.middle[0, 1], band.middle[-1, 1]) for band in bands]).reshape(-1, 2)
     reach = np.array([(band.above.max(), band.below.max()) for band in bands]).reshape(-1, 2)
     kept = []
+    largest = letter.max(initial=0)
     for i, band in enumerate(bands):
+        if letter[i] > FRAGMENT_LETTER * largest or right[i] - left[i] > FRAGMENT_LENGTH * largest:
+            kept.append(band)
+            continue
         x, y = (left[i] + right[i]) / 2, ends[i].mean()
         share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
         height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
@@ -330,23 +334,25 @@ def _fit(
     lines: int,
 ) -> np.ndarray:  # [N]
     """Each line's polynomial at its own places, hardly moved by columns that stand apart."""
-    powers = np.stack([np.ones_like(t), t, t * t, t * t * t], 1)  # [N, 4]
+    powers = [np.ones_like(t)]
+    while len(powers) < 7:
+        powers.append(powers[-1] * t)
     trust = np.ones_like(t)
     unused = np.arange(4) > degree[:, None]  # [lines, 4]
+    index = np.arange(4)
     for _ in range(3):
         w = weight * trust
-        moment = np.stack([np.bincount(line, w * t**k, minlength=lines) for k in range(7)], 1)
-        right = np.stack(
-            [np.bincount(line, w * y * powers[:, k], minlength=lines) for k in range(4)], 1
-        )
-        matrix = moment[:, np.arange(4)[:, None] + np.arange(4)]  # [lines, 4, 4]
+        moment = np.stack([np.bincount(line, w * p, minlength=lines) for p in powers], 1)
+        wy = w * y
+        right = np.stack([np.bincount(line, wy * p, minlength=lines) for p in powers[:4]], 1)
+        matrix = moment[:, index[:, None] + index]  # [lines, 4, 4]
         matrix[unused] = 0
         matrix[np.swapaxes(np.broadcast_to(unused[:, :, None], matrix.shape), 1, 2)] = 0
-        index = np.arange(4)
         matrix[:, index, index] += np.where(unused, 1.0, 1e-6 * moment[:, :1])
         right[unused] = 0
         coefficient = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]  # [lines, 4]
-        fitted = (powers * coefficient[line]).sum(1)
+        c0, c1, c2, c3 = (coefficient[line, k] for k in range(4))
+        fitted = c0 + t * (c1 + t * (c2 + t * c3))
         error = np.abs(y - fitted) / (0.1 * letter[line])
         trust = 1 / np.maximum(error, 1)
     return fitted

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from khmer_fast.document import Box, Point
-from khmer_fast.page.bands import Band, Maps, find_bands
+from khmer_fast.page.bands import Band, Maps, columns_of, find_bands
 from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
 from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
-from khmer_fast.page.rules import Rule, Rules, find_rules
+from khmer_fast.page.rules import Rules, find_rules
 from khmer_fast.page.segment import Segmenter, network_scale, scale_page
+from khmer_fast.page.walls import crossed, walls_of, without_strokes
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
+WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
-LEAST_TURN = 0.5  # probability that a page is turned by quarters
-UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
-LEVEL_STROKE = 3.5  # and shorter ones that run in a line
-NO_WALLS = np.zeros((0, 3), np.float32)
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
 
 
@@ -80,112 +77,88 @@ class FoundPage:
         return int(left * x), int(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
-def find_lines(grey: np.ndarray, segmenter: Segmenter) -> FoundPage:
-    """The lines of a page: grey uint8 [page Y, page X]."""
+def find_lines(
+    grey: np.ndarray,  # [page Y, page X] uint8
+    segmenter: Segmenter,
+    rotation: int | None = None,
+) -> FoundPage:
+    """The lines of a page. `rotation`, the degrees clockwise that the picture lies turned by, is
+    what the network sees unless it is given: it tells lines that stand from lines that lie, but may
+    take upright ones for those on their head."""
     scale = network_scale(*grey.shape)
     small = scale_page(grey, scale)
-    maps = segmenter.maps(small)
-    # 1. quarter turns, where the network sees the turned page upright
-    rotation = 0
-    turn = int(maps.rotation.argmax())
-    if turn and maps.rotation[turn] >= LEAST_TURN:
-        turned = np.ascontiguousarray(np.rot90(small, turn))
-        turned_maps = segmenter.maps(turned)
-        if turned_maps.rotation[0] > max(maps.rotation[0], 1 - maps.rotation[turn]):
-            grey = np.ascontiguousarray(np.rot90(grey, turn))
-            small, maps, rotation = turned, turned_maps, 90 * turn
+    # 1. quarter turns
+    if rotation is None:
+        maps = segmenter.maps(small)
+        rotation = _rotation(maps)
+        if rotation in (90, 270):
+            turned = np.ascontiguousarray(np.rot90(small, rotation // 90))
+            turned_maps = segmenter.maps(turned)
+            if _rotation(turned_maps) in (0, 180):
+                small, maps = turned, turned_maps
+            else:
+                rotation = 0
+        elif rotation == 180:
+            small = np.ascontiguousarray(np.rot90(small, 2))
+            maps = segmenter.maps(small)
+    else:
+        small = np.ascontiguousarray(np.rot90(small, rotation // 90))
+        maps = segmenter.maps(small)
+    grey = np.ascontiguousarray(np.rot90(grey, rotation // 90))
     # 2. a slanting page is levelled
     upright = (grey.shape[1], grey.shape[0])
-    skew = _skew(find_bands(maps))
+    bands = find_bands(maps)
+    skew = _skew(bands)
     levelled = abs(skew) > MOST_SKEW
     if levelled:
         grey = _level(grey, skew)
         small = scale_page(grey, scale)
         maps = segmenter.maps(small)
-    # 3. bands, which no rule crosses; strokes of letters are no rules
+        bands = find_bands(maps)
+    # 3. rules, which are no strokes of letters; no line goes through an upright one
     scale = small.shape[1] / grey.shape[1]
-    ink, paper = find_ink(small)
-    bands = _bands(small, maps, NO_WALLS, segmenter)
-    rules = without_strokes(find_rules(ink, scale), bands, scale)
-    walls = _walls(rules, scale)
-    if len(walls):
-        bands = _bands(small, maps, walls, segmenter)
+    large, by = _large_maps(small, segmenter)
+    both = merge_scales(bands, _large_bands(large, by))
+    columns = columns_of(both, *small.shape)
+    rules = without_strokes(find_rules(small, scale), columns, scale)
+    walls = walls_of(rules, scale)
+    if any(len(crossed(wall, columns)) for wall in walls):
+        both = merge_scales(find_bands(maps, walls), _large_bands(large, by, walls))
+        columns = columns_of(both, *small.shape)
     # 4. ink
-    pieces, owners = assign_ink(small, ink, paper, bands, maps.offset, rules.mask)
+    ink, paper = find_ink(small)
+    pieces, owners = assign_ink(small, ink, paper, columns, maps.offset, rules.mask)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]
     return FoundPage(
-        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, bands, inks, lines
+        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, both, inks, lines
     )
 
 
-def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
-    """The rules that are longer than the strokes of the text that they stand in.
-
-    `scale`: network pixels a page pixel.
-    """
-    upright = tuple(
-        rule
-        for rule in rules.vertical
-        if scale * (rule.end[1] - rule.start[1])
-        >= UPRIGHT_STROKE * max((b.letter_height for b in _crossed(rule, bands, scale)), default=0)
-    )
-    level = tuple(
-        rule
-        for rule in rules.horizontal
-        if scale * (rule.end[0] - rule.start[0])
-        >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
-    )
-    if rules.mask is None:
-        return Rules(level, upright)
-    kept = Image.new("1", rules.mask.shape[::-1])
-    draw = ImageDraw.Draw(kept)
-    for rule in upright + level:
-        ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
-        draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
-    return Rules(level, upright, rules.mask & np.asarray(kept))
+def _rotation(maps: Maps) -> int:
+    """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
+    upright, right, head, left = (float(p) for p in maps.rotation)
+    if right + left > upright + head:
+        return 90 if right >= left else 270
+    return 0 if upright >= head else 180
 
 
-def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
-    """Bands that an upright rule crosses."""
-    x = scale * (rule.start[0] + rule.end[0]) / 2
-    top, bottom = scale * rule.start[1], scale * rule.end[1]
-    for band in bands:
-        if band.left < x < band.right:
-            y = float(np.interp(x, band.middle[:, 0], band.middle[:, 1]))
-            if top < y < bottom:
-                yield band
-
-
-def _run_in(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
-    """Bands that a level rule runs in, for most of its length."""
-    left, right = scale * rule.start[0], scale * rule.end[0]
-    y = scale * (rule.start[1] + rule.end[1]) / 2
-    for band in bands:
-        if min(right, band.right) - max(left, band.left) > (right - left) / 2:
-            middle = float(np.interp((left + right) / 2, band.middle[:, 0], band.middle[:, 1]))
-            if abs(y - middle) < 2 * band.letter_height:
-                yield band
-
-
-def _walls(rules: Rules, scale: float) -> np.ndarray:
-    """Vertical rules at the network's scale: [W, 3] float32 (x, top, bottom)."""
-    walls = [
-        ((rule.start[0] + rule.end[0]) / 2, rule.start[1], rule.end[1]) for rule in rules.vertical
-    ]
-    return scale * np.array(walls, np.float32).reshape(-1, 3)
-
-
-def _bands(small: np.ndarray, maps: Maps, walls: np.ndarray, segmenter: Segmenter) -> list[Band]:
-    """Bands of the page and of the page once more, smaller, at the page's scale."""
+def _large_maps(small: np.ndarray, segmenter: Segmenter) -> tuple[Maps, tuple[float, float]]:
+    """Maps of the page once more, smaller, and how much smaller it is along x and y."""
     quarter = scale_page(small, 1 / LARGE_TYPE)
-    large = [
-        _enlarged(band, small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0])
-        for band in find_bands(segmenter.maps(quarter), walls / LARGE_TYPE)
-    ]
-    large = [band for band in large if band.letter_height >= LARGE_LETTER]
-    return merge_scales(find_bands(maps, walls), large)
+    by = small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0]
+    return segmenter.maps(quarter), by
+
+
+def _large_bands(
+    maps: Maps, by: tuple[float, float], walls: np.ndarray | None = None
+) -> list[Band]:
+    """Bands of large type, at the page's scale."""
+    if walls is not None:
+        walls = walls / np.array([by[0], by[1], by[1]], np.float32)
+    bands = [_enlarged(band, *by) for band in find_bands(maps, walls)]
+    return [band for band in bands if band.letter_height >= LARGE_LETTER]
 
 
 def is_one_line(found: FoundPage) -> bool:
@@ -200,7 +173,8 @@ def is_one_line(found: FoundPage) -> bool:
     lengths = np.array([band.right - band.left for band in found.bands])
     main = int(lengths.argmax())
     beside = np.abs(middles - middles[main]) < 0.6 * letters[main]
-    cut_off = (middles < 0.9 * letters) | (middles > Y - 0.9 * letters)
+    edge = np.maximum(0.9 * letters, 0.4 * letters[main])
+    cut_off = (middles < edge) | (middles > Y - edge)
     return bool((beside | cut_off).all()) and Y <= ONE_LINE * letter
 
 
@@ -219,49 +193,50 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
     the fragments that lie inside it go."""
     kept, accepted = list(small), []
     for line in large:
-        inside = [band for band in kept if _lies_in(band, line)]
         length = line.right - line.left
-        whole = [
-            band
-            for band in inside
-            if band.right - band.left >= WHOLE_LINE * length
+        inside = [(band, *_shared(band, line)) for band in kept]  # and how much of it is inside
+        if any(
+            shared >= WHOLE_LINE * length
             or (
                 band.letter_height < FRAGMENT_LETTER * line.letter_height
-                and band.right - band.left >= 8 * band.letter_height
+                and shared >= WORD * band.letter_height
             )
-        ]
-        if whole:
+            for band, shared, _ in inside
+        ):
             continue
         accepted.append(line)
-        kept = [band for band in kept if not any(band is other for other in inside)]
+        kept = [band for band, _, part in inside if part <= 0.5]
     return kept + accepted
 
 
-def _lies_in(band: Band, line: Band) -> bool:
-    """Whether most of a band lies within the reach of a line."""
+def _shared(band: Band, line: Band) -> tuple[float, float]:
+    """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
+    if band.right <= line.left or band.left >= line.right:
+        return 0.0, 0.0
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
     along = (x >= line.left) & (x <= line.right)
-    return bool((along & (y >= middle - above) & (y <= middle + below)).mean() > 0.5)
+    part = float((along & (y >= middle - above) & (y <= middle + below)).mean())
+    return part * (band.right - band.left), part
 
 
 def _skew(bands: list[Band]) -> float:
     """The angle of most of the text, in degrees; 0 where lines are too short to tell."""
-    slopes, weights = [], []
-    for band in bands:
-        run = band.right - band.left
-        if run >= 6 * band.letter_height and len(band.middle) > 1:
-            x, y = band.middle[:, 0], band.middle[:, 1]
-            slopes.append(float(np.polyfit(x - x.mean(), y, 1)[0]))
-            weights.append(run)
-    if not slopes:
+    long = [x for x in bands if len(x.middle) > 1 and x.right - x.left >= 6 * x.letter_height]
+    if not long:
         return 0.0
+    slopes, weights = np.zeros(len(long)), np.zeros(len(long))
+    for i, band in enumerate(long):
+        x, y = band.middle.astype(np.float64).T
+        x -= x.mean()
+        slopes[i] = (x * y).sum() / (x * x).sum()
+        weights[i] = band.right - band.left
     order = np.argsort(slopes)
-    total = np.cumsum(np.array(weights)[order])
+    total = np.cumsum(weights[order])
     middle = order[int(np.searchsorted(total, total[-1] / 2))]
-    return math.degrees(math.atan(slopes[middle]))
+    return math.degrees(math.atan(float(slopes[middle])))
 
 
 def _level(grey: np.ndarray, skew: float) -> np.ndarray:

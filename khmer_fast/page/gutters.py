@@ -12,12 +12,17 @@ GUTTER = 1.1  # letter heights of white between what stands side by side
 SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
 WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
-_FAR = 7.0  # letter heights of white under which only columns of prose go on
+_NEAR = 3.2  # letter heights of white under which anything goes on
+_FAR = 12.0  # the same for rows that are alike
 _FARTHEST = 60.0  # letter heights of a picture in a column
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _PROSE_GOES_ON = 2.2  # the same for columns of prose
-_SAME_EDGE = 0.9  # letter heights between the edges or middles of a block's lines
+_SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
+_WIDE = 4.0  # letter heights of a gutter that parts two blocks
+_GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
+_FEW = 4  # rows of pieces
+_LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -76,41 +81,96 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     """The run round places i and j, which stand beside each other."""
     a, b = places[i], places[j]
     gutter = _Gutter(a.right, b.left, GUTTER * max(a.letter, b.letter))
-    if _walled(a, b, page):
+    if min(a.index, b.index) < 0 or _walled(a, b, page):
         gutter.least *= WALLED
     low, high = min(i, j), max(i, j)
     if not all(gutter.passes(place) for place in places[low : high + 1]):
         return None
-    while high + 1 < len(places) and _joins(places[low : high + 1], places[high + 1], gutter, page):
+    while high + 1 < len(places) and _joins(places, low, high, high + 1, gutter, page):
         high += 1
-    while low > 0 and _joins(places[low : high + 1], places[low - 1], gutter, page):
+    while low > 0 and _joins(places, low, high, low - 1, gutter, page):
         low -= 1
-    run = places[low : high + 1]
-    left = [place for place in run if gutter.is_left(place)]
-    right = [place for place in run if not gutter.is_left(place)]
-    run = _trimmed(run, gutter, is_prose(left) and is_prose(right))
+    run = _trimmed(places[low : high + 1], gutter, page)
     left = [place for place in run if gutter.is_left(place)]
     right = [place for place in run if not gutter.is_left(place)]
     fewer = min(len(left), len(right))
-    if fewer < _MANY and not any(_level(a, b) for a in left for b in right):
+    if not fewer:
         return None
-    return Run(tuple(run), gutter.left, gutter.right, fewer)
+    edges = max(place.right for place in left), min(place.left for place in right)
+    wide = edges[1] - edges[0] > _WIDE * max(a.letter, b.letter)
+    beside = fewer >= _MANY or wide and (fewer > 1 or _within(*sorted((left, right), key=len)))
+    if not beside and not any(_level(one, other) for one in left for other in right):
+        return None
+    if fewer <= _FEW and _in_paragraph(run, places):
+        return None
+    return Run(tuple(run), *edges, fewer)
 
 
-def _joins(run: Sequence[Place], place: Place, gutter: _Gutter, page: LevelPage) -> bool:
-    """Whether the next place below a run, or above it, goes on with it."""
-    near = run[-1] if place.bottom >= run[-1].bottom else run[0]
-    upper, lower = (near, place) if near is run[-1] else (place, near)
+def _in_paragraph(run: Sequence[Place], places: Sequence[Place]) -> bool:
+    """Whether a run's rows reach over the same width as the line above or below it, as close as
+    lines are: pieces of justified lines, whose gaps happen to lie over each other."""
+    left, right = min(place.left for place in run), max(place.right for place in run)
+    letter = max(place.letter for place in run)
+    inside = {place.index for place in run}
+    top, bottom = min(place.bottom for place in run), max(place.bottom for place in run)
+    return any(
+        place.index not in inside
+        and (
+            0 < top - place.bottom < _LEADING * letter
+            or 0 < place.bottom - bottom < _LEADING * letter
+        )
+        and abs(place.left - left) < 2 * letter
+        and abs(place.right - right) < 2 * letter
+        for place in places
+    )
+
+
+def _within(few: Sequence[Place], many: Sequence[Place]) -> bool:
+    """Whether the only line of one side stands between lines of the other."""
+    return min(p.top for p in many) < few[0].bottom and few[0].top < max(p.bottom for p in many)
+
+
+def _joins(
+    places: Sequence[Place], low: int, high: int, new: int, gutter: _Gutter, page: LevelPage
+) -> bool:
+    """Whether the next place below the run from low to high, or above it, goes on with it."""
+    place = places[new]
+    near = places[high] if new > high else places[low]
+    upper, lower = (near, place) if new > high else (place, near)
     letter = max(upper.letter, lower.letter)
     white = lower.top - upper.bottom
-    if white > _FAR * letter and not (white < _FARTHEST * letter and _in_prose(run, place, gutter)):
-        return False
+    if white > _NEAR * letter:
+        run = places[low : high + 1]
+        alike = white < _FAR * letter and (
+            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter)
+        )
+        if not alike and not (new > high and _in_prose(run, place, gutter, white)):
+            return False
     if _ruled_off(upper, lower, gutter, page):
         return False
     return gutter.passes(place)
 
 
-def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter) -> bool:
+def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
+    """Whether the rows of two places have their pieces at the same edges or middles."""
+    rows = [[other for other in places if _level(other, place)] for place in (near, new)]
+    pairs = sum(any(_aligned(a, b) for b in rows[0]) for a in rows[1])
+    return pairs >= 2 and pairs >= 0.6 * min(map(len, rows))
+
+
+def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
+    """Whether a new row has pieces on both sides that begin where the lines of the run do."""
+    row = [place for place in places if _level(place, new)]
+    if len({gutter.is_left(place) for place in row}) < 2:
+        return False
+    return all(
+        sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
+        >= 2
+        for place in row
+    )
+
+
+def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter, white: float) -> bool:
     """Whether a run is two columns of prose and the place stands in one of them."""
     left = [other for other in run if gutter.is_left(other)]
     right = [other for other in run if not gutter.is_left(other)]
@@ -119,19 +179,29 @@ def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter) -> bool:
         place.left > min(p.left for p in side) - place.letter
         and place.right < max(p.right for p in side) + place.letter
     )
-    return inside and is_prose(left) and is_prose(right)
+    far = white < _FARTHEST * place.letter
+    return inside and far and is_prose(left) and is_prose(right)
 
 
 def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> bool:
-    """Whether a horizontal rule over the gutter ends what stands above it."""
+    """Whether a horizontal rule over the gutter ends what stands above it, or a ground does that
+    another one follows."""
     letter = max(upper.letter, lower.letter)
-    for rule in page.horizontal:
-        if not upper.bottom < rule.at < lower.top - 0.2 * letter:
-            continue
-        if rule.low < gutter.left and rule.high > gutter.right:
-            if max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter:
-                return True
-    return False
+    between = [
+        rule
+        for rule in (*page.horizontal, *page.level_edges)
+        if upper.bottom < rule.at < lower.top - 0.2 * letter
+    ]
+    ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
+    begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
+    if ends and begins and max(begins) - min(ends) > _GROUNDS * letter:
+        return True
+    over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
+    return any(
+        max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter
+        for rule in over
+        if rule.thickness > 0
+    )
 
 
 def _walled(a: Place, b: Place, page: LevelPage) -> bool:
@@ -184,41 +254,72 @@ def _pairs_over(run: Run) -> list[tuple[int, int]]:
     return pairs
 
 
-def _trimmed(places: Sequence[Place], gutter: _Gutter, prose: bool) -> list[Place]:
+def _trimmed(places: Sequence[Place], gutter: _Gutter, page: LevelPage) -> list[Place]:
     """The run without the ends where only one side goes on, but for a block's or a column of
     prose's own lines."""
     run = list(places)
     for _ in range(2):
         sides = [gutter.is_left(place) for place in run]
-        if len(set(sides)) < 2:
-            return run
-        keep = next(i for i, side in enumerate(sides) if side != sides[0]) - 1
-        while keep > 0 and _goes_on(run, keep - 1, sides, prose):
+        keep = next(
+            (
+                i
+                for i, place in enumerate(run)
+                if any(side != sides[i] and _same_row(place, other)
+                       for other, side in zip(run, sides, strict=True))
+            ),
+            0,
+        )  # fmt: skip
+        prose = {
+            side: is_prose(sorted(
+                (p for p, s in zip(run, sides, strict=True) if s == side), key=lambda p: p.bottom
+            ))
+            for side in (True, False)
+        }  # fmt: skip
+        while keep > 0 and _goes_on(run, keep - 1, sides, prose[sides[keep - 1]], page):
             keep -= 1
         run = run[keep:][::-1]
     return run
 
 
-def _goes_on(places: Sequence[Place], i: int, sides: Sequence[bool], prose: bool) -> bool:
+def _goes_on(
+    places: Sequence[Place], i: int, sides: Sequence[bool], prose: bool, page: LevelPage
+) -> bool:
     """Whether place i is of one row or one block with the next ones."""
-    if any(_level(places[i], other) for other in places[i + 1 : i + 12]):
+    place = places[i]
+    if any(_level(place, other) for other in places[i + 1 : i + 12]):
         return True
-    same = [place for place, side in zip(places, sides, strict=True) if side == sides[i]]
-    at = same.index(places[i])
-    place, following = same[at], same[at + 1 :]
+    following = [
+        p for p, side in zip(places[i + 1 :], sides[i + 1 :], strict=True) if side == sides[i]
+    ]
     if not following:
         return False
-    letter = max(place.letter, following[0].letter)
-    row = [p for p in following if abs(p.bottom - following[0].bottom) < 0.5 * letter]
+    under = [p for p in following if p.left < place.right and place.left < p.right]
+    near = (under or following)[0]
+    letter = max(place.letter, near.letter)
+    row = [p for p in following if abs(p.bottom - near.bottom) < 0.5 * letter]
     if not prose and not any(_aligned(place, other) for other in row):
         return False
-    steps = [abs(b.bottom - a.bottom) for a, b in zip(following, following[1:], strict=False)]
+    if _parted(place, near, page):
+        return False
+    column = under if len(under) > 1 else following
+    steps = [abs(b.bottom - a.bottom) for a, b in zip(column, column[1:], strict=False)]
     leading = min([step for step in steps if step > 1.5 * letter], default=3.2 * letter)
     most = (_PROSE_GOES_ON if prose else _GOES_ON) * max(leading, 2.2 * letter)
-    return abs(following[0].bottom - place.bottom) <= most
+    return abs(near.bottom - place.bottom) <= most
+
+
+def _parted(a: Place, b: Place, page: LevelPage) -> bool:
+    """Whether a horizontal rule stands between two lines, clear of both."""
+    upper, lower = (a, b) if a.bottom < b.bottom else (b, a)
+    return any(
+        upper.bottom + 0.8 * upper.letter < rule.at < lower.top - 0.5 * lower.letter
+        and rule.low < min(a.right, b.right)
+        and rule.high > max(a.left, b.left)
+        for rule in page.horizontal
+    )
 
 
 def _aligned(a: Place, b: Place) -> bool:
     """Whether two lines begin, end or have their middles at one x."""
-    apart = (a.left - b.left, a.right - b.right, a.middle - b.middle)
+    apart = (a.left - b.left, 2 * (a.right - b.right), 2 * (a.middle - b.middle))
     return min(map(abs, apart)) < _SAME_EDGE * max(a.letter, b.letter)

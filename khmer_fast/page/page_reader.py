@@ -10,21 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from khmer_fast.document import Document, Line, Page, Region
+from khmer_fast.document import Document, Line, Page, line_page
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.files import text_layer as layers
 from khmer_fast.files.file_page import FilePage, PageRanges
 from khmer_fast.files.images import load_grey
 from khmer_fast.files.pages import open_pages
-from khmer_fast.page.assemble import ReadLine, make_page, marked
+from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
 from khmer_fast.page.segment import Segmenter
+from khmer_fast.recognize.marks import marked
 from khmer_fast.recognize.reader import Reader
+from khmer_fast.segmenter_weights import SegmenterWeights
 from khmer_fast.weights import Weights
 
 LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
+FIRST_READ = 8  # lines at first, so that the first page comes soon
+SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way up
+SURER = 0.1  # and by how much more another way must be sure
+TRIED_LINES = 8  # of a page on its head
 MOST_LINES = 1_000  # of a page
 MOST_SECONDS = 120.0  # a page
 
@@ -47,14 +53,15 @@ class PageReader:
     "auto" does what the picture shows. Lines under `min_confidence` are marked, never left out.
     A page has `most_lines` lines at most, the surest ones, and reading it ends after
     `most_seconds`; its notes say so. `on_page` sees each page with what was found on it (not those
-    that are one line). The other options are `Reader`'s. May be used from several threads at once.
-    Raises KhmerFastError for weights or options that cannot be used.
+    that are one line). The other options are `Reader`'s; a `reader` of one's own takes their place.
+    May be used from several threads at once. Raises KhmerFastError for weights or options that
+    cannot be used.
     """
 
     def __init__(
         self,
         weights: str | os.PathLike[str] | Weights | None = None,
-        segmenter: str | os.PathLike[str] | Segmenter | None = None,
+        segmenter: str | os.PathLike[str] | SegmenterWeights | Segmenter | None = None,
         layout: str = "auto",
         min_confidence: float | None = None,
         most_lines: int = MOST_LINES,
@@ -66,6 +73,7 @@ class PageReader:
         batch_size: int = 32,
         dtype: str = "auto",
         threads: int | None = None,
+        reader: Reader | None = None,
         on_page: Callable[[FoundPage, Page], None] | None = None,
     ):
         if layout not in LAYOUTS:
@@ -79,8 +87,10 @@ class PageReader:
             )
         self.layout, self.min_confidence, self.on_page = layout, min_confidence, on_page
         self.most_lines, self.most_seconds = most_lines, most_seconds
-        self.reader = Reader(weights, device, backend, beam, n_best, batch_size, dtype, threads)
-        if segmenter is None or isinstance(segmenter, (str, os.PathLike)):
+        self.reader = reader or Reader(
+            weights, device, backend, beam, n_best, batch_size, dtype, threads
+        )
+        if not hasattr(segmenter, "maps"):
             segmenter = Segmenter(segmenter, backend, threads)
         self.segmenter = segmenter
 
@@ -121,7 +131,7 @@ class PageReader:
         else:
             images = iter((FilePage(1, load_grey(file)),))
         if text_layer == "only":
-            yield from (layers.layer_page(_bare(image), image.text_layer) for image in images)
+            yield from (layers.layer_page(image.unread(), image.text_layer) for image in images)
         else:
             yield from self.read_pages(images)
 
@@ -136,17 +146,18 @@ class PageReader:
         """Reads pages as they come, the lines of several together. A page that cannot be read has
         an error in its place."""
         waiting: list[_Sheet | Page] = []
+        together = FIRST_READ
         for image in images:
             waiting.append(self._find(image))
             lines = sum(len(x.chosen) for x in waiting if isinstance(x, _Sheet))
-            if lines >= READ_TOGETHER or lines == 0:
+            if lines >= together or lines == 0:
                 yield from self._finish(waiting)
-                waiting = []
+                waiting, together = [], min(4 * together, READ_TOGETHER)
         yield from self._finish(waiting)
 
     def _find(self, image: FilePage) -> _Sheet | Page:
         if image.error is not None:
-            return replace(_bare(image), error=image.error)
+            return image.unread()
         if self.layout == "line":
             return _Sheet(image, None, [0])
         try:
@@ -155,6 +166,10 @@ class PageReader:
             return _failed(image, error)
         if self.layout == "auto" and is_one_line(found):
             return _Sheet(image, None, [0])
+        return self._chosen(image, found)
+
+    def _chosen(self, image: FilePage, found: FoundPage) -> _Sheet:
+        """The page's lines, but for those that are too many."""
         chosen = list(range(len(found.lines)))
         if len(chosen) > self.most_lines:
             scores = [-found.bands[line.index].score for line in found.inks]
@@ -165,10 +180,12 @@ class PageReader:
         """Reads the lines of sheets and gives their pages, all in order."""
         self._read([sheet for sheet in waiting if isinstance(sheet, _Sheet)])
         for sheet in waiting:
+            if isinstance(sheet, _Sheet) and sheet.found is not None:
+                sheet = self._right_way_up(sheet, sheet.found)
             if isinstance(sheet, Page):
                 yield sheet
             elif sheet.found is None:
-                yield self._line_page(sheet)
+                yield layers.apply(self._line_page(sheet), sheet.image.text_layer)
             else:
                 page = make_page(
                     sheet.image,
@@ -178,9 +195,10 @@ class PageReader:
                     self.min_confidence,
                     self.most_seconds,
                 )
+                page = layers.apply(page, sheet.image.text_layer)
                 if self.on_page is not None:
                     self.on_page(sheet.found, page)
-                yield layers.apply(page, sheet.image.text_layer)
+                yield page
 
     def _read(self, sheets: Sequence[_Sheet]) -> None:
         """Reads the lines of all sheets, so many at a time, while the time of the sheets lasts."""
@@ -199,26 +217,45 @@ class PageReader:
             for (sheet, _), crop, answer in zip(group, crops, answers, strict=True):
                 sheet.lines.append(ReadLine(answer, crop))
 
+    def _right_way_up(self, sheet: _Sheet, found: FoundPage) -> _Sheet:
+        """The sheet, or the page on its head where that reads clearly better: what was read says so
+        more surely than the network does, and costs nothing where it is sure."""
+        sureness = _sureness(sheet.lines)
+        if not sheet.lines or sureness >= SURE_PAGE:
+            return sheet
+        rotation = (found.rotation + 180) % 360
+        turned = find_lines(sheet.image.grey, self.segmenter, rotation)
+        if not turned.lines:
+            return sheet
+        other = self._chosen(sheet.image, turned)
+        longest = sorted(other.chosen, key=lambda i: turned.inks[i].first - turned.inks[i].end)
+        tried = _Sheet(sheet.image, turned, longest[:TRIED_LINES])
+        self._read([tried])
+        if _sureness(tried.lines) <= sureness + SURER:
+            return sheet
+        self._read([other])
+        return other
+
     def _line_page(self, sheet: _Sheet) -> Page:
         """The page of a picture that is one line."""
         (read,) = sheet.lines
         if not isinstance(read.answer, Line):
             return _failed(sheet.image, read.answer)
         line = marked(read.answer, self.min_confidence)
-        region = Region("text", line.box, (line,))
-        return replace(_bare(sheet.image), regions=(region,))
+        height, width = sheet.image.grey.shape
+        page = line_page(line, width, height, sheet.image.number, sheet.image.dpi)
+        return replace(page, notes=sheet.image.notes, transform=sheet.image.transform)
 
 
-def _bare(image: FilePage) -> Page:
-    """A page of which only its file is known."""
-    height, width = image.grey.shape
-    return Page(
-        image.number, width, height, dpi=image.dpi, notes=image.notes, transform=image.transform
-    )
+def _sureness(lines: Sequence[ReadLine]) -> float:
+    """Mean confidence of what was read, by character."""
+    read = [x.answer for x in lines if isinstance(x.answer, Line) and x.answer.text]
+    characters = sum(len(line.text) for line in read)
+    return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
 
 
 def _failed(image: FilePage, error: KhmerFastError) -> Page:
-    return replace(_bare(image), error=str(error))
+    return replace(image.unread(), error=str(error))
 
 
 def read(

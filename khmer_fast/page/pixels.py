@@ -14,7 +14,7 @@ import numpy as np
 from khmer_fast.ops import _native
 
 DARKER, LIGHTER, RULE = 1, 2, 3  # classes of ink: than its paper, and straight rules
-NOBODY = 65535  # owner of ink that belongs to no line
+NOBODY, FRAME = 65535, 65534  # owners of ink that belongs to no line; of frames, bars and rules
 AS_IT_IS, TURNED, BOTH = 0, 1, 2  # dark on light; light on dark; two colours of ink
 
 
@@ -45,6 +45,12 @@ class Columns:
         )  # fmt: skip
 
 
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    return _native.page_shrink(grey, Y, X)
+
+
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Paper and the least difference of ink at nodes: uint8 [Y, X] -> 2 x uint8 [Y/16, X/16]."""
     return _native.page_estimate_paper(grey)
@@ -61,8 +67,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each."""
     return _native.page_line_paper(grey, columns._arrays())
 
 
@@ -91,14 +97,21 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
     """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
     return _native.page_assign_ink(ink, labels, boxes, areas, offset, columns._arrays())
 
 
-def widen_owners(owners: np.ndarray) -> np.ndarray:
-    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
-    return _native.page_widen_owners(owners)
+def paint_mask(owners: np.ndarray) -> np.ndarray:
+    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
+    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
+    return _native.page_paint_mask(owners)
+
+
+def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
+    most of the three: owners uint16 [Y, X] -> int32 [L]."""
+    return _native.page_count_strokes(owners, columns._arrays())
 
 
 def line_extents(
@@ -113,13 +126,24 @@ def line_extents(
 
 def cut_line(
     grey: np.ndarray,  # uint8 [page Y, page X], full resolution
-    owners: np.ndarray,  # uint16 [Y, X], widened
+    painted: np.ndarray,  # uint8 [Y, X], not 0 where the crop is paper
     paper: np.ndarray,  # uint8 [Y, X]
-    line: int,
     left: int,  # page column of the crop's first
     rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
     height: int,
     polarity: int,
 ) -> np.ndarray:  # uint8 [height, width]
-    """A line at full resolution along its rows, the ink of others painted over with paper."""
-    return _native.page_cut_line(grey, owners, paper, line, left, rows, height, polarity)
+    """A line at full resolution along its rows, with paper where it is painted over."""
+    return _native.page_cut_line(grey, painted, paper, left, rows, height, polarity)
+
+
+def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces of level rules, and their pixels: uint8 [Y, X] -> float64 [P, 5], uint8 [Y, X]
+    (rules_reference.py)."""
+    return _native.page_rule_pieces(grey, least)
+
+
+def edge_pieces(grey: np.ndarray, least: int) -> np.ndarray:
+    """Pieces of level edges between two grounds: uint8 [Y, X] -> float64 [P, 5]
+    (rules_reference.py)."""
+    return _native.page_edge_pieces(grey, least)

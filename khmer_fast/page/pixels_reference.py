@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from khmer_fast.page.pixels import BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
+from khmer_fast.page.pixels import BOTH, DARKER, FRAME, LIGHTER, NOBODY, RULE, TURNED, Columns
 
 CELL = 16  # pixels of a node of the paper's grid
 PAPER_REACH, CONTRAST_REACH = 2, 1  # cells around a node whose pixels count
@@ -19,6 +19,24 @@ LEAST_CONTRAST = 12  # grey levels between paper and ink
 INK_SHARE = (5, 16)  # how far from paper to the strongest ink nearby a pixel counts as ink
 LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
 STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
+
+
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    (top, bottom), (left, right) = (_shares(a, b) for a, b in zip(grey.shape, (Y, X), strict=True))
+    total = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1), np.int64)
+    total[1:, 1:] = grey.astype(np.int64).cumsum(0).cumsum(1)
+    low, high = total[top], total[bottom]
+    sums = high[:, right] - high[:, left] - low[:, right] + low[:, left]
+    count = (bottom - top)[:, None] * (right - left)
+    return ((sums + count // 2) // count).astype(np.uint8)
+
+
+def _shares(size: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from, to (exclusive) of each of the parts of `size` rows, int [parts] both."""
+    edges = (2 * np.arange(parts + 1) * size + parts) // (2 * parts)
+    return edges[:-1], edges[1:]
 
 
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +56,7 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paper_values(counts: np.ndarray) -> np.ndarray:
-    """The mode of each smoothed histogram, as the mean of its three bins: int [..., 32] -> [...]."""
+    """The mode of each smoothed histogram, the mean of its three bins: int [..., 32] -> [...]."""
     padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
     smooth = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     mode = 31 - smooth[..., ::-1].argmax(-1)
@@ -49,7 +67,7 @@ def _paper_values(counts: np.ndarray) -> np.ndarray:
 
 
 def _thresholds(counts: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """A share of how far the darkest or the lightest pixels are from paper: int [..., 32], [...]."""
+    """A share of how far the darkest or lightest pixels are from paper: int [..., 32], [...]."""
     least = counts.sum(-1, keepdims=True) // TAIL
     darkest = (counts.cumsum(-1) > least).argmax(-1)
     lightest = 31 - (counts[..., ::-1].cumsum(-1) > least).argmax(-1)
@@ -95,8 +113,8 @@ def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.n
 
 
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] -> uint8 [M]
-    each, from the pixels that are nearest along the line."""
+    """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
+    uint8 [M] each, from the pixels that are nearest along the line."""
     Y = len(grey)
     paper, threshold = [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
     for line in range(len(columns.left)):
@@ -185,6 +203,8 @@ BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
 THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
+LONG = 2.0  # times a line's length: what is longer and touches that line alone is a rule
+VOTED = 0.15  # letter heights squared of ink that belong to a line by the network's opinion alone
 SPECK = 0.012  # letter heights squared: what is smaller and outside of the band is dirt
 MOST_SHARED = 200  # lines that one piece may touch: else it is a frame
 
@@ -196,7 +216,7 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
     """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
     count = len(areas)
     y, x = np.nonzero(labels)
@@ -223,27 +243,30 @@ def assign_ink(
         place = owners[top:bottom, left:right]
         place[mine] = NOBODY
         if ink[top:bottom, left:right][mine][0] == RULE:
+            place[mine] = FRAME
             continue
         sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
         if not sure and core[c]:
             sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
+        cored = bool(sure)
         if not sure:
-            line = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
-            if line is not None:
-                place[mine] = line + 1
-        elif len(sure) > 1 or overshoots(boxes[c], columns, sure[0]):
-            if len(sure) > MOST_SHARED:
+            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
+            if nearest is None:
                 continue
-            if len(sure) == 1 and right - left <= THIN * float(columns.letter[sure[0]]):
+            sure = [nearest]
+        if len(sure) == 1:
+            sure = with_voted(mine, left, top, sure[0], offset, columns)
+        if len(sure) > 1 or (cored and overshoots(boxes[c], columns, sure[0])):
+            if len(sure) > MOST_SHARED or (len(sure) == 1 and is_rule(boxes[c], columns, sure[0])):
+                place[mine] = FRAME
                 continue
-            place[mine] = cut_piece(mine, left, top, sure, columns)[mine]
+            place[mine] = cut_piece(mine, left, top, sure, offset, columns)[mine]
         else:
             place[mine] = sure[0] + 1
     # 4. what stands beyond a line's columns is not the line's
     for line in range(len(columns.left)):
-        first = columns.left[line]
-        end = first + columns.begin[line + 1] - columns.begin[line]
-        for beyond in (owners[:, : max(first, 0)], owners[:, end:]):
+        first, end = span(columns, line)
+        for beyond in (owners[:, :first], owners[:, end:]):
             beyond[beyond == line + 1] = NOBODY
     return owners
 
@@ -278,7 +301,7 @@ def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -
         if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
             continue
         cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
-        cost /= letter
+        cost /= np.sqrt(letter)
         if cost < cheapest:
             best, cheapest = line, cost
     return best
@@ -299,11 +322,60 @@ def overshoots(box: np.ndarray, columns: Columns, line: int) -> bool:
     )
 
 
+def is_rule(box: np.ndarray, columns: Columns, line: int) -> bool:
+    """Whether a piece that overshoots its only line is a bar beside it or a rule through it."""
+    width = int(box[2] - box[0])
+    from_x, to_x = (int(v) for v in columns.inner[line])
+    return width <= THIN * float(columns.letter[line]) or width >= LONG * (to_x - from_x)
+
+
+def opinions(top: int, left: int, shape: tuple[int, int], offset: np.ndarray) -> np.ndarray:
+    """Middle of its own line that the network sees from each pixel of a box: float64 [y, x]."""
+    y, x = top + np.arange(shape[0])[:, None], left + np.arange(shape[1])
+    return (y + 0.5) + offset[y // 4, x // 4].astype(np.float64)
+
+
+def with_voted(
+    mine: np.ndarray,  # bool [y, x] of the piece's box
+    left: int,
+    top: int,
+    line: int,
+    offset: np.ndarray,
+    columns: Columns,
+) -> list[int]:
+    """The line that a piece seems to belong to, and those that part of it belongs to by the
+    network's opinion of its pixels; ascending."""
+    height, width = mine.shape
+    x = np.arange(left, left + width)
+    opinion = opinions(top, left, mine.shape, offset)
+    own = np.abs(opinion - columns.middle[columns.at(line, x)].astype(np.float64))
+    lines = [line]
+    for other in range(len(columns.left)):
+        letter = float(columns.letter[other])
+        first, end = span(columns, other)
+        middle = float(columns.middle[columns.at(other, left + width // 2)])
+        near = middle - 1.5 * letter <= top + height and middle + 1.5 * letter >= top
+        if other == line or not near or left >= end or left + width <= first:
+            continue
+        distance = np.abs(opinion - columns.middle[columns.at(other, x)].astype(np.float64))
+        votes = mine & (distance < letter / 2) & (distance < own) & (x >= first) & (x < end)
+        if np.count_nonzero(votes) >= VOTED * (letter * letter):
+            lines.append(other)
+    return sorted(lines)
+
+
+def span(columns: Columns, line: int) -> tuple[int, int]:
+    """Page columns from, to (exclusive) which a line's columns reach."""
+    first = int(columns.left[line])
+    return first, first + int(columns.begin[line + 1] - columns.begin[line])
+
+
 def cut_piece(
     mine: np.ndarray,  # bool [y, x] of the piece's box
     left: int,
     top: int,
     lines: list[int],
+    offset: np.ndarray,
     columns: Columns,
 ) -> np.ndarray:  # uint16 [y, x], owners
     """Each pixel to the line whose distances reach it best; then what was cut off is given back."""
@@ -313,6 +385,7 @@ def cut_piece(
     nearest = np.full(mine.shape, np.inf)
     share = np.full(mine.shape, len(lines) + 1, np.uint8)  # index in lines + 1, then nobody
     anchored_pixel = np.zeros(mine.shape, bool)
+    opinion = opinions(top, left, mine.shape, offset)
     for k, line in enumerate(lines):
         at = columns.at(line, x)
         letter = float(columns.letter[line])
@@ -321,25 +394,35 @@ def cut_piece(
         )
         u = y - middle
         reach = np.where(u < 0, above, below)
-        first = int(columns.left[line])
-        end = first + int(columns.begin[line + 1] - columns.begin[line])
+        first, end = span(columns, line)
         allowed = (np.abs(u) <= reach + SLACK * letter) & (x >= first) & (x < end)
-        distance = np.abs(u) / reach
+        distance = np.abs(u) / reach + OFFSET_WEIGHT * (np.abs(opinion - middle) / letter)
         better = mine & allowed & (distance < nearest)
         nearest[better] = distance[better]
         share[better] = k + 1
     share[~mine] = 0
-    # pieces of a share are the line's where they stand in its band
+    # pieces of a share are the line's where they stand in its band, or all in all seem to be its
     for k, line in enumerate(lines):
         from_x, to_x = columns.inner[line]
         from_y, to_y = core_rows(columns, line, x, top + height)
         rows = np.arange(top, top + height)[:, None]
         core = (rows >= from_y) & (rows < to_y) & (x >= from_x) & (x < to_x)
         anchored_pixel |= core & (share == k + 1)
-    pieces, boxes, _ = label(share)
+    pieces, boxes, areas = label(share)
     anchored = np.zeros(len(boxes) + 1, bool)
     anchored[pieces[anchored_pixel]] = True
     result = np.zeros(mine.shape, np.uint16)
+    for p, box in enumerate(boxes):
+        inside = pieces == p + 1
+        own = int(share[inside][0])
+        if own <= len(lines):
+            letter = float(columns.letter[lines[own - 1]])
+            part = np.cumsum(opinion[inside])[-1] / areas[p]
+            centre = (int(box[0]) + int(box[2])) // 2 + left
+            away = [abs(part - float(columns.middle[columns.at(line, centre)])) for line in lines]
+            others = min([away[k] for k in range(len(lines)) if k != own - 1], default=np.inf)
+            if areas[p] >= VOTED * (letter * letter) and away[own - 1] < others / 2:
+                anchored[p + 1] = True
     for p, box in enumerate(boxes):
         inside = pieces == p + 1
         own = int(share[inside][0])
@@ -355,18 +438,34 @@ def cut_piece(
             small = box[3] - box[1] <= letter and box[2] - box[0] <= 2 * letter
             if contacts[best] > 0 and (own <= len(lines) or small):
                 kind = best + 1
-        result[inside] = NOBODY if kind == len(lines) + 1 else lines[kind - 1] + 1
+        result[inside] = FRAME if kind == len(lines) + 1 else lines[kind - 1] + 1
     return result
 
 
-def widen_owners(owners: np.ndarray) -> np.ndarray:
-    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
+def paint_mask(owners: np.ndarray) -> np.ndarray:
+    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
+    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
     Y, X = owners.shape
     padded = np.pad(owners, 1).astype(np.int64)
     around = np.stack([padded[i : i + Y, j : j + X] for i in range(3) for j in range(3)])
-    most = around.max(0)
-    least = np.where(around == 0, 2 * NOBODY, around).min(0)
-    return np.where((owners == 0) & (most == least), most, owners).astype(np.uint16)
+    beside = (around == FRAME).any(0) & ((around == 0) | (around == FRAME)).all(0)
+    return ((owners == FRAME) | ((owners == 0) & beside)).astype(np.uint8)
+
+
+def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
+    most of the three: owners uint16 [Y, X] -> int32 [L]."""
+    strokes = np.zeros(len(columns.left), np.int32)
+    for line in range(len(columns.left)):
+        x = np.arange(*columns.inner[line])
+        middle = columns.middle[columns.at(line, x)].astype(np.float64)
+        for part in (-0.25, 0.0, 0.25):
+            y = np.floor(middle + part * float(columns.letter[line])).astype(int)
+            inked = (y >= 0) & (y < len(owners))
+            inked[inked] = owners[y[inked], x[inked]] == line + 1
+            runs = np.count_nonzero(inked[1:] & ~inked[:-1]) + int(inked[:1].sum())
+            strokes[line] = max(strokes[line], runs)
+    return strokes
 
 
 def line_extents(
@@ -380,7 +479,7 @@ def line_extents(
     top = np.full(len(columns.middle), Y, np.int32)
     bottom = np.zeros(len(columns.middle), np.int32)
     counts = np.zeros((len(columns.left), 2), np.int32)
-    for y, x in zip(*np.nonzero((owners > 0) & (owners < NOBODY)), strict=True):
+    for y, x in zip(*np.nonzero((owners > 0) & (owners < FRAME)), strict=True):
         line = int(owners[y, x]) - 1
         at = columns.begin[line] + x - columns.left[line]
         top[at], bottom[at] = min(top[at], y), max(bottom[at], y + 1)
@@ -388,30 +487,43 @@ def line_extents(
     return top, bottom, counts
 
 
+UNIT = 1 << 14  # of the cubic weights
+
+
+def cubic_weights() -> np.ndarray:
+    """Catmull-Rom weights of the four rows around a place, for each 256th between the inner two:
+    int64 [256, 4], rows sum to UNIT."""
+    t = np.arange(256) / 256.0
+    outer = np.floor(UNIT * (0.5 * t * t * (t - 1)) + 0.5).astype(np.int64)  # of the fourth row
+    inner = np.floor(UNIT * (0.5 * t * (1 + t * (4 - 3 * t))) + 0.5).astype(np.int64)
+    first = np.floor(UNIT * (-0.5 * t * (1 - t) * (1 - t)) + 0.5).astype(np.int64)
+    return np.stack([first, UNIT - first - inner - outer, inner, outer], 1)
+
+
 def cut_line(
     grey: np.ndarray,  # uint8 [page Y, page X], full resolution
-    owners: np.ndarray,  # uint16 [Y, X], widened
+    painted: np.ndarray,  # uint8 [Y, X], not 0 where the crop is paper
     paper: np.ndarray,  # uint8 [Y, X]
-    line: int,
     left: int,  # page column of the crop's first
     rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
     height: int,
     polarity: int,
 ) -> np.ndarray:  # uint8 [height, width]
-    """A line at full resolution along its rows, the ink of others painted over with paper."""
+    """A line at full resolution along its rows, with paper where it is painted over."""
     page_y, page_x = grey.shape
-    Y, X = owners.shape
+    Y, X = painted.shape
     sixteenth = np.floor(rows.astype(np.float64) * 256 + 0.5).astype(np.int64)
     y = (sixteenth >> 8) + np.arange(height)[:, None]  # [height, width]
     share = sixteenth & 255
     x = np.clip(left + np.arange(len(rows)), 0, page_x - 1)
-    upper = grey[np.clip(y, 0, page_y - 1), x].astype(np.int64)
-    lower = grey[np.clip(y + 1, 0, page_y - 1), x].astype(np.int64)
-    value = (upper * (256 - share) + lower * share + 128) >> 8
+    weight = cubic_weights()[share]  # [width, 4]
+    taps = [grey[np.clip(y + k - 1, 0, page_y - 1), x].astype(np.int64) for k in range(4)]
+    value = sum(tap * weight[:, k] for k, tap in enumerate(taps))
+    value = np.clip((value + UNIT // 2) // UNIT, 0, 255)
     nearest = np.clip(y + (share >= 128), 0, page_y - 1)
     at = ((2 * nearest + 1) * Y // (2 * page_y), (2 * x + 1) * X // (2 * page_x))
-    owner, level = owners[at].astype(np.int64), paper[at].astype(np.int64)
-    value = np.where((owner != 0) & (owner != line + 1), level, value)
+    level = paper[at].astype(np.int64)
+    value = np.where(painted[at] != 0, level, value)
     if polarity == TURNED:
         value = 255 - value
     elif polarity == BOTH:

@@ -56,13 +56,26 @@ class LevelRule:
 
 @dataclass(frozen=True)
 class LevelPage:
-    """A page's lines and rules, level."""
+    """A page's lines, rules and edges of grounds, level."""
 
     lines: tuple[Place, ...]
     horizontal: tuple[LevelRule, ...]
     vertical: tuple[LevelRule, ...]
+    level_edges: tuple[LevelRule, ...]
+    upright_edges: tuple[LevelRule, ...]
     width: float
     height: float
+
+    @property
+    def letter(self) -> float:
+        """The height of most letters: the median over the lines' lengths."""
+        lines = sorted(self.lines, key=lambda place: place.letter)
+        half, seen = sum(max(place.width, 1.0) for place in lines) / 2, 0.0
+        for place in lines:
+            seen += max(place.width, 1.0)
+            if seen >= half:
+                return place.letter
+        return 1.0
 
 
 def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) -> LevelPage:
@@ -88,6 +101,8 @@ def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) 
         tuple(places),
         tuple(_level_rule(rule, bend, 0) for rule in rules.horizontal),
         tuple(_level_rule(rule, bend, 1) for rule in rules.vertical),
+        tuple(_level_rule(rule, bend, 0) for rule in rules.level_edges),
+        tuple(_level_rule(rule, bend, 1) for rule in rules.upright_edges),
         *map(float, page_size),
     )
 
@@ -120,7 +135,7 @@ class _Bend:
             slope.append(step[wide, 1] / step[wide, 0])
             weight.append(step[wide, 0])
         self.weights = np.zeros(5)
-        if at:
+        if any(len(points) for points in at):
             where, slopes = np.concatenate(at), np.concatenate(slope)
             self.weights = self._fit(where, slopes, np.concatenate(weight))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-import python_ref.segmenter
 from khmer_fast import ops
+from khmer_fast.page import pixels
 from khmer_fast.page.bands import Maps
-from python_ref.segmenter import SEGMENTERS
+from khmer_fast.segmenter_weights import SegmenterWeights, load_segmenter
 
 LONG_SIDE = 1280  # network pixels of a page's longer side
 STRIP = 2.5  # of a longer page so many times the shorter side counts as the longer one
@@ -37,38 +37,40 @@ def network_scale(height: int, width: int, long_side: int = LONG_SIDE) -> float:
 
 def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
     """The page with each pixel's share of area: uint8 [Y, X] -> uint8 [Y scale, X scale]."""
-    size = tuple(max(1, round(n * scale)) for n in reversed(grey.shape))
-    if size == grey.shape[::-1]:
-        return np.ascontiguousarray(grey)
-    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(grey).resize(size, how))
+    Y, X = (max(1, round(n * scale)) for n in grey.shape)
+    grey = np.ascontiguousarray(grey)
+    if (Y, X) == grey.shape:
+        return grey
+    if scale < 1:
+        return pixels.shrink(grey, Y, X)
+    return np.asarray(Image.fromarray(grey).resize((X, Y), Image.Resampling.BILINEAR))
 
 
 class Segmenter:
     """The network that finds lines, packed once; may be used from several threads at once.
 
-    `weights` is a safetensors file of python_ref.segmenter's tensors; `threads` (torch's by
-    default) share a page. The backend "reference" computes with python_ref's network.
+    `weights` is a file or loaded (by default the packaged ones); `threads` (torch's by default)
+    share a page. The backend "reference" computes with python_ref's network. Raises KhmerFastError
+    for weights that cannot be used.
     """
 
     def __init__(
         self,
-        weights: str | os.PathLike[str],
+        weights: str | os.PathLike[str] | SegmenterWeights | None = None,
         backend: str = "fast",
         threads: int | None = None,
     ):
-        state = load_file(weights)
-        network = python_ref.segmenter.Segmenter(SEGMENTERS["small"])
-        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-        network.eval().requires_grad_(False)
-        self._network = network if backend == "reference" else ops.Segmenter(network)
-        self._options = {} if backend == "reference" else {"threads": threads}
+        self.weights = weights if isinstance(weights, SegmenterWeights) else load_segmenter(weights)
+        if backend == "reference":
+            self._network = self.weights.model
+        else:
+            self._network = partial(ops.Segmenter(self.weights.model), threads=threads)
 
     @torch.inference_mode()
     def maps(self, grey: np.ndarray) -> Maps:
         """What the network says of a page at its scale: uint8 [Y, X]."""
         image = np.subtract(255, grey, dtype=np.float32) * np.float32(1 / 255)
-        output = self._network(torch.from_numpy(image)[None, None], **self._options)
+        output = self._network(torch.from_numpy(image)[None, None])
         return Maps(
             band=output.band[0].numpy(),
             above=output.above[0].numpy(),

@@ -9,14 +9,26 @@ from dataclasses import dataclass
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 
 _FULL = 0.75  # of a column's width that a line of prose fills
+_FULL_LINES = 0.55  # of the lines of prose fill it
+_MANY = 12  # lines: prose in which there may be lists
+_HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
-_NARROW = 9.0  # letter heights of a column of amounts or numbers, at most
+_NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
+_HANG = 8.0  # letter heights from a list's marks to its text, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
 _CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
+_AS_CLOSE = 1.18  # times the least distance of lines in a column
+_ONE_LEVEL = 0.45  # letter heights between baselines of one row
+_MOST = 0.6  # of the columns, and of the lines
+_HEAD = 0.35  # of the page's height, where a letter's head stands
+_SPREAD = 3.3  # letter heights of white between lines that are no text together
+_ALONG = 0.6  # of the columns that the edges of their grounds run along
+_GAP = 0.7  # letter heights between two grounds, at least
+_SPARSE = 0.4  # of the lines that columns have beside it
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -49,31 +61,64 @@ class Beside:
         return [place for column in self.columns for place in column]
 
 
-def part(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list[Beside]:
-    """Groups of neighbouring columns, from left to right, that are read one after the other.
-
-    `rules` are the horizontal ones of the page.
-    """
+def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
+    """Groups of neighbouring columns, from left to right, that are read one after the other."""
+    rules = page.horizontal
     groups = [[columns[0]]]
     for k, column in enumerate(columns[1:], 1):
         usual = [c for c in groups[-1] if not _sparse(c, columns)] or groups[-1]
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
-        if _level(usual[-1], following if _sparse(column, columns) else column, rules):
+        other = following if _sparse(column, columns) else column
+        level = any(_level(before, other, rules) for before in usual[-2:])
+        level = level or is_list([groups[-1][-1], column])
+        if level and not _on_grounds(groups[-1][-1], column, page):
             groups[-1].append(column)
         else:
             groups.append([column])
     parted = []
     for group in groups:
-        if len(group) == 1 or _across(group):
+        if len(group) == 1 or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
     return parted
 
 
+def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
+    """Whether two columns stand on grounds or in frames of their own, with a gap between them."""
+    letter = max(place.letter for place in (*left, *right))
+    top = min(place.top for place in (*left, *right))
+    bottom = max(place.bottom for place in (*left, *right))
+    start, end = max(place.right for place in left), min(place.left for place in right)
+    walls = [
+        rule.at
+        for rule in (*page.vertical, *page.upright_edges)
+        if start < rule.at < end
+        and min(rule.high, bottom) - max(rule.low, top) > _ALONG * (bottom - top)
+    ]
+    return bool(walls) and max(walls) - min(walls) > _GAP * letter
+
+
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
     """Whether a column has so few lines that its neighbours say more (a total's name)."""
-    return len(column) < 0.35 * max(map(len, columns))
+    return len(column) < _SPARSE * statistics.median(map(len, columns))
+
+
+def is_list(columns: Sequence[Sequence[Place]]) -> bool:
+    """Whether columns are marks or numbers, and the text beside them: each on a line's baseline."""
+    if len(columns) != 2 or _widest(columns[0]) > _MARKS:
+        return False
+    marks, texts = columns
+    wide = max(p.right for p in texts) - min(p.left for p in texts)
+    near = min(p.left for p in texts) - max(p.right for p in marks) < _HANG * texts[0].letter
+    return (
+        near
+        and len(texts) >= len(marks)
+        and wide > _PROSE * texts[0].letter
+        and all(
+            any(abs(m.bottom - t.bottom) <= _ONE_LEVEL * t.letter for t in texts) for m in marks
+        )
+    )
 
 
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
@@ -87,7 +132,7 @@ def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -
     return len(one_each) >= 0.5 * fewer and uneven <= _UNEVEN * cells
 
 
-def _across(group: Sequence[Sequence[Place]]) -> bool:
+def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> bool:
     """Whether columns whose lines are level are read row by row."""
     if max(map(len, group)) == 1:
         return True
@@ -95,39 +140,76 @@ def _across(group: Sequence[Sequence[Place]]) -> bool:
         group = [column for column in group if not _sparse(column, group)]
         if len(group) == 1:
             return True
-    if len(group) <= 3 and sum(is_prose(column) for column in group) >= 2:
+    if is_list(group):
+        return True
+    if all(is_prose(column) for column in group):
         return False
-    if all(_varies(column) for column in group):  # cards
+    cards = all(_varies(column) for column in group)
+    if cards and max(map(len, group)) <= 2:
+        return False
+    if len(group) == 2 and _are_amounts(*group, rules):
+        return True
+    if cards:
         return False
     if len(group) > 2:
         return min(map(len, group)) > 1 or max(map(len, group)) <= 2
     left, right = group
     if min(_widest(left), _widest(right)) < _MARKS:
         return True
-    rows = min(len(left), len(right))
-    if rows == 1:
-        return len(left) + len(right) <= 3
-    if rows > _FEW:
+    cells = _cells(group, rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if _spread(left, counts[0]) and _spread(right, counts[1]):
         return True
-    if rows <= 3 and _centred(left) and _centred(right):  # signers
+    if min(counts) == 1:
+        return len(left) + len(right) <= 3
+    return min(counts) > _FEW
+
+
+def _are_amounts(left: Sequence[Place], right: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
+    """Whether names stand at the left and an amount for each, flush, at the right."""
+    cells = _cells([left, right], rules)
+    counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
+    if min(counts) < 2 or abs(counts[0] - counts[1]) > 1 or _widest(right) > _NARROW:
         return False
-    amounts = _widest(right) <= _NARROW and (_flush(right, "right") or _flush(right, "left"))
-    return amounts and abs(len(left) - len(right)) <= 1
+    return _flush(right, "right") or _flush(right, "left") and not _centred(left)
+
+
+def _spread(column: Sequence[Place], cells: int) -> bool:
+    """Whether a column's cells stand too far from each other to be one text."""
+    if cells == 1:
+        return True
+    letter = statistics.median(place.letter for place in column)
+    steps = [b.top - a.bottom for a, b in zip(column, column[1:], strict=False)]
+    return sum(step > _SPREAD * letter for step in steps) >= cells - 1
 
 
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
-    """Blocks beside each other in reading order: from left to right, but what is centred on the
-    page and begins higher comes first (the kingdom's name over the ministry's)."""
+    """Blocks beside each other in reading order: from left to right.
+
+    But a right one that begins a line higher comes first in a letter's head or where it is centred
+    on the page (the kingdom's name, the ministry's below at the left); elsewhere only what it has
+    above the left one does (the date over two signers).
+    """
     order = [list(block) for block in blocks]
     if len(order) != 2:
         return order
     left, right = order
-    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    higher = min(p.bottom for p in left) - min(p.bottom for p in right)
     letter = statistics.median(place.letter for place in right)
-    if higher > 1.2 * letter and abs(middle - page.width / 2) < 0.06 * page.width:
-        return [right, left]
-    return order
+    first = min(left, key=lambda place: place.top)
+    above = [place for place in right if place.bottom < first.top + 0.2 * letter]
+    if not above:
+        return order
+    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
+    if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+        higher = max(p.bottom for p in left) - max(p.bottom for p in right) > letter
+        return [right, left] if higher else order
+    beside = any(
+        abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
+        and max(place.letter, first.letter) < _LARGER * min(place.letter, first.letter)
+        for place in right
+    )
+    rest = [place for place in right if place not in above]
+    return [above, left, rest] if beside else order
 
 
 # ---- cells ----
@@ -152,12 +234,25 @@ def cell_rows(
 
 def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> list[CellLines]:
     """The cells of columns: lines that are closer than rows are go on in the same cell."""
-    usual = max((_usual_step(column) for column in columns), default=0.0)
+    steps = [_steps(column) for column in columns]
+    usual = max((statistics.median(s) for s in steps if s), default=0.0)
+    least = min((min(s) for s in steps if s), default=0.0)
+    close = min(_AS_CLOSE * least, _CLOSER * usual)
+    rows = _rows_are_close(columns, close)
+
+    def goes_on(a: Place, b: Place) -> bool:
+        step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
+        if step < _ONE_LEVEL * letter:
+            return True
+        if rows or step >= min(_CONTINUED * letter, close):
+            return False
+        return not _ruled(a, b, rules)
+
     cells = []
     for k, column in enumerate(columns):
         lines: list[Place] = []
         for place in column:
-            if lines and not _same_cell(lines[-1], place, usual, rules):
+            if lines and not goes_on(lines[-1], place):
                 cells.append(CellLines(k, tuple(lines)))
                 lines = []
             lines.append(place)
@@ -166,22 +261,35 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     return cells
 
 
-def _usual_step(column: Sequence[Place]) -> float:
-    """The median distance of a column's lines, those of one baseline left out."""
+def _steps(column: Sequence[Place]) -> list[float]:
+    """The distances of a column's lines, those of one baseline left out."""
     steps = [b.bottom - a.bottom for a, b in zip(column, column[1:], strict=False)]
-    return statistics.median([s for s in steps if s > 0.5 * column[0].letter] or [0.0])
+    return [step for step in steps if step > 1.2 * column[0].letter]
 
 
-def _same_cell(a: Place, b: Place, usual: float, rules: Sequence[LevelRule]) -> bool:
-    step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
-    if step < 0.5 * letter:
-        return True
-    if step > _CONTINUED * letter or step > _CLOSER * usual:
-        return False
-    middle = max(a.left, b.left), min(a.right, b.right)
-    return not any(
-        a.bottom < rule.at < b.top + 0.3 * letter
-        and rule.low < (middle[0] + middle[1]) / 2 < rule.high
+def _rows_are_close(columns: Sequence[Sequence[Place]], close: float) -> bool:
+    """Whether lines of a column that are close to each other are rows all the same: on most of
+    their baselines most columns have a line."""
+    bottoms = [[place.bottom for place in column] for column in columns]
+    letter = columns[0][0].letter
+    pairs = full = 0
+    for column in bottoms:
+        for a, b in zip(column, column[1:], strict=False):
+            if _ONE_LEVEL * letter < b - a < close:
+                pairs += 1
+                both = sum(
+                    all(any(abs(y - at) <= _ONE_LEVEL * letter for y in beside) for at in (a, b))
+                    for beside in bottoms
+                )
+                full += both > _MOST * len(bottoms)
+    return full > _MOST * pairs
+
+
+def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
+    """Whether a horizontal rule stands between two lines."""
+    middle = (max(a.left, b.left) + min(a.right, b.right)) / 2
+    return any(
+        a.bottom < rule.at < b.top + 0.3 * b.letter and rule.low < middle < rule.high
         for rule in rules
     )
 
@@ -193,9 +301,15 @@ def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
-    if len(column) < 4 or wide < _PROSE * letter or _usual_step(column) > _LEADING * letter:
+    if (
+        len(column) < 4
+        or wide < _PROSE * letter
+        or statistics.median(_steps(column) or [0.0]) > _LEADING * letter
+    ):
         return False
-    return sum(place.width >= _FULL * wide for place in column) >= 0.55 * len(column)
+    if len(column) >= _MANY:
+        return statistics.median(place.width for place in column) >= _HALF_FULL * wide
+    return sum(place.width >= _FULL * wide for place in column) >= _FULL_LINES * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:

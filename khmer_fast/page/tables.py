@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, LevelRule, Place
-from khmer_fast.page.plans import CellPlan
+from khmer_fast.page.plans import CellPlan, RegionPlan
 from khmer_fast.page.side_by_side import cell_rows
 
 _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
+_BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
+_ROW_WHITE = 2.3  # letter heights of white that lines of one text do not have
+_GAP = 0.7, 2.6  # letter heights between frames beside each other
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -31,6 +34,10 @@ class FoundTable:
     def lines(self) -> tuple[int, ...]:
         """All lines in reading order."""
         return tuple(line for cell in self.cells for line in cell.lines)
+
+    def plan(self) -> RegionPlan:
+        """The table as a region."""
+        return RegionPlan("table", cells=self.cells)
 
     def place(self, index: int) -> Place:
         """The table as one place on the level page."""
@@ -139,7 +146,7 @@ def _ruled_table(
     ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
     xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 1 or columns < 1 or rows * columns < 4:
+    if rows < 1 or columns < 2:
         return None
     inside = [
         place
@@ -147,7 +154,11 @@ def _ruled_table(
         if xs[0] - same < place.middle < xs[-1] + same
         and ys[0] - same < (place.top + place.bottom) / 2 < ys[-1] + same
     ]
-    cell_of, spans = _merged_cells(horizontal, vertical, xs, ys, same)
+    if _have_gaps(vertical, inside, xs, letter):
+        return None
+    if _goes_on_beside(places, inside, xs, ys, letter):
+        return None
+    cell_of, spans = _merged_cells(horizontal, vertical, inside, xs, ys, same)
     cells: dict[tuple[int, int], list[Place]] = {}
     crossing = 0
     for place in inside:
@@ -156,9 +167,63 @@ def _ruled_table(
         home = cell_of[row, _slot(xs, place.middle)]
         crossing += cell_of[row, first] != cell_of[row, last]
         cells.setdefault(home, []).append(place)
+    cells, spans = _parted_rows(cells, spans)
     if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
         return None
     return _table(cells, spans)
+
+
+def _have_gaps(
+    vertical: Sequence[LevelRule], places: Sequence[Place], xs: Sequence[float], letter: float
+) -> bool:
+    """Whether two rules stand beside each other where one would part cells: frames with gaps
+    between them."""
+    inside = [rule for rule in vertical if xs[0] + letter < rule.at < xs[-1] - letter]
+    inside.sort(key=lambda rule: rule.at)
+    return any(
+        _GAP[0] * letter < b.at - a.at < _GAP[1] * letter
+        and min(a.high, b.high) - max(a.low, b.low) > 0.6 * (b.high - b.low)
+        and not any(a.at < place.middle < b.at for place in places)
+        for a, b in zip(inside, inside[1:], strict=False)
+    )
+
+
+Slot = tuple[int, int]  # row, column
+
+
+def _parted_rows(
+    cells: dict[Slot, list[Place]], spans: dict[Slot, tuple[int, int]]
+) -> tuple[dict[Slot, list[Place]], dict[Slot, tuple[int, int]]]:
+    """Cells and spans with rows that no rule parts made several: where the lines of several cells
+    leave white over all of them that is too high for the lines of one text."""
+    parted: dict[Slot, list[Place]] = {}
+    new_row, rows, row_spans = 0, sorted({row for row, _ in cells}), {}
+    for row in rows:
+        mine = {slot: lines for slot, lines in cells.items() if slot[0] == row}
+        single = all(spans.get(slot, (1, 1))[0] == 1 for slot in mine)
+        tops = _row_tops(list(mine.values())) if single else [float("-inf")]
+        for (_, column), lines in mine.items():
+            for place in lines:
+                part = sum(top <= place.top for top in tops) - 1
+                parted.setdefault((new_row + part, column), []).append(place)
+            row_spans[new_row, column] = spans.get((row, column), (1, 1))
+        new_row += len(tops)
+    return parted, row_spans
+
+
+def _row_tops(cells: Sequence[Sequence[Place]]) -> list[float]:
+    """Where rows begin among cells beside each other: below white over all of them, if at least
+    two of them go on below it."""
+    tops, end = [float("-inf")], float("-inf")
+    numbered = sorted(((place, k) for k, lines in enumerate(cells) for place in lines),
+                      key=lambda item: item[0].top)  # fmt: skip
+    for i, (place, _) in enumerate(numbered):
+        if i and place.top - end > _ROW_WHITE * place.letter:
+            level = {k for p, k in numbered[i:] if p.top < place.bottom}
+            if len(level) > 1:
+                tops.append(place.top)
+        end = max(end, place.bottom)
+    return tops
 
 
 def _slot(edges: Sequence[float], at: float) -> int:
@@ -166,28 +231,69 @@ def _slot(edges: Sequence[float], at: float) -> int:
     return max(0, min(sum(edge <= at for edge in edges) - 1, len(edges) - 2))
 
 
+def _goes_on_beside(
+    places: Sequence[Place],
+    inside: Sequence[Place],
+    xs: Sequence[float],
+    ys: Sequence[float],
+    letter: float,
+) -> bool:
+    """Whether lines in the table's rows stand left and right of its rules: they are not all of
+    the table's, and the rules say too little."""
+    within = {place.index for place in inside}
+    beside = [
+        place
+        for place in places
+        if place.index not in within
+        and ys[0] < (place.top + place.bottom) / 2 < ys[-1]
+        and (
+            0 < xs[0] - place.right < _BESIDE * letter or 0 < place.left - xs[-1] < _BESIDE * letter
+        )
+    ]
+    return len(beside) > max(1, 0.5 * (len(ys) - 1))
+
+
 def _merged_cells(
     horizontal: Sequence[LevelRule],
     vertical: Sequence[LevelRule],
+    inside: Sequence[Place],
     xs: Sequence[float],
     ys: Sequence[float],
     same: float,
 ) -> tuple[dict[tuple[int, int], tuple[int, int]], dict[tuple[int, int], tuple[int, int]]]:
-    """The upper left slot of each slot's cell, and each cell's spans (rows, columns)."""
+    """The upper left slot of each slot's cell, and each cell's spans (rows, columns).
+
+    Slots without a rule between them are one cell where a line stands over both, or no more than
+    one of them has lines.
+    """
     rows, columns = len(ys) - 1, len(xs) - 1
     cell_of = {(r, c): (r, c) for r in range(rows) for c in range(columns)}
+    held: dict[tuple[int, int], list[Place]] = {}
+    across: set[tuple[tuple[int, int], tuple[int, int]]] = set()
+    for place in inside:
+        row = _slot(ys, (place.top + place.bottom) / 2)
+        first, last = (
+            _slot(xs, place.left + 0.6 * place.letter), _slot(xs, place.right - 0.6 * place.letter)
+        )  # fmt: skip
+        held.setdefault((row, _slot(xs, place.middle)), []).append(place)
+        across.update(((row, c), (row, c + 1)) for c in range(first, last))
+        above, below = _slot(ys, place.top), _slot(ys, place.bottom)
+        if above != below:
+            column = _slot(xs, place.middle)
+            across.add(((above, column), (below, column)))
     for r in range(rows):
         for c in range(columns):
-            home = cell_of[r, c]
-            if c and not _walled(vertical, xs[c], ys[r], ys[r + 1], same):
-                other = cell_of[r, c - 1]
-                if other[0] == home[0]:
-                    _replace(cell_of, home, other)
-                    home = other
-            if r and not _walled(horizontal, ys[r], xs[c], xs[c + 1], same):
-                other = cell_of[r - 1, c]
-                if other[1] == home[1]:
-                    _replace(cell_of, home, other)
+            for other, wall in (
+                ((r, c - 1), (vertical, xs[c], ys[r], ys[r + 1])),
+                ((r - 1, c), (horizontal, ys[r], xs[c], xs[c + 1])),
+            ):
+                home, one = cell_of[r, c], cell_of.get(other)
+                if one is None or one == home or _walled(*wall, same):
+                    continue
+                in_line = one[0] == home[0] if other[0] == r else one[1] == home[1]
+                both = (r, c) in held and other in held
+                if in_line and (not both or (other, (r, c)) in across):
+                    _replace(cell_of, home, one)
     spans = {}
     for home in set(cell_of.values()):
         slots = [slot for slot, owner in cell_of.items() if owner == home]
@@ -233,19 +339,10 @@ def unruled_table(columns: Sequence[Sequence[Place]], page: LevelPage) -> FoundT
         return None
     rows = cell_rows(columns, page.horizontal)
     full = sum(len({cell.column for cell in row}) >= 2 for row in rows)
-    if full < (3 if len(columns) == 2 else 2) or _is_list(columns):
+    if full < (3 if len(columns) == 2 else 2):
         return None
     cells: dict[tuple[int, int], list[Place]] = {}
     for r, row in enumerate(rows):
         for cell in row:
             cells.setdefault((r, cell.column), []).extend(cell.lines)
     return _table(cells, {})
-
-
-def _is_list(columns: Sequence[Sequence[Place]]) -> bool:
-    """Marks or numbers, and prose beside them."""
-    marks, texts = columns[0], columns[1]
-    if len(columns) > 2 or max(place.width / place.letter for place in marks) > 3.0:
-        return False
-    wide = max(p.right for p in texts) - min(p.left for p in texts)
-    return len(texts) > len(marks) and wide > 20 * texts[0].letter

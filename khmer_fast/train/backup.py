@@ -9,26 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from khmer_fast.atomic import replace_file, set_aside
 from khmer_fast.train import history
-from khmer_fast.train.checkpoint import (
-    CheckpointError,
-    RunFolder,
-    RunFolderError,
-    checkpoint_position,
-    file_digest,
-    replace_file,
-    set_aside,
-    surplus,
-)
+from khmer_fast.train.checkpoint import CheckpointError, checkpoint_position, surplus
+from khmer_fast.train.manifest import Entry, Manifest, Position, file_digest
+from khmer_fast.train.run_folder import RunFolder, RunFolderError
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # seconds between two tries
 LAST_DELAY, LAST_TRIES = 5.0, 4  # at the end of a run
@@ -181,8 +173,8 @@ class Backup:
         ours = self.source.read_manifest()
         if ours is None:
             raise CheckpointError(f"{self.source.manifest_path} cannot be read")
-        theirs = self.target.read_manifest() or {"version": 1, "run": ours["run"], "files": {}}
-        done = theirs["files"]
+        theirs = self.target.read_manifest() or Manifest(ours.run)
+        done = theirs.files
         self._set_aside_newer(theirs)
         logs = [f"logs/{path.name}" for path in self.source.logs.glob("*")]
         for name in (*PLAIN_FILES, *logs):
@@ -192,17 +184,17 @@ class Backup:
                 continue
             if not _holds(self.target.path / name, content):
                 self._copy(name, content)
-        for key, entry in sorted(ours["files"].items(), key=_age):
+        for key, entry in sorted(ours.files.items(), key=_age):
             path = self.target.path / key
-            if "previous" in entry:
+            if entry.previous is not None:
                 continue  # a save is under way; its end brings a notify()
-            if done.get(key) == entry and _size(path) == entry["size"]:
+            if done.get(key) == entry and _size(path) == entry.size:
                 continue
             try:
                 content = (self.source.path / key).read_bytes()
             except FileNotFoundError:
                 continue  # it made room for a newer one meanwhile
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            if hashlib.sha256(content).hexdigest() != entry.sha256:
                 continue  # replaced meanwhile, or damaged: nobody wants a copy of that
             if done.pop(key, None) is not None:
                 self.target.write_manifest(theirs)  # it must not vouch for what is being replaced
@@ -221,26 +213,26 @@ class Backup:
             raise CheckpointError(f"{target} does not read back as it was written")
         self.copied += 1
 
-    def _make_room(self, manifest: dict[str, Any]) -> None:
+    def _make_room(self, manifest: Manifest) -> None:
         """Deletes old copies beyond `keep`, and nothing that the manifest does not name."""
-        copies = [p for p in self.target.checkpoints() if f"models/{p.name}" in manifest["files"]]
+        copies = [p for p in self.target.checkpoints() if f"models/{p.name}" in manifest.files]
         old = surplus(copies, self.target.keep)
         if not old:
             return
         for path in old:
-            del manifest["files"][f"models/{path.name}"]
+            del manifest.files[f"models/{path.name}"]
         self.target.write_manifest(manifest)
         for path in old:
             path.unlink(missing_ok=True)
 
-    def _set_aside_newer(self, manifest: dict[str, Any]) -> None:
+    def _set_aside_newer(self, manifest: Manifest) -> None:
         """Renames copies newer than the run: it was resumed from before them."""
         newest = self.source.checkpoints()
         if not newest:
             return
         position = checkpoint_position(newest[0].name)
         for path in self.target.newer_than(position):
-            manifest["files"].pop(f"models/{path.name}", None)
+            manifest.files.pop(f"models/{path.name}", None)
             self.target.write_manifest(manifest)
             set_aside(path)
             self.say(
@@ -252,15 +244,17 @@ class Backup:
         """Files of the run whose copy does not read back now, and why the last one does not."""
         missing: list[str] = []
         reason = None
-        wanted = dict.fromkeys(name for name in PLAIN_FILES if (self.source.path / name).is_file())
-        wanted.update(self.source.manifest_files())
+        wanted: dict[str, Entry | None] = dict.fromkeys(
+            name for name in PLAIN_FILES if (self.source.path / name).is_file()
+        )
+        wanted.update(self.source.manifest().files)
         for key, entry in wanted.items():
             try:
                 if entry is None:
                     same = _holds(self.target.path / key, (self.source.path / key).read_bytes())
                 else:
                     _forget_cached(self.target.path / key)
-                    same = file_digest(self.target.path / key) == (entry["size"], entry["sha256"])
+                    same = file_digest(self.target.path / key) == (entry.size, entry.sha256)
             except OSError as error:
                 same, reason = False, error.strerror
             if not same:
@@ -307,7 +301,7 @@ def _check_ours(source: RunFolder, target: RunFolder) -> None:
     if manifest is None:
         foreign = bool(target.checkpoints()) and not target.manifest_path.exists()
     else:
-        foreign = source.run_id() not in (None, manifest["run"])
+        foreign = source.run_id() not in (None, manifest.run)
     if foreign:
         raise RunFolderError(_FOREIGN.format(target.path))
 
@@ -324,10 +318,9 @@ def _same(source: RunFolder, target: RunFolder) -> bool:
     return False
 
 
-def _age(item: tuple[str, dict[str, Any]]) -> tuple[float, float, str]:
+def _age(item: tuple[str, Entry]) -> tuple[Position, str]:
     key, entry = item
-    step = entry.get("step")
-    return entry.get("epoch", 0), math.inf if step is None else step, key
+    return entry.position, key
 
 
 def _holds(path: Path, content: bytes) -> bool:

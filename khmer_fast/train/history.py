@@ -19,7 +19,10 @@ val_without_eos         share of lines that reached the step limit without <eos>
 val_loops               share of lines that repeat what their reference does not
 val_distinct            share of distinct texts among the predictions
 val_length, val_true_length        mean characters predicted, and true
-best_cer                lowest val_cer so far
+best_cer, best_loss     lowest val_cer so far; of pages, lowest val_loss
+train_band, train_dice, train_extent, train_offset, train_rotation   losses of pages
+val_lines, val_missed, val_lost   lines of the validation pages, shares of them not found
+val_invented, val_above, val_below, val_offset, val_turned   of pages (train/page_measure.py)
 attention_monotonicity, attention_sharpness, attention_coverage, lock_on   0 to 1
 learning_rate, gradient_norm       at the last step; largest norm since the record before
 lines_per_second, data_share       share of the wall time spent waiting for data
@@ -28,6 +31,7 @@ seconds_left            of the whole run, its validations included, at this pace
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -35,12 +39,21 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 
 Record = dict[str, Any]
 RECORDS = "history.jsonl"
 TABLE = "history.csv"
 COLUMNS = "training_history.json"
+# what a record of ours holds as numbers; other names may hold anything flat
+NUMBERS = frozenset(
+    "epoch step lines seconds train_loss train_nll train_ctc val_loss val_nll val_ctc val_cer "
+    "val_substitutions val_deletions val_insertions val_cer_beam val_ctc_cer "
+    "val_cluster_error_rate val_exact_lines val_without_eos val_loops val_distinct val_length "
+    "val_true_length best_cer attention_monotonicity attention_sharpness attention_coverage "
+    "lock_on learning_rate gradient_norm lines_per_second data_share seconds_left "
+    "ctc_left_out".split()
+)
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -65,10 +78,10 @@ class History:
                 raise HistoryError(
                     f"a record holds flat numbers, strings, booleans and None; got {name}={value!r}"
                 )
-        if self.records and _place(record) < _place(self.records[-1]):
+        if self.records and place(record) < place(self.records[-1]):
             raise HistoryError(
-                f"records must ascend: epoch and step {_place(record)} after "
-                f"{_place(self.records[-1])}"
+                f"records must ascend: epoch and step {place(record)} after "
+                f"{place(self.records[-1])}"
             )
         self.records.append(dict(record))
         self.write()
@@ -89,7 +102,7 @@ class History:
         return self.restore(
             r
             for r in self.records
-            if (r["step"] <= step if r.get("step") is not None else _place(r)[0] <= epoch)
+            if (r["step"] <= step if r.get("step") is not None else place(r)[0] <= epoch)
         )
 
     def write(self) -> None:
@@ -101,13 +114,17 @@ class History:
 
 def open_history(folder: Any) -> History:
     """The history of a run folder, empty if it has none; a last line cut short is left out."""
+    path = folder.path / RECORDS
     try:
-        text = (folder.path / RECORDS).read_text("utf-8")
+        return History(folder, from_lines(path.read_text("utf-8")))
     except FileNotFoundError:
         return History(folder)
     except (OSError, UnicodeDecodeError) as error:
-        raise HistoryError(f"cannot read {folder.path / RECORDS}: {error}") from None
-    return History(folder, from_lines(text))
+        raise HistoryError(f"cannot read {path}: {error}") from None
+    except HistoryError as error:
+        raise HistoryError(
+            f"{path}: {error}; a resume of the run makes it again from {TABLE}, or delete the line"
+        ) from None
 
 
 def to_lines(records: Iterable[Record]) -> str:
@@ -119,21 +136,76 @@ def to_lines(records: Iterable[Record]) -> str:
 
 def from_lines(text: str) -> list[Record]:
     """Records of JSON lines; a last line without its end is left out, other damage is an error."""
-    records = []
+    records, damage = split_lines(text)
+    if damage:
+        raise HistoryError(damage[0])
+    return records
+
+
+def split_lines(text: str) -> tuple[list[Record], list[str]]:
+    """Records of JSON lines, and what is wrong with each line that holds none.
+
+    A last line without its end was cut short by a kill, and is neither.
+    """
+    records: list[Record] = []
+    damage: list[str] = []
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-            if type(record) is not dict:
-                raise ValueError("not an object")
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise HistoryError(f"line {number} of the history is not a record: {error}") from None
-        records.append({name: _number(value) for name, value in record.items()})
+            records.append(_record(json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            if number < len(lines):
+                reason = printable(error, 100)
+                damage.append(f"line {number} of the history is not a record: {reason}")
+    return records, damage
+
+
+def from_table(text: str) -> list[Record]:
+    """Records of the CSV, as far as its rows are whole; what is empty there is None."""
+    records: list[Record] = []
+    reader = csv.DictReader(io.StringIO(text), restkey="", restval="\0")
+    try:
+        for row in reader:
+            with contextlib.suppress(ValueError):
+                records.append(_record({k: _value(v) for k, v in row.items()}))
+    except csv.Error:
+        pass  # a row that is no CSV ends what can be read
     return records
+
+
+def _value(text: str | list[str]) -> Any:
+    """A value from its text in the CSV."""
+    if type(text) is not str or text == "\0":
+        raise ValueError("a row of another length than the header")
+    if text in ("", "True", "False"):
+        return {"": None, "True": True, "False": False}[text]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _record(found: Any) -> Record:
+    """A record from what a file holds; ValueError where it cannot be one."""
+    if type(found) is not dict:
+        raise ValueError("not an object")
+    record = {name: _number(value) for name, value in found.items()}
+    for name, value in record.items():
+        if type(value) not in (int, float, str, bool, type(None)):
+            raise ValueError(f"{name} is no number")
+        if name in NUMBERS and value is not None:
+            if type(value) not in (int, float):
+                raise ValueError(f"{name} is {value!r}, expected a number")
+            if type(value) is int and abs(value) >= 1 << 63:
+                raise ValueError(f"{name} is too large")
+    for name in ("epoch", "step"):
+        if type(record.get(name, 0)) not in (int, type(None)) or (record.get(name) or 0) < 0:
+            raise ValueError(f"{name} is {record[name]!r}, expected a whole number")
+    if type(record.get("end_of_epoch", True)) is not bool:
+        raise ValueError("end_of_epoch is neither true nor false")
+    return record
 
 
 def to_table(records: Iterable[Record]) -> str:
@@ -154,6 +226,13 @@ def to_columns(records: Iterable[Record]) -> str:
     names = list(dict.fromkeys(name for record in ends for name in record))
     columns = {name: [_plain(record.get(name)) for record in ends] for name in names}
     return json.dumps(columns, indent=1) + "\n"
+
+
+def one_measure(records: Sequence[Record]) -> Sequence[Record]:
+    """The records since the decoder came in: loss and CER of CTC alone are other measures."""
+    alone = [i for i, r in enumerate(records) if "train_nll" in r and r["train_nll"] is None]
+    after = records[alone[-1] + 1 :] if alone else records
+    return after or records
 
 
 def places(records: Sequence[Record]) -> list[float]:
@@ -204,6 +283,8 @@ def epoch_line(record: Record, epochs: int | None = None) -> str:
             if record.get(name) is not None
         ]
         parts.append(text + (f" ({', '.join(terms)})" if terms else ""))
+    for name in ("missed", "lost", "invented", "turned"):
+        add(f"val_{name}", name, ".2%")
     add("val_cer_beam", "beam cer", ".2%")
     add("val_ctc_cer", "ctc cer", ".2%")
     add("best_cer", "best", ".2%")
@@ -238,7 +319,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
-def _place(record: Record) -> tuple[float, float]:
+def place(record: Record) -> tuple[int, int]:
+    """Epoch and step of a record, by which records ascend."""
     return record.get("epoch") or 0, record.get("step") or 0
 
 

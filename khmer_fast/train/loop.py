@@ -1,30 +1,55 @@
-"""One training step, and one validation: batch > losses > gradients > weights > averages."""
+"""One training step of any task: samples > losses > gradients > weights > averages."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.text import BOS, Vocabulary
-from khmer_fast.train.loss import LossError, Losses, check, losses, losses_of_memory
 from khmer_fast.train.options import TrainOptions
-from khmer_fast.train.samples import TrainBatch, TrainLine, collate
-from python_ref.attn_gru_step import DecoderWeights, attn_gru_init
-from python_ref.config import ModelConfig
-from python_ref.ctc import ctc_greedy
-from python_ref.encoder import Encoder
-from python_ref.model import Model
 
-PATIENCE = 3  # epochs without a better CER before --schedule plateau halves the rate
-ATTENTION_LINES = 16  # validation lines whose attention is measured
+PATIENCE = 3  # epochs without a better score before --schedule plateau halves the rate
+
+
+class LossError(KhmerFastError):
+    """A loss that cannot be: negative or not finite."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a batch costs, as sums with their counts: micro-batches and ranks add up."""
+
+    total: Tensor  # scalar, to be minimised: over the count of the samples
+    values: Sequence[Tensor]  # of each loss that is reported
+    counts: Sequence[float | Tensor]  # and what its sum is divided by
+    left_out: int = 0  # samples that a loss could not be told of
+
+
+class Objective(Protocol):
+    """What is trained and what it costs."""
+
+    config_name: str
+    losses: tuple[str, ...]  # names of what is reported, in the order of Sums
+
+    def make_model(self) -> nn.Module:
+        """A model with random weights, float32 on the CPU."""
+
+    def count(self, sample: Any) -> int:
+        """What a sample counts in the mean that is minimised."""
+
+    def sums(self, model: nn.Module, samples: Sequence[Any], epoch: int) -> Sums:
+        """The forward pass in epoch `epoch` (from 0)."""
+
+    def check(self, means: Mapping[str, float], step: int) -> None:
+        """Raises LossError where a mean loss cannot be what it claims."""
 
 
 @dataclass
@@ -33,8 +58,7 @@ class Since:
 
     steps: int = 0
     lines: int = 0
-    nll: float = 0.0  # sum over the steps
-    ctc: float = 0.0
+    losses: dict[str, float] = dataclasses.field(default_factory=dict)  # sums over the steps
     gradient_norm: float = 0.0  # the largest
     learning_rate: float = 0.0  # the last
     seconds: float = 0.0  # of training
@@ -48,9 +72,9 @@ class Progress:
     epoch: int = 0  # epochs completed
     batch: int = 0  # batches done of the epoch under way
     step: int = 0  # optimiser steps in all
-    lines: int = 0  # lines seen in all
+    lines: int = 0  # samples seen in all
     ctc_left_out: int = 0  # lines whose label did not fit CTC
-    best: float | None = None  # lowest validation CER so far
+    best: float | None = None  # lowest validation score so far: of lines the CER
     best_by_decoder: bool = False  # False: of the CTC head, in the epochs with CTC alone
     stale: int = 0  # epochs since then
     rate_factor: float = 1.0  # what --schedule plateau has left of the learning rate
@@ -63,12 +87,19 @@ class Progress:
         return self.epoch + (self.batch > 0)
 
 
+def upgraded(progress: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's progress as this version has it: version 0.1 knew losses of lines alone."""
+    since = dict(progress["since"])
+    if "nll" in since and "ctc" in since:
+        since["losses"] = {name: since.pop(name) for name in ("nll", "ctc")}
+    return {**progress, "since": since}
+
+
 @dataclass(frozen=True)
 class StepReport:
-    """Mean losses of one step in nats a character, and the gradient's norm before clipping."""
+    """Mean losses of one step by name, and the gradient's norm before clipping."""
 
-    nll: float
-    ctc: float
+    losses: dict[str, float]
     gradient_norm: float
     learning_rate: float
     lines: int  # over all ranks
@@ -83,27 +114,28 @@ class Trainer:
     """Model, optimiser, averages and schedule: everything that a checkpoint holds."""
 
     def __init__(
-        self, config: ModelConfig, options: TrainOptions, device: torch.device, rank=0, ranks=1
+        self, objective: Objective, options: TrainOptions, device: torch.device, rank=0, ranks=1
     ):
         torch.manual_seed(options.seed)
+        self.objective = objective
         self.options = options
         self.device = device
         self.rank, self.ranks = rank, ranks
         self.dtype = getattr(torch, options.dtype)
-        self.model = Model(config).to(self.device, self.dtype)
-        self.average = Model(config).to(self.device, self.dtype)
-        self.average.load_state_dict(self.model.state_dict())
+        self.model = objective.make_model().to(self.device, self.dtype)
+        self.average = copy.deepcopy(self.model)
         self.average.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, options)
-        self.progress = Progress()
-        self.sequence = find_sequence(options.backend, self.device)
-        self.recurrent = find_recurrent(options.backend, self.device)
-        self.amp = find_amp(options.amp, self.device)
+        self.progress = Progress(since=self.since())
+
+    def since(self) -> Since:
+        """Nothing yet."""
+        return Since(losses=dict.fromkeys(self.objective.losses, 0.0))
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, as torch.load(weights_only=True) reads it back."""
         return {
-            "config": self.model.config.name,
+            "config": self.objective.config_name,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -114,10 +146,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        progress = dict(state["progress"])
+        progress = upgraded(state["progress"])
         self.progress = Progress(**{**progress, "since": Since(**progress["since"])})
 
-    def start_from(self, state: dict[str, Tensor]) -> None:
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""
         own = self.model.state_dict()
         with torch.no_grad():
@@ -125,60 +157,38 @@ class Trainer:
                 own[name][: tensor.shape[0]] = tensor
         self.average.load_state_dict(own)
 
-    def decoder_on(self) -> bool:
-        return self.progress.epoch >= self.options.ctc_only_epochs
-
-    def collate(self, lines: list[TrainLine]) -> TrainBatch:
-        """A batch on the trainer's device, in its dtype."""
-        batch = collate(lines, self.dtype)
-        return TrainBatch(**{name: tensor.to(self.device) for name, tensor in vars(batch).items()})
-
-    def forward(self, lines: list[TrainLine]) -> Losses:
-        batch = self.collate(lines)
-        decoder_on = self.decoder_on()
-        return losses(
-            self.model,
-            batch,
-            self.sequence if decoder_on else None,
-            self.amp,
-            ctc=self.options.ctc_weight > 0 or not decoder_on,
-            recurrent=self.recurrent,
-        )
-
     def train_step(
-        self, micro_batches: list[list[TrainLine]], total_steps: int, stop: bool = False
+        self, micro_batches: list[list[Any]], total_steps: int, stop: bool = False
     ) -> StepReport:
-        """One optimiser step over micro-batches, which all ranks share; mean losses in nats.
+        """One optimiser step over micro-batches, which all ranks share; mean losses.
 
         `stop` tells all ranks that one was told to end. Raises LossError for a loss or gradient
         that cannot be, before the weights change, and RankError where another rank is gone.
         """
-        options, progress = self.options, self.progress
+        options, progress, objective = self.options, self.progress, self.objective
         self.optimizer.zero_grad(set_to_none=True)
-        # The divisor is known from the labels alone, before the first backward.
-        tokens = sum(len(line.ids) + 1 for lines in micro_batches for line in lines)
-        ctc_weight = options.ctc_weight if self.decoder_on() else 1.0
-        # nll, tokens, ctc, ctc_tokens, ctc_left_out, stop
-        sums = torch.zeros(6, dtype=torch.float64)
-        sums[5] = stop
-        for lines in micro_batches:
-            lines = lines[self.rank :: self.ranks]
-            if not lines:
+        # The divisor is known from the samples alone, before the first backward.
+        count = sum(objective.count(sample) for samples in micro_batches for sample in samples)
+        names = objective.losses
+        # a value and a count for each loss, then: left out, stop
+        sums = torch.zeros(2 * len(names) + 2, dtype=torch.float64)
+        sums[-1] = stop
+        for samples in micro_batches:
+            samples = samples[self.rank :: self.ranks]
+            if not samples:
                 continue
-            part = self.forward(lines)
-            smoothing = options.label_smoothing
-            nll = (1 - smoothing) * part.nll + smoothing * part.smooth
-            ((nll + ctc_weight * part.ctc) / tokens).backward()
-            for i, value in enumerate((part.nll, part.tokens, part.ctc, part.ctc_tokens)):
-                sums[i] += value.detach().double().cpu()
-            sums[4] += part.ctc_left_out
+            part = objective.sums(self.model, samples, progress.epoch)
+            (part.total / count).backward()
+            for i, value in enumerate((*part.values, *part.counts)):
+                sums[i] += torch.as_tensor(value).detach().double().cpu()
+            sums[-2] += part.left_out
         if self.ranks > 1:
             sums = self._sum_over_ranks(sums)
-        nll_sum, nll_tokens, ctc_sum, ctc_tokens, left_out, stopped = sums.tolist()
-        nll = nll_sum / max(nll_tokens, 1)
-        ctc = ctc_sum / max(ctc_tokens, 1)
+        *parts, left_out, stopped = sums.tolist()
+        values, counts = parts[: len(names)], parts[len(names) :]
+        means = {n: v / max(c, 1) for n, v, c in zip(names, values, counts, strict=True)}
         step = progress.step + 1
-        check(nll, ctc, step)
+        objective.check(means, step)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf))
         if not math.isfinite(norm):
             raise LossError(
@@ -198,11 +208,11 @@ class Trainer:
         since = progress.since
         since.steps += 1
         since.lines += lines
-        since.nll += nll
-        since.ctc += ctc
+        for name, mean in means.items():
+            since.losses[name] += mean
         since.gradient_norm = max(since.gradient_norm, norm)
         since.learning_rate = rate
-        return StepReport(nll, ctc, norm, rate, lines, stopped > 0)
+        return StepReport(means, norm, rate, lines, stopped > 0)
 
     def _sum_over_ranks(self, sums: Tensor) -> Tensor:
         """Adds up losses and gradients; sums, so that it equals one process to rounding."""
@@ -232,16 +242,16 @@ class Trainer:
             torch.distributed.broadcast(shared, 0)
         return float(shared)
 
-    def judge(self, cer: float, by_decoder: bool, end_of_epoch: bool) -> bool:
-        """Takes in a validation CER: whether it is the best, and with --schedule plateau what
+    def judge(self, score: float, by_decoder: bool, end_of_epoch: bool) -> bool:
+        """Takes in a validation score: whether it is the best, and with --schedule plateau what
         becomes of the rate, which is halved after PATIENCE epochs without a better one.
         """
         progress = self.progress
         if by_decoder and not progress.best_by_decoder:  # the CTC head's CER is another measure
             progress.best, progress.best_by_decoder, progress.stale = None, True, 0
-        best = progress.best is None or cer < progress.best
+        best = progress.best is None or score < progress.best
         if best:
-            progress.best, progress.stale = cer, 0
+            progress.best, progress.stale = score, 0
         elif end_of_epoch:
             progress.stale += 1
             if self.options.schedule == "plateau" and progress.stale >= PATIENCE:
@@ -263,7 +273,7 @@ def lost_ranks(rank: int, where: str) -> Iterator[None]:
         ) from error
 
 
-def make_optimizer(model: Model, options: Any) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, options: Any) -> torch.optim.Optimizer:
     """AdamW; gains, biases, norms and `v` are not decayed."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -289,145 +299,3 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     """Exponential moving average of the weights, with a shorter memory at the start."""
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-def find_sequence(backend: str, device: torch.device) -> Callable:
-    """`attn_gru_sequence`: the fused op, or the plain loop of the reference."""
-    if backend == "fast":
-        from khmer_fast.sequence import attn_gru_sequence, has_kernels
-
-        if has_kernels(device.type):
-            return attn_gru_sequence
-    from python_ref.attn_gru_sequence import attn_gru_sequence
-
-    return attn_gru_sequence
-
-
-def find_recurrent(backend: str, device: torch.device) -> Callable:
-    """The encoder's GRU: the fused op, or torch's, which on a GPU is cuDNN's."""
-    if backend == "reference" or device.type == "cuda":
-        return Encoder.recurrent
-    from khmer_fast.sequence import encoder_recurrent
-
-    return encoder_recurrent
-
-
-def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
-    if choice == "off":
-        return None
-    if choice == "bfloat16" or device.type == "cuda":
-        return torch.bfloat16
-    from khmer_fast.recognize.engine import has_fast_bfloat16
-
-    return torch.bfloat16 if has_fast_bfloat16() else None
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What one look at the validation lines gave; `record` holds the history's figures."""
-
-    record: dict[str, float | None]
-    predictions: list[str]
-    attention: list[Tensor]  # of [S, T], teacher-forced, for the first ATTENTION_LINES
-
-
-@torch.no_grad()
-def validate(
-    trainer: Trainer,
-    lines: list[TrainLine],
-    vocabulary: Vocabulary,
-    by_decoder: bool = True,
-    beam: int = 5,
-) -> Validation:
-    """Reads the lines with the averaged weights: greedily, by beam and by the CTC head.
-
-    Without `by_decoder` by the CTC head alone, whose CER then stands under `val_cer` too.
-    """
-    from khmer_fast.evaluation.metrics import score
-    from khmer_fast.recognize.decoder import decode
-
-    model, options = trainer.average, trainer.options
-    decoder = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
-    if by_decoder and options.backend == "fast":
-        from khmer_fast.ops import Decoder
-
-        decoder = Decoder(decoder)
-    references = [vocabulary.decode(line.ids) for line in lines]
-    greedy, by_beam, by_ctc = [""] * len(lines), [""] * len(lines), [""] * len(lines)
-    without_eos = 0
-    sums = torch.zeros(4, dtype=torch.float64)
-    order = sorted(range(len(lines)), key=lambda i: lines[i].image.shape[1])
-    for start in range(0, len(lines), options.batch_lines):
-        chosen = order[start : start + options.batch_lines]
-        batch = trainer.collate([lines[i] for i in chosen])
-        feature, length = model.encoder.features(batch.image, batch.width)
-        memory = trainer.recurrent(model.encoder, feature, length)
-        sequence = trainer.sequence if by_decoder else None
-        part = losses_of_memory(model, memory, length, batch, sequence)
-        sums += torch.tensor([float(part.nll), part.tokens, float(part.ctc), part.ctc_tokens])
-        path = ctc_greedy(model.ctc(memory).cpu(), length.cpu())
-        for b, i in enumerate(chosen):
-            by_ctc[i] = vocabulary.decode(path.tokens[b, 0, : path.length[b, 0]].tolist())
-        if not by_decoder:
-            continue
-        memory, length = memory.float().cpu(), length.cpu()
-        for width, texts in ((1, greedy), (beam, by_beam)):
-            result = decode(decoder, memory, length, beam=width, backend=options.backend)
-            for b, i in enumerate(chosen):
-                texts[i] = vocabulary.decode(result.tokens[b, 0, : result.length[b, 0]].tolist())
-            if width == 1:
-                without_eos += int((result.truncated[:, 0] | result.failed).sum())
-    texts = greedy if by_decoder else by_ctc
-    scores, ctc_cer = score(references, texts), score(references, by_ctc).cer
-    characters = max(scores.characters, 1)
-    nll, tokens, ctc, ctc_tokens = sums.tolist()
-    nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
-    return Validation(
-        {
-            "val_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
-            "val_nll": nll if by_decoder else None,
-            "val_ctc": ctc,
-            "val_cer": scores.cer,
-            "val_substitutions": scores.substitutions / characters,
-            "val_deletions": scores.deletions / characters,
-            "val_insertions": scores.insertions / characters,
-            "val_cluster_error_rate": scores.cluster_error_rate,
-            "val_cer_beam": score(references, by_beam).cer if by_decoder else None,
-            "val_ctc_cer": ctc_cer,
-            "val_without_eos": without_eos / len(lines) if by_decoder else None,
-            "val_loops": sum(map(is_loop, texts, references)) / len(lines),
-            "val_distinct": len(set(texts)) / max(len(set(references)), 1),
-            "val_length": sum(map(len, texts)) / len(lines),
-            "val_true_length": sum(map(len, references)) / len(lines),
-        },
-        texts,
-        forced_attention(trainer, lines[:ATTENTION_LINES]) if by_decoder else [],
-    )
-
-
-@torch.no_grad()
-def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
-    """Attention weights [S, T] of each line when the decoder is given the true characters."""
-    model = trainer.average
-    rows = []
-    for line in lines:
-        batch = trainer.collate([line])
-        memory, length = model.encode(batch.image, batch.width)
-        weights = model.decoder.weights()
-        key, h_0 = attn_gru_init(memory, length, weights)
-        token = torch.tensor([[BOS, *line.ids]], device=trainer.device)  # [1, S]
-        _, weight = trainer.sequence(
-            memory, key, length, h_0, token, torch.tensor([token.shape[1]], device=trainer.device),
-            weights.embedding, weights.W_q, weights.v, weights.W_ih, weights.W_hh,
-            weights.b_ih, weights.b_hh, weights.W_o, weights.b_o,
-        )  # fmt: skip
-        rows.append(weight[0, :, : int(length[0])].cpu())
-    return rows
-
-
-def is_loop(text: str, reference: str) -> bool:
-    """Whether a reading repeats what its reference does not, as `evaluate` counts it."""
-    from khmer_fast.evaluation.diagnosis import LOOP, repetition
-
-    return repetition(text) - repetition(reference) >= LOOP

@@ -11,16 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import BOS, EOS, PAD
+from khmer_fast.train.loop import LossError
 from khmer_fast.train.samples import TrainBatch
 from python_ref.attn_gru_step import attn_gru_init
 from python_ref.encoder import Encoder
 from python_ref.model import Model
-
-
-class LossError(KhmerFastError):
-    """A loss that cannot be: negative or not finite."""
 
 
 @dataclass(frozen=True)

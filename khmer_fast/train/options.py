@@ -65,6 +65,13 @@ def option(
 class TrainOptions:
     """Everything that a run depends on; recorded in its config.toml."""
 
+    task: str = option(
+        "lines",
+        "what to train: the reader on lines, or on pages the segmenter that finds them (then "
+        "--data are 'rendered', 'rendered:PAGES.toml' and folders of `khmer-fast render --pages "
+        "--owners`, and a sample is a crop of a page)",
+        choices=("lines", "pages"),
+    )
     data: tuple[DataPart, ...] = option(
         (),
         "what to train on: folders, TSV files, 'rendered' or 'rendered:MIXTURE.toml'; a weight "
@@ -95,9 +102,12 @@ class TrainOptions:
     )
     epochs: int = option(100, "epochs in all", low=1, free=True)
     lines_per_epoch: int = option(
-        0, "lines an epoch (0: each line of the data once, 10,000 where lines are rendered)", low=0
+        0,
+        "lines an epoch (0: each line of the data once, 10,000 where lines are rendered); crops of "
+        "pages",
+        low=0,
     )
-    batch_lines: int = option(32, "lines in a batch", low=1)
+    batch_lines: int = option(32, "lines in a batch; crops of pages", low=1)
     accumulate: int = option(1, "batches in one optimiser step", low=1)
     learning_rate: float = option(2e-3, "highest learning rate", low=0)
     warmup_steps: int = option(500, "steps of linear warm-up", low=0)
@@ -133,7 +143,7 @@ class TrainOptions:
         metavar="SECONDS",
     )
 
-    validate_lines: int = option(500, "lines to measure on", low=1)
+    validate_lines: int = option(500, "lines to measure on; pages", low=1)
     validate_every_steps: int = option(
         0,
         "measure also every so many steps (0: at an epoch's end only)",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
-from khmer_fast.train.page_loss import collate_pages, page_losses
+from khmer_fast.train.page_loss import PageBatch, collate_pages, page_losses
 from khmer_fast.train.page_targets import OFFSET_UNIT, PageCrop
-from python_ref.segmenter import Segmenter, SegmenterOutput
+from python_ref.segmenter import SegmenterOutput
 
 FOUND = 0.8  # share of a line's columns of cells in which a found line is seen
 BESIDE = 2  # cells off a band that still count as its edge
 
 
 @torch.no_grad()
-def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, float]:
+def measure_pages(
+    model: nn.Module,  # python_ref.segmenter.Segmenter
+    crops: Sequence[PageCrop],
+    collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
+) -> dict[str, float]:
     """Mean loss, and by lines and cells of the upright crops what was found; shares in [0, 1].
 
     missed: lines that are found in less than 80 % of their columns; lost: in less than half.
@@ -29,8 +34,9 @@ def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, floa
     )
     sums |= dict.fromkeys(("offset_cells", "offset", "turns", "turned"), 0.0)
     for crop in crops:
+        batch = collate([crop])
+        output = SegmenterOutput(*(x.float().cpu() for x in model(batch.image)))
         batch = collate_pages([crop])
-        output = model(batch.image)
         sums["loss"] += float(page_losses(output, batch).total())
         _add(sums, crop, output)
     lines, cells = max(sums["lines"], 1), max(sums["cells"], 1)
@@ -46,6 +52,16 @@ def measure_pages(model: Segmenter, crops: Sequence[PageCrop]) -> dict[str, floa
         "offset": sums["offset"] / offsets,
         "turned": sums["turned"] / max(sums["turns"], 1),
     }
+
+
+@torch.no_grad()
+def find_bands(
+    model: nn.Module,  # python_ref.segmenter.Segmenter
+    crop: PageCrop,
+    collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
+) -> np.ndarray:
+    """Probability of the band in each cell of a crop: float32 [y, x]."""
+    return torch.sigmoid(model(collate([crop]).image).band[0]).float().cpu().numpy()
 
 
 def _add(sums: dict[str, float], crop: PageCrop, output: SegmenterOutput) -> None:

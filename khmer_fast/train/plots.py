@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from khmer_fast.train.health import lock_on
 from khmer_fast.train.history import Record, places
+from khmer_fast.train.lock_on import lock_on
 
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 KHMER_FONTS = ("NotoSansKhmer-Regular.ttf", "KhmerOS.ttf", "NotoSerifKhmer-Regular.ttf")

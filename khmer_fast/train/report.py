@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from khmer_fast.train.health import Finding
-from khmer_fast.train.logs import RunLog
+from khmer_fast.train.analysis.finding import Finding
+from khmer_fast.train.run_log import RunLog
 
 TOPICS = {
     "log": "The log",
@@ -61,6 +61,8 @@ def to_json(log: RunLog, findings: Sequence[Finding]) -> str:
         "lines": log.lines,
         "unread_lines": log.unread,
         "unread_examples": log.unread_examples,
+        "unknown_figures": log.unknown,
+        "axis": log.axis,
         "planned_epochs": log.planned_epochs,
         "history": [{k: _jsonable(v) for k, v in record.items()} for record in log.records],
         "findings": [_jsonable(asdict(finding)) for finding in findings],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,22 +16,20 @@ from typing import Any
 import torch
 
 from khmer_fast.errors import KhmerFastError, OptionError
-from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
 from khmer_fast.threads import default_threads
 from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, refuse_foreign, restore
-from khmer_fast.train.checkpoint import RunFolder
-from khmer_fast.train.health import Monitor, mean_lock_on
+from khmer_fast.train.health import Monitor
 from khmer_fast.train.history import History, counted, epoch_line, open_history
-from khmer_fast.train.loop import Since, StepReport, Trainer, Validation, lost_ranks, validate
+from khmer_fast.train.line_task import LineTask
+from khmer_fast.train.loop import Since, StepReport, Trainer, lost_ranks
+from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
-from khmer_fast.train.plots import draw_epoch
-from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches
-from khmer_fast.train.sources import Data, DataError, open_data
-from khmer_fast.weights import Weights, load_weights, save_weights
-from python_ref.config import ModelConfig, make_config
-
-DRAWN_LINES = 3  # validation lines whose attention is drawn each epoch
+from khmer_fast.train.page_task import PageTask
+from khmer_fast.train.run_folder import RunFolder
+from khmer_fast.train.samples import batch_count, batches
+from khmer_fast.train.state import checkpoint_state, misfit_of_run, weights_writer
+from khmer_fast.train.task import Measured, Task
 
 
 class Interrupted(KhmerFastError):
@@ -92,130 +90,79 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         place.wait("the start")
         if resume and place.rank == 0:
             stack.enter_context(folder.lock())
-        data = open_data(options.data, options.validation)
-        weights = None if resume else _start_weights(options)
-        charset = _charset(options, folder, data, weights, bool(resume))
-        vocabulary = Vocabulary(charset)
-        config = _config(options, vocabulary)
-        data.check(vocabulary, config, options.skip_bad)
-        validation = _validation(data, options, vocabulary, config) if place.rank == 0 else []
-        trainer = Trainer(config, options, place.device, place.rank, place.ranks)
-        if weights is not None:
-            trainer.start_from(weights.model.state_dict())
+            _mend(folder, options, say)
+        opened = PageTask if options.task == "pages" else LineTask
+        task: Task = opened(options, folder, bool(resume), place.device, place.rank == 0)
+        trainer = Trainer(task.objective, options, place.device, place.rank, place.ranks)
+        if task.start is not None:
+            trainer.start_from(task.start)
         if place.rank == 0:
             files = {
                 folder.config_path.name: options.to_toml().encode(),
-                folder.charset_path.name: charset.encode(),
+                **task.files,
             }
             if not resume:
-                folder.create(files)
-                stack.enter_context(folder.lock())
+                stack.enter_context(folder.lock(new=files))
             elif changes:
                 folder.write(folder.config_path.name, files[folder.config_path.name])
             for made in (folder.logs, folder.plots):
                 made.mkdir(exist_ok=True)
-            say(_start_line(trainer, data, options))
-            left_out = data.bad.all()
+            say(_start_line(trainer, task, options))
+            left_out, words = task.left_out()
             if left_out:
                 lines = "".join(f"{problem}\n" for problem in left_out)
                 folder.write("logs/left_out.txt", lines.encode())
                 what = counted(len(left_out), "line")
-                say(f"Left out {what}, listed in logs/left_out.txt:\n{data.bad}")
+                say(f"Left out {what}, listed in logs/left_out.txt:\n{words}")
         if resume:
-            _load(folder, trainer, data, say)
+            _load(folder, trainer, task, say)
         place.wait("the start")
-        dataset = LineDataset(data.mixture(), vocabulary, config.height, options.seed)
-        session = Session(
-            options, folder, trainer, vocabulary, config, dataset, validation,
-            options.lines_per_epoch or data.lines(), data.digest(), say,
-        )  # fmt: skip
-        session.train()
+        Session(options, folder, trainer, task, say).train()
     return folder.path
 
 
-def _start_weights(options: TrainOptions) -> Weights | None:
-    """Weights to begin with."""
-    if options.init_from is None:
-        return None
-    if Path(options.init_from).is_dir():
-        raise OptionError(
-            f"--init-from {options.init_from}: expected weights, got a folder; a run's weights are "
-            "in RUN/models/best_model.safetensors, and --resume RUN continues a run"
-        )
-    weights = load_weights(None if options.init_from == "packaged" else options.init_from)
-    if weights.config.name != options.config:
-        raise KhmerFastError(
-            f"--init-from {options.init_from} holds the size {weights.config.name!r}, but the run "
-            f"asks for --config {options.config}; give --config {weights.config.name}"
-        )
-    return weights
+def _mend(folder: RunFolder, options: TrainOptions, say: Callable[[str], None]) -> None:
+    """Puts right what a damaged disk or a careless hand left of the run's small files."""
+    backup = RunFolder(options.backup) if options.backup else None
+    for said in (mend_manifest(folder, backup), mend_history(folder)):
+        if said is not None:
+            say(f"Mended: {said}")
 
 
-def _charset(
-    options: TrainOptions, folder: RunFolder, data: Data, weights: Weights | None, resume: bool
-) -> str:
-    if resume:
-        try:
-            return folder.charset_path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KhmerFastError(f"cannot read {folder.charset_path}: {error}") from None
-    charset = DEFAULT_CHARSET if weights is None else weights.charset
-    if options.new_characters == "extend":
-        charset += data.new_characters(charset)
-    return charset
-
-
-def _config(options: TrainOptions, vocabulary: Vocabulary) -> ModelConfig:
-    try:
-        return make_config(options.config, vocabulary.size)
-    except ValueError as error:
-        raise OptionError(f"--config: {error}") from None
-
-
-def _validation(
-    data: Data, options: TrainOptions, vocabulary: Vocabulary, config: ModelConfig
-) -> list[TrainLine]:
-    lines = [
-        LineDataset(source, vocabulary, config.height, options.seed)[index]
-        for source, index in data.measured(options.validate_lines)
-    ]
-    if not any(line.ids for line in lines):
-        raise DataError(
-            f"expected text to measure on, but {len(lines)} validation lines hold none; give "
-            "other lines with --validation"
-        )
-    return lines
-
-
-def _load(folder: RunFolder, trainer: Trainer, data: Data, say: Callable[[str], None]) -> None:
-    """Takes up the newest checkpoint that verifies; a run killed before its first starts anew."""
-    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest_files():
+def _load(folder: RunFolder, trainer: Trainer, task: Task, say: Callable[[str], None]) -> None:
+    """Takes up the newest checkpoint that fits; a run killed before its first starts anew."""
+    if not folder.checkpoints() and not folder.best_path.is_file() and not folder.manifest().files:
         say("Resumed from the start: the run had no checkpoint yet")
         return
-    loaded = folder.load_newest()
-    trainer.load_state(loaded.state)
+
+    def fits(state: dict[str, Any]) -> str | None:
+        return misfit_of_run(state, checkpoint_state(trainer, task), trainer)
+
+    loaded = folder.load_newest(fits)
     for skipped in loaded.skipped:
         say(f"Passed over {skipped.path}: {skipped.reason}")
+    trainer.load_state(loaded.state)
+    if trainer.rank == 0 and trainer.progress.best is not None:
+        said = mend_best(folder, loaded, fits, functools.partial(weights_writer, task))
+        if said is not None:
+            say(f"Mended: {said}")
     progress = trainer.progress
     place = f", {progress.batch} batches into the next" if progress.batch else ""
     say(f"Resumed from epoch {progress.epoch}{place}, step {progress.step} ({loaded.path})")
-    if loaded.state["data"] != data.digest():
+    if loaded.state["data"] != task.about["data"]:
         say(
             "Warning: the labels of --data or --validation are not those that the run was trained "
             "on so far; from here on it is another run"
         )
 
 
-def _start_line(trainer: Trainer, data: Data, options: TrainOptions) -> str:
+def _start_line(trainer: Trainer, task: Task, options: TrainOptions) -> str:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     sources = ", ".join(part.source for part in options.data)
-    convolutions = "bfloat16" if trainer.amp else options.dtype
     return (
-        f"Training {options.config} ({parameters:,} parameters) on {sources} "
-        f"({options.lines_per_epoch or data.lines():,} lines an epoch); {trainer.device}, "
-        f"{counted(trainer.ranks, 'process')}, {counted(torch.get_num_threads(), 'thread')}, "
-        f"{counted(options.workers, 'worker')}, "
-        f"convolutions in {convolutions}"
+        f"Training {options.config} ({parameters:,} parameters) on {sources}: {task.words()}; "
+        f"{trainer.device}, {counted(trainer.ranks, 'process')}, "
+        f"{counted(torch.get_num_threads(), 'thread')}, {counted(options.workers, 'worker')}"
     )
 
 
@@ -227,19 +174,11 @@ class Session:
         options: TrainOptions,
         folder: RunFolder,
         trainer: Trainer,
-        vocabulary: Vocabulary,
-        config: ModelConfig,
-        dataset: LineDataset,
-        validation: list[TrainLine],
-        lines_per_epoch: int,
-        data_digest: str,
+        task: Task,
         say: Callable[[str], None],
     ):
-        self.options, self.folder, self.trainer = options, folder, trainer
-        self.vocabulary, self.config = vocabulary, config
-        self.dataset, self.validation = dataset, validation
-        self.lines_per_epoch, self.data_digest = lines_per_epoch, data_digest
-        self.batches = batch_count(lines_per_epoch, options.batch_lines)
+        self.options, self.folder, self.trainer, self.task = options, folder, trainer, task
+        self.batches = batch_count(task.samples_per_epoch, options.batch_lines)
         self.steps_per_epoch = -(-self.batches // options.accumulate)
         self.say = say
         self.monitor = Monitor()
@@ -275,10 +214,12 @@ class Session:
                     self.say(str(report))
         best = self.trainer.progress.best
         if self.leads and best is not None:
-            self.say(
-                f"Done: {self.trainer.progress.epoch} epochs, best validation CER {best:.2%}; "
-                f"khmer-fast read --weights {self.folder.best_weights_path} IMAGE reads with it"
-            )
+            weights = self.folder.best_weights_path
+            reads = self.task.reads(weights)
+            if not weights.is_file():
+                reads = f"{weights} was deleted meanwhile: --resume makes it again"
+            epochs = counted(self.trainer.progress.epoch, "epoch")
+            self.say(f"Done: {epochs}, best validation {self.task.scored(best)}; {reads}")
 
     def _epochs(self) -> None:
         options, progress = self.options, self.trainer.progress
@@ -302,30 +243,29 @@ class Session:
             if self.signal is not None and self.trainer.ranks == 1:
                 self._interrupt()
 
-    def _steps(self) -> Iterator[list[list[TrainLine]]]:
+    def _steps(self) -> Iterator[list[list[Any]]]:
         """Micro-batches of each optimiser step of the epoch, from where it stands."""
         options, progress = self.options, self.trainer.progress
         stream = batches(
-            self.dataset, progress.epoch, self.lines_per_epoch, options.batch_lines,
+            self.task.dataset, progress.epoch, self.task.samples_per_epoch, options.batch_lines,
             progress.batch, options.workers,
         )  # fmt: skip
-        group: list[list[TrainLine]] = []
+        group: list[list[Any]] = []
         while True:
             start = time.monotonic()
-            lines = next(stream, None)
+            samples = next(stream, None)
             progress.since.waited += time.monotonic() - start
-            if lines is not None:
-                group.append(lines)
-            if group and (lines is None or len(group) == options.accumulate):
+            if samples is not None:
+                group.append(samples)
+            if group and (samples is None or len(group) == options.accumulate):
                 yield group
                 group = []
-            if lines is None:
+            if samples is None:
                 return
 
     def _after_step(self, report: StepReport) -> None:
         options, progress = self.options, self.trainer.progress
-        losses = {"nll": report.nll, "ctc": report.ctc}
-        for finding in self.monitor.step(progress.step, losses, report.gradient_norm):
+        for finding in self.monitor.step(progress.step, report.losses, report.gradient_norm):
             self.say(f"Warning: {finding.line()}")
         if progress.batch >= self.batches:
             return  # the epoch's own record and checkpoint follow
@@ -352,24 +292,18 @@ class Session:
 
     def _record(self, epoch: int, step: int | None) -> None:
         """Validates, says the epoch's line, writes history and checkpoint; all ranks call it."""
-        trainer, options, progress = self.trainer, self.options, self.trainer.progress
+        trainer, progress = self.trainer, self.trainer.progress
         self._tick()
         start = time.monotonic()
-        by_decoder = epoch > options.ctc_only_epochs
-        found = None
-        cer = 0.0
-        if self.leads:
-            found = validate(trainer, self.validation, self.vocabulary, by_decoder)
-            cer = found.record["val_cer"]
-        cer = trainer.from_rank_0(cer)
-        best = trainer.judge(cer, by_decoder, step is None)
-        since, progress.since = progress.since, Since()
-        if found is not None:
-            validation = time.monotonic() - start
-            self._write_record(epoch, step, since, found, by_decoder, validation)
+        measured = self.task.measure(trainer, epoch) if self.leads else None
+        score = trainer.from_rank_0(0.0 if measured is None else measured.score)
+        best = trainer.judge(score, not self.task.first_measure(epoch), step is None)
+        since, progress.since = progress.since, trainer.since()
+        if measured is not None:
+            self._write_record(epoch, step, since, measured, time.monotonic() - start)
             self._save(epoch, step, best)
             if step is None:
-                self._draw(epoch, found)
+                self._draw(epoch, measured)
         self.clock = time.monotonic()
 
     def _write_record(
@@ -377,31 +311,26 @@ class Session:
         epoch: int,
         step: int | None,
         since: Since,
-        found: Validation,
-        by_decoder: bool,
-        validation: float,  # seconds that this look at the validation lines took
+        measured: Measured,
+        validation: float,  # seconds that this look at the validation samples took
     ) -> None:
-        options, progress = self.options, self.trainer.progress
+        options, progress, task = self.options, self.trainer.progress, self.task
         total = options.epochs * self.steps_per_epoch
         steps_left = total - progress.step
         validations_left = options.epochs - progress.epoch
         if options.validate_every_steps:
             every = options.validate_every_steps
             validations_left += total // every - progress.step // every
-        nll, ctc = since.nll / since.steps, since.ctc / since.steps
-        attention = [w.float().numpy() for w in found.attention]
         seconds = max(since.seconds, 1e-9)
+        means = {name: value / since.steps for name, value in since.losses.items()}
         record = {
             "epoch": epoch,
             "step": progress.step,
             "end_of_epoch": step is None,
             "lines": progress.lines,
-            "train_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
-            "train_nll": nll if by_decoder else None,
-            "train_ctc": ctc if options.ctc_weight > 0 or not by_decoder else None,
-            **found.record,
-            "best_cer": progress.best,
-            **mean_lock_on(attention),
+            **task.figures(means, epoch),
+            **measured.record,
+            **task.best(progress.best),
             "learning_rate": since.learning_rate,
             "gradient_norm": since.gradient_norm,
             "lines_per_second": since.lines / seconds,
@@ -422,16 +351,9 @@ class Session:
         self.trainer.progress.since.seconds += now - self.clock
         self.clock = now
 
-    def _draw(self, epoch: int, found: Validation) -> None:
-        """Plots of the history, and the attention of the first validation lines."""
-        lines = [
-            (line.image, self.vocabulary.decode(line.ids)) for line in self.validation[:DRAWN_LINES]
-        ]
-        attention = [w.float().numpy() for w in found.attention[:DRAWN_LINES]]
-        if not attention:
-            lines = []
+    def _draw(self, epoch: int, measured: Measured) -> None:
         try:
-            draw_epoch(self.folder.plots, epoch, self.history.records, lines, attention)
+            self.task.draw(self.folder.plots, epoch, self.history.records, measured)
         except OSError as error:
             self.say(f"Warning: cannot draw the plots of epoch {epoch}: {error}")
 
@@ -440,17 +362,9 @@ class Session:
             return
         if self.trainer.progress.batch:
             self._tick()
-        state = {
-            **self.trainer.state(),
-            "charset": self.vocabulary.charset,
-            "normalizer_version": NORMALIZER_VERSION,
-            "data": self.data_digest,
-        }
-
+        state = checkpoint_state(self.trainer, self.task)
         average = {k: v.detach().clone() for k, v in self.trainer.average.state_dict().items()}
-
-        def write_weights(path: Path) -> None:
-            save_weights(path, average, self.config, self.vocabulary.charset)
+        write_weights = weights_writer(self.task, {"average": average})
 
         def then(saved: Any) -> None:
             self.say(f"Saved checkpoint: {saved.path}")
@@ -463,7 +377,8 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step under way; a second one ends it at once."""
+        """SIGINT, SIGTERM and SIGHUP (a terminal that is closed) end the run after the step under
+        way; a second one ends it at once. What was ignored before (nohup) still is."""
 
         def remember(number: int, frame: Any) -> None:
             if self.signal is not None:
@@ -471,10 +386,11 @@ class Session:
             self.signal = number
             self.say(f"{signal.Signals(number).name}: saving a checkpoint after this step.")
 
-        try:
-            old = {n: signal.signal(n, remember) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: the caller has the signals
-            old = {}
+        old = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not the main thread: the caller has them
+                    old[number] = signal.signal(number, remember)
         try:
             yield
         finally:
@@ -534,15 +450,3 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
 
 def _silent(text: str) -> None:
     """What ranks other than 0 say."""
-
-
-def say_and_log(folder: Path) -> Callable[[str], None]:
-    """Prints each line and keeps it in the run's logs."""
-    path = folder / "logs" / "train.log"
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-        with contextlib.suppress(FileNotFoundError), path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    return say

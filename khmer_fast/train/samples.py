@@ -10,9 +10,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -61,20 +61,24 @@ class LineDataset(torch.utils.data.Dataset):
             prepare_line(sample.image, self.height), self.vocabulary.encode(sample.text)
         )
 
+    def order(self, lines: Sequence[TrainLine], epoch: int, pool: int) -> list[int]:
+        """How the lines of a pool are put together: by width."""
+        return sorted(range(len(lines)), key=lambda i: lines[i].image.shape[1])
+
 
 def batches(
-    dataset: LineDataset,
+    dataset: Any,  # samples by index, a seed, and order(samples, epoch, pool)
     epoch: int,
     lines_per_epoch: int,
     batch_lines: int,
     first_batch: int = 0,
     workers: int = 0,
-) -> Iterator[list[TrainLine]]:
+) -> Iterator[list[Any]]:
     """Batches of epoch `epoch` (from 0), beginning with batch `first_batch`.
 
-    Pools of POOL_BATCHES * batch_lines consecutive samples are sorted by width and cut into
-    batches, whose order is then drawn from (seed, epoch, pool). Several ranks each take their share
-    of every batch, line by line.
+    Pools of POOL_BATCHES * batch_lines consecutive samples are ordered by the dataset (lines: by
+    width) and cut into batches, whose order is then drawn from (seed, epoch, pool). Several ranks
+    each take their share of every batch, sample by sample.
     """
     pool_lines = POOL_BATCHES * batch_lines
     first_pool = first_batch // POOL_BATCHES
@@ -89,7 +93,7 @@ def batches(
         prefetch_factor=2 * POOL_BATCHES // workers if workers else None,
         worker_init_fn=_start_worker,
     )
-    pool: list[TrainLine] = []
+    pool: list[Any] = []
     number = first_pool
     skip = first_batch - first_pool * POOL_BATCHES
     loaded = iter(loader)
@@ -100,7 +104,7 @@ def batches(
             if len(pool) < pool_lines:
                 continue
         if pool:
-            order = sorted(range(len(pool)), key=lambda i: pool[i].image.shape[1])
+            order = dataset.order(pool, epoch, number)
             cut = [order[i : i + batch_lines] for i in range(0, len(order), batch_lines)]
             shuffle = np.random.default_rng((dataset.seed, epoch, number)).permutation(len(cut))
             for i in shuffle[skip:]:

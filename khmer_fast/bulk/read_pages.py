@@ -1,0 +1,118 @@
+"""The function that bulk maps: a file and some of its pages in, records out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from khmer_fast.bulk.records import DONE, FAILED, PageRecord, record_id
+from khmer_fast.document import Document, Page
+from khmer_fast.errors import KhmerFastError
+from khmer_fast.files.file_page import PageRanges
+from khmer_fast.files.pages import count_pages
+from khmer_fast.formats import write
+from khmer_fast.page.page_reader import PageReader
+
+BLOCK = 1 << 20  # bytes that are hashed at a time
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What is known of a file before it is read."""
+
+    source: str  # as it was given
+    sha256: str  # of its bytes; of its name where it cannot be opened
+    pages: int
+    error: str = ""  # why it cannot be opened
+
+
+def file_facts(source: str, path: Path) -> FileFacts:
+    """The facts of a file; a file that cannot be opened has an error in its facts."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+        return FileFacts(source, digest.hexdigest(), count_pages(path))
+    except OSError as error:
+        return unreadable(source, f"{source}: cannot be opened: {error.strerror or error}")
+    except KhmerFastError as error:
+        return FileFacts(source, digest.hexdigest(), 0, str(error))
+
+
+def unreadable(source: str, error: str) -> FileFacts:
+    """Facts of a file without bytes: its id is made of its name."""
+    return FileFacts(source, hashlib.sha256(source.encode()).hexdigest(), 0, error)
+
+
+def program_version() -> str:
+    """The installed version, for the records."""
+    try:
+        return version("khmer-fast")
+    except PackageNotFoundError:
+        return "source"
+
+
+def read_pages(
+    reader: PageReader,
+    file: FileFacts,
+    path: Path,
+    pages: Sequence[int],
+    text_layer: str = "auto",
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[PageRecord]:
+    """Records of the asked pages of a file, in order; a page that fails is a record with its error.
+
+    `path` is where the file's bytes are. Ends early, after a whole page, when `stopping()` is true.
+    """
+    if file.error:
+        yield failure(reader, file, 0, file.error, 0.0)
+        return
+    left = list(pages)
+    began = time.perf_counter()
+    try:
+        ranges = PageRanges(tuple((number, number) for number in pages))
+        for page in reader.stream(path, ranges, text_layer=text_layer):
+            seconds, began = time.perf_counter() - began, time.perf_counter()
+            left.remove(page.number)
+            if page.error:
+                yield failure(reader, file, page.number, page.error, seconds)
+            else:
+                yield _success(reader, file, page, seconds)
+            if stopping():
+                return
+        reason = "the file has no such page any more"
+    except (KhmerFastError, OSError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+    for number in left:
+        yield failure(reader, file, number, reason, time.perf_counter() - began)
+
+
+def failure(
+    reader: PageReader | None, file: FileFacts, page: int, error: str, seconds: float
+) -> PageRecord:
+    """The record of a page, or with page 0 of a file, that could not be read."""
+    weights = reader.reader.weights.sha256 if reader else ""
+    return PageRecord(
+        id=record_id(file.sha256, page), source=file.source, page=page, status=FAILED,
+        error=error, text="", confidence=0.0, lines=0, seconds=seconds,
+        version=program_version(), weights=weights, json="",
+    )  # fmt: skip
+
+
+def _success(reader: PageReader, file: FileFacts, page: Page, seconds: float) -> PageRecord:
+    document = Document(file.source, (page,))
+    lines = [line for line in page.lines() if line.text]
+    count = sum(len(line.text) for line in lines)
+    certain = sum(line.confidence * len(line.text) for line in lines)
+    return PageRecord(
+        id=record_id(file.sha256, page.number), source=file.source, page=page.number,
+        status=DONE, error="", text=write(document, "text").decode(),
+        confidence=certain / count if count else 1.0, lines=len(lines), seconds=seconds,
+        version=program_version(), weights=reader.reader.weights.sha256,
+        json=write(document, "json").decode(),
+    )  # fmt: skip
