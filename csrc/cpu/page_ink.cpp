@@ -74,6 +74,36 @@ uint8_t ink_kind(int32_t difference, int32_t least) {
 
 }  // namespace
 
+void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int64_t X,
+            uint8_t* out) {
+  const auto edge = [](int64_t i, int64_t size, int64_t parts) {
+    return (2 * i * size + parts) / (2 * parts);
+  };
+  std::vector<int64_t> left(X + 1);
+  for (int64_t x = 0; x <= X; ++x) left[x] = edge(x, page_x, X);
+  constexpr int64_t kRows = 256;  // that 16 bits can sum
+  std::vector<uint16_t> part(page_x);
+  std::vector<uint32_t> sum(page_x);
+  for (int64_t y = 0; y < Y; ++y) {
+    const int64_t top = edge(y, page_y, Y), bottom = edge(y + 1, page_y, Y);
+    std::fill(sum.begin(), sum.end(), 0);
+    for (int64_t from = top; from < bottom; from += kRows) {
+      std::fill(part.begin(), part.end(), 0);
+      for (int64_t row = from; row < std::min(from + kRows, bottom); ++row) {
+        const uint8_t* in = grey + row * page_x;
+        for (int64_t x = 0; x < page_x; ++x) part[x] = static_cast<uint16_t>(part[x] + in[x]);
+      }
+      for (int64_t x = 0; x < page_x; ++x) sum[x] += part[x];
+    }
+    for (int64_t x = 0; x < X; ++x) {
+      uint64_t total = 0;
+      for (int64_t i = left[x]; i < left[x + 1]; ++i) total += sum[i];
+      const uint64_t count = static_cast<uint64_t>((bottom - top) * (left[x + 1] - left[x]));
+      out[y * X + x] = static_cast<uint8_t>((total + count / 2) / count);
+    }
+  }
+}
+
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold) {
   const int64_t rows = cells(Y), columns = cells(X);
   std::vector<Histogram> counts(rows * columns, Histogram{});

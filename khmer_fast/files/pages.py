@@ -25,6 +25,7 @@ __all__ = [
     "count_pages",
     "find_files",
     "open_pages",
+    "read_stdin",
 ]
 
 STDIN = "-"
@@ -59,7 +60,7 @@ def open_pages(
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, data = name or "file bytes", bytes(source)
     elif os.fspath(source) == STDIN:
-        name, data = name or "standard input", _read_stdin()
+        name, data = name or "standard input", read_stdin()
     else:
         path = Path(source)
         name = name or os.fspath(source)
@@ -144,7 +145,8 @@ def _start_of_file(path: Path, name: str) -> bytes:
         raise FileError(f"{name}: cannot be opened: {reason}") from error
 
 
-def _read_stdin() -> bytes:
+def read_stdin() -> bytes:
+    """All of standard input. Raises FileError for more than MAX_STREAM_BYTES."""
     data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
     if len(data) > MAX_STREAM_BYTES:
         raise FileError(f"standard input: more than {MAX_STREAM_BYTES >> 20} MiB; give a file")

@@ -21,6 +21,24 @@ LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
 STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
 
 
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    (top, bottom), (left, right) = (_shares(a, b) for a, b in zip(grey.shape, (Y, X), strict=True))
+    total = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1), np.int64)
+    total[1:, 1:] = grey.astype(np.int64).cumsum(0).cumsum(1)
+    low, high = total[top], total[bottom]
+    sums = high[:, right] - high[:, left] - low[:, right] + low[:, left]
+    count = (bottom - top)[:, None] * (right - left)
+    return ((sums + count // 2) // count).astype(np.uint8)
+
+
+def _shares(size: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from, to (exclusive) of each of the parts of `size` rows, int [parts] both."""
+    edges = (2 * np.arange(parts + 1) * size + parts) // (2 * parts)
+    return edges[:-1], edges[1:]
+
+
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Paper's grey value and the least difference of ink: uint8 [Y, X] -> 2 x uint8 [Y/16, X/16].
 
