@@ -4,7 +4,7 @@
 
 #include "beam_search.h"
 #include "check.h"
-#include "decoder_weights.h"
+#include "decoder_tensors.h"
 
 namespace khmer_fast {
 
@@ -33,7 +33,7 @@ inline Dims check_attn_gru_step(const at::Tensor& memory, const at::Tensor& key,
   check_device("token", token, memory.device());
   check_device("length", length, memory.device());
   check_length(length, B, T);
-  check_step_weights(weights, dims, at::kFloat, memory.device());
+  check_weights(weights, dims, at::kFloat, memory.device());
   if (N > 0) {
     const int64_t low = token.min().item<int64_t>(), high = token.max().item<int64_t>();
     TORCH_CHECK_VALUE(low >= 0 && high < dims.V, "token must lie in [0, V) = [0, ", dims.V,

@@ -162,7 +162,7 @@ class Decoder:
     """
 
     def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
-        self._native = _native.Decoder(*(tensor.detach() for tensor in weights), dtype)
+        self._native = _native.Decoder([tensor.detach() for tensor in weights], dtype)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -198,7 +198,7 @@ class Decoder:
         not depend on its batch or on the number of threads. `threads` shares out the lines; None
         means torch's number.
         """
-        *fields, trace, position, live, parents = self._native.beam_search(
+        result = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -210,6 +210,7 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
+        *fields, trace, position, live, parents = result.fields()
         return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
 
 
@@ -303,6 +304,11 @@ def make_decoder(weights: DecoderWeights, dtype: str = "float32") -> Decoder | C
 def instruction_set() -> str:
     """The kernels used now: baseline, avx2, avx512 or avx512_bf16, capped by KHMER_FAST_ISA."""
     return _native.instruction_set()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether these kernels multiply bfloat16 themselves, rather than widen it to float32."""
+    return _native.multiplies_bfloat16()
 
 
 def peak_flops(seconds: float = 0.5) -> float:

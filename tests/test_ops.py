@@ -140,7 +140,7 @@ def decoder_inputs() -> tuple[DecoderWeights, torch.Tensor, torch.Tensor]:
     ("change", "error", "words"),
     [
         (dict(b_init=torch.zeros(16)), ValueError, ("b_init", "[H] = [17]", "got [16]")),
-        (dict(W_k=torch.zeros(23, 33)), ValueError, ("W_ih", "[51, 38]", "got [51, 39]")),
+        (dict(W_k=torch.zeros(23, 33)), ValueError, ("W_init", "[17, 33]", "got [17, 34]")),
         (dict(W_k=torch.zeros(23, 34).half()), TypeError, ("W_k", "Float", "got Half")),
         (dict(embedding=torch.zeros(19)), ValueError, ("embedding", "[V, D]", "got [19]")),
     ],

@@ -1,6 +1,6 @@
 // attn_gru_sequence on a CPU: checks, allocation, lines dealt to threads, and the weight gradients,
-// which are one product each over all steps. The loops over steps: attn_gru_sequence_kernel.h.
-#include "../attn_gru_sequence.h"
+// which are one product each over all steps. The loops over steps: attn_gru_sequence_loops.h.
+#include "attn_gru_sequence.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -9,8 +9,8 @@
 #include <tuple>
 #include <vector>
 
-#include "../gate_order.h"
-#include "sequence_run.h"
+#include "gate_order.h"
+#include "cpu/sequence_run.h"
 
 namespace khmer_fast {
 namespace {
@@ -40,8 +40,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
   Tensor gates = at::empty({d.B, d.S, 4 * d.H}, options);
   Tensor q = at::empty({d.B, d.S, d.A}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_cpu", [&] {
-    const Tensor W_state = pack_transposed<scalar_t>(at::cat({W_q, W_hh}));
-    const Tensor W_ic_ = pack_transposed<scalar_t>(W_ic.contiguous());
+    const Tensor W_state = packed<scalar_t>(at::cat({W_q, W_hh}));
+    const Tensor W_ic_ = packed<scalar_t>(W_ic.contiguous());
     const SequenceForward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),
@@ -60,7 +60,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
         gates.mutable_data_ptr<scalar_t>(),
         q.mutable_data_ptr<scalar_t>(),
     };
-    const auto& kernels = sequence_kernels<scalar_t>();
+    const auto& kernels = select_sequence_kernels<scalar_t>();
     for_each_group<scalar_t>(
         target_length_, 1, [&](int64_t count) { return kernels.sequence_workspace(p.dims, count); },
         [&](int64_t, const int64_t* line, int64_t count, scalar_t* space) {
@@ -113,12 +113,11 @@ attn_gru_sequence_backward_cpu(
   Tensor h_row = at::empty({rows, H}, options);
   Tensor context_row = at::empty({rows, d.E}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_backward_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const auto round_up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
-    Tensor d_context_row = at::empty({rows, round_up(d.E, kernels.panel)}, options);
-    Tensor d_energy_row = at::empty({rows, round_up(d.T, kernels.lanes)}, options);
-    const Tensor W_state = pack<scalar_t>(at::cat({W_q, n_first(W_hh)}));
-    const Tensor W_ic_ = pack<scalar_t>(W_ic.contiguous());
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    Tensor d_context_row = at::empty({rows, padded(d.E)}, options);
+    Tensor d_energy_row = at::empty({rows, padded(d.T)}, options);
+    const Tensor W_state = packed_transpose<scalar_t>(at::cat({W_q, n_first(W_hh)}));
+    const Tensor W_ic_ = packed_transpose<scalar_t>(W_ic.contiguous());
     const SequenceBackward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kTiles = 32;  // that go through the products together: V and M stay in the L2
 
 // The weights' transform of F(4, 3) (Lavin and Gray 2016), from the points 0, +-a, +-b, infinity;
-// the other two are in kernels_body.h. With a = 1/b = sqrt(1/2) float32 loses less than with 1, 2.
+// the other two are in encoder_loops.h. With a = 1/b = sqrt(1/2) float32 loses less than with 1, 2.
 void transform_weights(const double w[3], double U[6]) {
   const double a = std::sqrt(0.5), b = std::sqrt(2.0);
   const double points[5] = {0, a, -a, b, -b};

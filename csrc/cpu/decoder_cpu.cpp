@@ -31,7 +31,7 @@ void StepBuffers::reserve(const Decoder& d, int64_t rows, int64_t children, int6
     narrow.reserve(std::max({rows * d.Hp, rows * d.Ep, rows * Tp, children * d.Hp}) / 2);
 }
 
-Decoder::Decoder(const Dims& dims, const DecoderWeights& w, Precision precision,
+Decoder::Decoder(const Dims& dims, const DecoderPointers& w, Precision precision,
                  const Kernels& kernels)
     : dims(dims),
       precision(precision),

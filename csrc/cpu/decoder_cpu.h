@@ -8,27 +8,10 @@
 
 #include "cpu/buffer.h"
 #include "cpu/kernels.h"
+#include "decoder_weights.h"
 #include "dims.h"
 
 namespace khmer_fast {
-
-// In torch's names and layout, contiguous float32. W_k, b_k, W_init, b_init may be null where only
-// steps are computed.
-struct DecoderWeights {
-  const float* embedding;  // [V, D]
-  const float* W_k;        // [A, E]
-  const float* b_k;        // [A]
-  const float* W_init;     // [H, E]
-  const float* b_init;     // [H]
-  const float* W_q;        // [A, H]
-  const float* v;          // [A]
-  const float* W_ih;       // [3H, D + E]
-  const float* W_hh;       // [3H, H]
-  const float* b_ih;       // [3H]
-  const float* b_hh;       // [3H]
-  const float* W_o;        // [V, H + E]
-  const float* b_o;        // [V]
-};
 
 // A line's memory and keys, as the attention reads them. The tensors that it was made of stay with
 // the caller and must outlive it.
@@ -74,13 +57,16 @@ enum class Precision {
 
 class Decoder {
  public:
-  Decoder(const Dims& dims, const DecoderWeights& weights, Precision precision,
+  Decoder(const Dims& dims, const DecoderPointers& weights, Precision precision,
           const Kernels& kernels);
 
   const Dims dims;
   const Precision precision;
   const int64_t Hp, Ap, Ep, Vp;  // padded sizes
   const Kernels& kernels;
+
+  // What products multiply: bfloat16, or float32.
+  const char* computes_in() const { return narrow_lines() ? "bfloat16" : "float32"; }
 
   // Fills the cache of a line whose memory (and key, if given) are set.
   void begin_line(LineCache& line, StepBuffers& buffers) const;

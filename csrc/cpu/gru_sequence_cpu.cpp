@@ -1,14 +1,14 @@
 // gru_sequence on a CPU: checks, allocation, and the weight gradients, which are one product each
-// over all positions. The loops over steps: gru_sequence_kernel.h.
-#include "../gru_sequence.h"
+// over all positions. The loops over steps: gru_sequence_loops.h.
+#include "gru_sequence.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <tuple>
 
-#include "../gate_order.h"
-#include "sequence_run.h"
+#include "gate_order.h"
+#include "cpu/sequence_run.h"
 
 namespace khmer_fast {
 namespace {
@@ -24,9 +24,9 @@ std::tuple<Tensor, Tensor> gru_sequence_cpu(const Tensor& gate_input, const Tens
   Tensor state = at::empty({d.B, d.T, 2 * H}, gate_input.options());
   Tensor gates = at::empty({d.B, d.T, 8 * H}, gate_input.options());
   AT_DISPATCH_FLOATING_TYPES(gate_input.scalar_type(), "gru_sequence_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const Tensor W[2] = {pack_transposed<scalar_t>(W_hh_.narrow(0, 0, 3 * H)),
-                         pack_transposed<scalar_t>(W_hh_.narrow(0, 3 * H, 3 * H))};
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    const Tensor W[2] = {packed<scalar_t>(W_hh_.narrow(0, 0, 3 * H)),
+                         packed<scalar_t>(W_hh_.narrow(0, 3 * H, 3 * H))};
     const GruForward<scalar_t> p{
         {d.B, d.T, H},
         gate_input_.const_data_ptr<scalar_t>(),
@@ -71,9 +71,9 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
   Tensor d_hidden = at::empty({2, rows, 3 * H}, options);
   Tensor h_row = at::empty({2, rows, H}, options);
   AT_DISPATCH_FLOATING_TYPES(state.scalar_type(), "gru_sequence_backward_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const Tensor W[2] = {pack<scalar_t>(n_first(W_hh_.narrow(0, 0, 3 * H))),
-                         pack<scalar_t>(n_first(W_hh_.narrow(0, 3 * H, 3 * H)))};
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    const Tensor W[2] = {packed_transpose<scalar_t>(n_first(W_hh_.narrow(0, 0, 3 * H))),
+                         packed_transpose<scalar_t>(n_first(W_hh_.narrow(0, 3 * H, 3 * H)))};
     const GruBackward<scalar_t> p{
         {B, T, H},
         length_.const_data_ptr<int64_t>(),

@@ -1,4 +1,4 @@
-// The decoder's inner loops, once for each instruction set, behind one table of functions.
+// The inner loops of decoder and encoder, once for each instruction set, behind one table of functions.
 //
 // Every buffer that a kernel reads or writes in whole vectors is padded to kLanes floats. Each output
 // element is summed in one fixed order, whatever the number of rows.
@@ -6,7 +6,13 @@
 
 #include <cstdint>
 
+#include "cpu/segmenter_kernels.h"
+#include "cpu/sequence_kernels.h"
 #include "energy_form.h"
+
+// The attributes of every function that a kernel calls.
+#define KHMER_FAST_INLINE inline __attribute__((always_inline))
+#define KHMER_FAST_MATH static KHMER_FAST_INLINE
 
 namespace khmer_fast {
 
@@ -76,6 +82,10 @@ struct Kernels {
   // add may be null, or out.
   void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias, const float* add,
                           float* out, int64_t column, int64_t valid);
+
+  // Of the segmenter and of training in float32, on this instruction set.
+  const SegmenterKernels* segmenter;
+  const SequenceKernels<float>* sequence;
 };
 
 // The kernels for this processor, capped by the environment variable KHMER_FAST_ISA
@@ -87,5 +97,6 @@ extern const Kernels* const kKernelsAvx512Bf16;
 extern const Kernels* const kKernelsAvx512;
 extern const Kernels* const kKernelsAvx2;
 extern const Kernels* const kKernelsBaseline;
+extern const SequenceKernels<double> kSequenceKernelsDouble;  // gradcheck's, on any processor
 
 }  // namespace khmer_fast

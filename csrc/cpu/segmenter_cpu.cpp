@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <string_view>
 
 #include "cpu/pack.h"
 #include "cpu/thread_pool.h"
@@ -62,7 +61,7 @@ Segmenter::Map::Map(int64_t Y, int64_t X, int64_t C, int64_t above, int64_t besi
 }
 
 Segmenter::Segmenter(const SegmenterWeights& w, const Kernels& kernels)
-    : kernels_(segmenter_kernels(kernels)), stem_channels_(w.stem.outputs) {
+    : kernels_(*kernels.segmenter), panel_(kernels.panel), stem_channels_(w.stem.outputs) {
   stem_W_ = Buffer(9 * stem_channels_);
   stem_b_ = Buffer(stem_channels_);
   std::copy_n(w.stem.W, 9 * stem_channels_, stem_W_.data());
@@ -96,7 +95,7 @@ Segmenter::Dense Segmenter::pack_dense(const FilterWeights& w, int64_t inputs) c
       for (int64_t tap = 0; tap < w.rows * w.columns; ++tap)
         taps.data()[o * K + tap * inputs + c] =
             w.W[(o * w.inputs + c) * w.rows * w.columns + tap];
-  pack(taps.data(), N, K, K, kernels_.panel, dense.W.data());
+  pack(taps.data(), N, K, K, panel_, dense.W.data());
   std::copy_n(w.b, w.outputs, dense.bias.data());
   return dense;
 }
@@ -271,13 +270,6 @@ void Segmenter::turn(const Map& in, float* rotation) const {
     for (int64_t r = 0; r < kRotations; ++r) sums[r] += weight * vote[r];
   }
   for (int64_t r = 0; r < kRotations; ++r) rotation[r] = static_cast<float>(sums[r] / total);
-}
-
-const SegmenterKernels& segmenter_kernels(const Kernels& kernels) {
-  const std::string_view name = kernels.name;
-  if (name.substr(0, 6) == "avx512") return *kSegmenterKernelsAvx512;
-  if (name == "avx2") return *kSegmenterKernelsAvx2;
-  return *kSegmenterKernelsBaseline;
 }
 
 }  // namespace khmer_fast

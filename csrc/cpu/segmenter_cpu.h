@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cpu/buffer.h"
-#include "cpu/segmenter_kernels.h"
+#include "cpu/kernels.h"
 #include "dims.h"
 
 namespace khmer_fast {
@@ -96,6 +96,7 @@ class Segmenter {
   void turn(const Map& in, float* rotation) const;
 
   const SegmenterKernels& kernels_;
+  const int64_t panel_;             // columns of a packed panel, see pack.h
   int64_t above_ = 1, beside_ = 1;  // the borders that the largest filter needs
   int64_t stem_channels_;
   Buffer stem_W_, stem_b_;  // [C, 3, 3], [C]

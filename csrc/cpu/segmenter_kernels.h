@@ -6,14 +6,9 @@
 
 #include <cstdint>
 
-#include "cpu/kernels.h"
-
 namespace khmer_fast {
 
 struct SegmenterKernels {
-  const char* name;
-  int64_t panel;  // columns of a packed panel, see pack.h
-
   // One row of a 3x3 convolution with stride 2 of one channel, then relu: out[c plane + x], x < X.
   // Input rows lie in two halves, even[dy][x] = row[2x], odd[dy][x] = row[2x + 1], odd[dy][-1] = 0.
   // W [C, 3, 3], b [C]. Reads and writes whole vectors: up to kLanes - 1 beyond X.
@@ -33,13 +28,5 @@ struct SegmenterKernels {
                     int64_t row, int64_t stride, const float* W, const float* bias, bool relu,
                     float* out);
 };
-
-// Those of the instruction set that `kernels` are for.
-const SegmenterKernels& segmenter_kernels(const Kernels& kernels);
-
-// Null where the compiler or the processor family has no such code.
-extern const SegmenterKernels* const kSegmenterKernelsAvx512;
-extern const SegmenterKernels* const kSegmenterKernelsAvx2;
-extern const SegmenterKernels* const kSegmenterKernelsBaseline;
 
 }  // namespace khmer_fast

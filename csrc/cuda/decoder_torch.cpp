@@ -65,17 +65,6 @@ at::Tensor allocate(at::Device device, Visit visit) {
   return memory;
 }
 
-DecoderTensors decoder_tensors(const std::vector<at::Tensor>& w) {
-  TORCH_CHECK_VALUE(w.size() == 13, "a decoder has 13 tensors, got ", w.size());
-  return {w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12]};
-}
-
-DeviceWeights device_weights(DecoderTensors& tensors) {
-  const DecoderWeights w = raw_weights(tensors);
-  return {w.embedding, w.W_k,  w.b_k,  w.W_init, w.b_init, w.W_q, w.v,
-          w.W_ih,      w.W_hh, w.b_ih, w.b_hh,   w.W_o,    w.b_o};
-}
-
 // A captured step with all that it points to but the weights.
 template <class Storage>
 struct CapturedSearch {
@@ -95,7 +84,7 @@ class Packed {
   Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
     const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
     memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
-    check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
+    check_cuda(pack_decoder_cuda(sizes, pointers(tensors), weights_,
                                  c10::cuda::getCurrentCUDAStream(device.index())),
                "packing the decoder");
   }
@@ -350,16 +339,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
     const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
     const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
     const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
-  DecoderTensors tensors;
-  tensors.embedding = embedding;
-  tensors.W_q = W_q;
-  tensors.v = v;
-  tensors.W_ih = W_ih;
-  tensors.W_hh = W_hh;
-  tensors.b_ih = b_ih;
-  tensors.b_hh = b_hh;
-  tensors.W_o = W_o;
-  tensors.b_o = b_o;
+  DecoderTensors tensors{.embedding = embedding, .W_q = W_q, .v = v, .W_ih = W_ih, .W_hh = W_hh,
+                         .b_ih = b_ih, .b_hh = b_hh, .W_o = W_o, .b_o = b_o};
   const c10::cuda::CUDAGuard guard(memory.device());
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, tensors);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
