@@ -60,7 +60,7 @@ inline Dims check_decoder_weights(const DecoderTensors& w, at::ScalarType dtype,
 inline DecoderPointers pointers(DecoderTensors& w) {
   const auto pointer = [](at::Tensor& x) -> const float* {
     if (!x.defined()) return nullptr;
-    x = x.contiguous();
+    x = plain(x);
     return x.const_data_ptr<float>();
   };
   DecoderPointers p;

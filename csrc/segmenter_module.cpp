@@ -40,7 +40,7 @@ class Reader {
     for (at::Tensor* x : {&W, &b}) {
       check_dtype("weights", *x, at::kFloat);
       check_device("weights", *x, at::kCPU);
-      *x = x->contiguous();
+      *x = plain(*x);
     }
     check_rank("W", W, "[outputs, inputs, rows, columns]", 4);
     const auto or_own = [&](int64_t asked, int64_t dim) {
@@ -94,7 +94,7 @@ py::tuple segment(const Segmenter& segmenter, const at::Tensor& image, int64_t t
   check_device("image", image, at::kCPU);
   TORCH_CHECK_VALUE(Y >= 1 && X >= 1, "image must have pixels, got ", shape_text(image.sizes()));
   TORCH_CHECK_VALUE(threads >= 1, "threads must be at least 1, got ", threads);
-  const at::Tensor pixels = image.contiguous();
+  const at::Tensor pixels = plain(image);
   const int64_t y = (Y + 3) / 4, x = (X + 3) / 4;
   at::Tensor maps = at::empty({B, kMaps, y, x}), rotation = at::empty({B, kRotations});
   const float* from = pixels.const_data_ptr<float>();

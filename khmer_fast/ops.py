@@ -314,3 +314,8 @@ def multiplies_bfloat16() -> bool:
 def peak_flops(seconds: float = 0.5) -> float:
     """Float32 operations a second of one thread, in the decoder's product with operands at hand."""
     return _native.peak_flops(seconds)
+
+
+def peak_energies(seconds: float = 0.5) -> float:
+    """Terms of the additive energy, a tanh each, a second of one thread in the decoder's kernel."""
+    return _native.peak_energies(seconds)

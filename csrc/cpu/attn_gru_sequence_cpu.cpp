@@ -26,10 +26,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   const SequenceDims d = check_attn_gru_sequence(memory, key, length, h_0, gate_input,
                                                  target_length, W_q, v, W_ic, W_hh, b_hh);
-  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
-  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
-  const Tensor h_0_ = h_0.contiguous(), gate_input_ = gate_input.contiguous();
-  const Tensor v_ = v.contiguous(), b_hh_ = b_hh.contiguous();
+  const Tensor memory_ = plain(memory), key_ = plain(key);
+  const Tensor length_ = plain(length), target_length_ = plain(target_length);
+  const Tensor h_0_ = plain(h_0), gate_input_ = plain(gate_input);
+  const Tensor v_ = plain(v), b_hh_ = plain(b_hh);
   check_range("length", length_, 1, d.T);
   check_range("target_length", target_length_, 0, d.S);
 
@@ -41,7 +41,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
   Tensor q = at::empty({d.B, d.S, d.A}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_cpu", [&] {
     const Tensor W_state = packed<scalar_t>(at::cat({W_q, W_hh}));
-    const Tensor W_ic_ = packed<scalar_t>(W_ic.contiguous());
+    const Tensor W_ic_ = packed<scalar_t>(plain(W_ic));
     const SequenceForward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),
@@ -75,10 +75,6 @@ const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
   return x ? x->const_data_ptr<scalar_t>() : nullptr;
 }
 
-std::optional<Tensor> contiguous(const std::optional<Tensor>& x) {
-  return x ? std::optional(x->contiguous()) : std::nullopt;
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
 attn_gru_sequence_backward_cpu(
     const std::optional<Tensor>& d_state, const std::optional<Tensor>& d_context,
@@ -91,13 +87,13 @@ attn_gru_sequence_backward_cpu(
       d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
       state, context, weight, gates, q);
   const int64_t A = d.A, H = d.H;
-  const auto d_state_ = contiguous(d_state), d_context_ = contiguous(d_context);
-  const auto d_weight_ = contiguous(d_weight);
-  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
-  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
-  const Tensor h_0_ = h_0.contiguous(), v_ = v.contiguous();
-  const Tensor state_ = state.contiguous(), context_ = context.contiguous();
-  const Tensor weight_ = weight.contiguous(), gates_ = gates.contiguous(), q_ = q.contiguous();
+  const auto d_state_ = plain(d_state), d_context_ = plain(d_context);
+  const auto d_weight_ = plain(d_weight);
+  const Tensor memory_ = plain(memory), key_ = plain(key);
+  const Tensor length_ = plain(length), target_length_ = plain(target_length);
+  const Tensor h_0_ = plain(h_0), v_ = plain(v);
+  const Tensor state_ = plain(state), context_ = plain(context);
+  const Tensor weight_ = plain(weight), gates_ = plain(gates), q_ = plain(q);
   check_range("length", length_, 1, d.T);
   check_range("target_length", target_length_, 0, d.S);
 
@@ -117,7 +113,7 @@ attn_gru_sequence_backward_cpu(
     Tensor d_context_row = at::empty({rows, padded(d.E)}, options);
     Tensor d_energy_row = at::empty({rows, padded(d.T)}, options);
     const Tensor W_state = packed_transpose<scalar_t>(at::cat({W_q, n_first(W_hh)}));
-    const Tensor W_ic_ = packed_transpose<scalar_t>(W_ic.contiguous());
+    const Tensor W_ic_ = packed_transpose<scalar_t>(plain(W_ic));
     const SequenceBackward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),

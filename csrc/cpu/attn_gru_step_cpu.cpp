@@ -24,9 +24,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_cpu(
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
   const Decoder decoder(dims, pointers(weights), Precision::kFloat32, select_kernels());
 
-  const at::Tensor memory_c = memory.contiguous(), key_c = key.contiguous();
-  const at::Tensor length_c = length.contiguous(), token_c = token.contiguous();
-  const at::Tensor h_c = h.contiguous();
+  const at::Tensor memory_c = plain(memory), key_c = plain(key);
+  const at::Tensor length_c = plain(length), token_c = plain(token);
+  const at::Tensor h_c = plain(h);
   at::Tensor log_probs = at::empty({N, dims.V}, h.options());
   at::Tensor h_new = at::empty({N, dims.H}, h.options());
   at::Tensor weight = at::zeros({N, T}, h.options());

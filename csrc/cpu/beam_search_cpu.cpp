@@ -12,7 +12,7 @@ namespace khmer_fast {
 namespace {
 
 constexpr float kEmpty = -std::numeric_limits<float>::infinity();
-constexpr int64_t kReservedSteps = 4096;       // of a line's history; a longer one grows
+constexpr int64_t kReservedSurvivors = 16384;  // of a line's history; a longer one grows
 constexpr int64_t kReservedDraft = 256;        // steps of a draft, likewise
 constexpr int64_t kGroup = 16;                 // lines that a thread decodes together, at most
 constexpr int64_t kGroupFloats = int64_t{1} << 23;  // and the size of their caches, about
@@ -129,7 +129,7 @@ class Group {
     line.slots.assign(beam, Slot{});
     line.slots[0].score = 0;
     line.history.clear();
-    line.history.reserve(std::min(line.limit, kReservedSteps) * beam);
+    line.history.reserve(std::min(line.limit * beam, kReservedSurvivors));
   }
 
   void step() {

@@ -105,10 +105,9 @@ DecodeResult decode(const Decoder& decoder, const at::Tensor& memory, const at::
   check_beam_search(decoder.dims, memory, length, beam, n_best, alpha, step_limit, force_length,
                     threads);
   const int64_t B = memory.size(0), T = memory.size(1);
-  const at::Tensor rows = memory.stride(2) == 1 ? memory : memory.contiguous();
-  const at::Tensor positions = length.contiguous();
-  const at::Tensor limit =
-      (force_length ? *force_length : step_limit ? *step_limit : length + 8).contiguous();
+  const at::Tensor rows = memory.stride(2) == 1 && !memory.is_neg() ? memory : plain(memory);
+  const at::Tensor positions = plain(length);
+  const at::Tensor limit = plain(force_length ? *force_length : step_limit ? *step_limit : length + 8);
 
   std::vector<LineInput> lines(B);
   for (int64_t b = 0; b < B; ++b)

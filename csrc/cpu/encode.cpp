@@ -18,14 +18,19 @@ Encoder make_encoder(int64_t height,
     check_shape(name, x, letters, shape);
     check_dtype(name, x, at::kFloat);
     check_device(name, x, at::kCPU);
-    x = x.contiguous();
+    x = plain(x);
     return x.const_data_ptr<float>();
   };
   EncoderWeights weights;
   std::vector<ConvStage> shapes;
   int64_t inputs = 1, rows = height;
   size_t next = 0;
+  TORCH_CHECK_VALUE(height >= 1 && !stages.empty(), "height and stages must be at least 1, got ",
+                    height, " and ", stages.size());
   for (const auto& [channels, stride_y, stride_x, blocks] : stages) {
+    TORCH_CHECK_VALUE(channels >= 1 && stride_y >= 1 && stride_x >= 1 && blocks >= 0,
+                      "a stage must have channels and strides of at least 1 and no fewer than 0 "
+                      "blocks, got ", channels, ", ", stride_y, ", ", stride_x, ", ", blocks);
     shapes.push_back({channels, stride_y, stride_x, blocks});
     for (int64_t i = 0; i <= 2 * blocks; ++i, next += 2) {
       TORCH_CHECK_VALUE(next + 1 < convs.size(), "convs must hold W and b of each convolution, got ",
@@ -36,6 +41,8 @@ Encoder make_encoder(int64_t height,
     }
     rows = (rows - 1) / stride_y + 1;
   }
+  TORCH_CHECK_VALUE(next == convs.size(), "convs must hold ", next,
+                    " tensors for these stages, got ", convs.size());
   TORCH_CHECK_VALUE(features.size() == 4, "features must hold the weight and bias of project and "
                     "norm, got ", features.size(), " tensors");
   TORCH_CHECK_VALUE(gru.size() == 8, "gru must hold W_ih, W_hh, b_ih and b_hh of both directions, got ",
@@ -66,7 +73,7 @@ at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Ten
   check_dtype("width", width, at::kLong);
   check_device("width", width, at::kCPU);
   TORCH_CHECK_VALUE(threads >= 1, "threads must be at least 1, got ", threads);
-  const at::Tensor pixels = image.contiguous(), widths = width.contiguous();
+  const at::Tensor pixels = plain(image), widths = plain(width);
   check_range("width", widths, 1, X);
   at::Tensor memory = at::empty({B, B ? encoder.positions(X) : 0, encoder.memory_size()});
   encoder.run(pixels.const_data_ptr<float>(), widths.const_data_ptr<int64_t>(), B, X,

@@ -18,8 +18,8 @@ std::tuple<Tensor, Tensor> gru_sequence_cpu(const Tensor& gate_input, const Tens
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   const GruDims d = check_gru_sequence(gate_input, length, W_hh, b_hh);
   const int64_t H = d.H;
-  const Tensor gate_input_ = gate_input.contiguous(), length_ = length.contiguous();
-  const Tensor W_hh_ = W_hh.contiguous(), b_hh_ = b_hh.contiguous();
+  const Tensor gate_input_ = plain(gate_input), length_ = plain(length);
+  const Tensor W_hh_ = plain(W_hh), b_hh_ = plain(b_hh);
   check_range("length", length_, 0, d.T);
   Tensor state = at::empty({d.B, d.T, 2 * H}, gate_input.options());
   Tensor gates = at::empty({d.B, d.T, 8 * H}, gate_input.options());
@@ -61,8 +61,8 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
   check_shape("gates", gates, "[B, T, 8H]", {B, T, 8 * H});
   check_dtype("length", length, at::kLong);
   check_shape("length", length, "[B]", {B});
-  const Tensor d_state_ = d_state.contiguous(), length_ = length.contiguous();
-  const Tensor W_hh_ = W_hh.contiguous(), state_ = state.contiguous(), gates_ = gates.contiguous();
+  const Tensor d_state_ = plain(d_state), length_ = plain(length);
+  const Tensor W_hh_ = plain(W_hh), state_ = plain(state), gates_ = plain(gates);
   check_range("length", length_, 0, T);
 
   const auto [offset, rows] = offsets(length_);

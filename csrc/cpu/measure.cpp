@@ -43,7 +43,7 @@ double peak_flops(double seconds) {
 
 double peak_energies(double seconds) {
   const Kernels& kernels = select_kernels();
-  const int64_t A = 512, T = 64, times = 20;
+  const int64_t A = 512, T = 2 * kernels.panel, times = 20;
   const std::vector<float> P(A * T, 0.9f), Q(A, 1.1f), u(A, 0.01f);
   std::vector<float> energy(T);
   const double best = best_of(seconds, [&] {

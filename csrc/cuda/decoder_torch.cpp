@@ -252,7 +252,7 @@ class CudaDecoder : public torch::CustomClassHolder {
     TORCH_CHECK_VALUE(B * std::max(T, beam * std::max(dims_.V, dims_.A + 3 * dims_.H)) <= kLargest,
                       "a batch of B = ", lines, " lines is too large for a GPU: split it");
     const auto pad_lines = [&](const at::Tensor& x) {
-      return (B == lines ? x : at::constant_pad_nd(x, {0, B - lines})).contiguous();
+      return plain(B == lines ? x : at::constant_pad_nd(x, {0, B - lines}));
     };
     const at::Tensor limit =
         pad_lines(force_length ? *force_length : step_limit ? *step_limit : length + 8);
@@ -275,10 +275,9 @@ class CudaDecoder : public torch::CustomClassHolder {
     at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
     if (B > 0 && S > 0) {
       const at::Tensor memory_c =
-          (B == lines && T == positions
-               ? memory
-               : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}))
-              .contiguous();
+          plain(B == lines && T == positions
+                    ? memory
+                    : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}));
       const at::Tensor length_c = pad_lines(length);
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
@@ -358,7 +357,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
 
   // Every row is its own parent and its only child.
   const int64_t Ep = padded(dims.E), Ap = padded(dims.A), Hp = padded(dims.H);
-  const at::Tensor length_c = length.contiguous();
+  const at::Tensor length_c = plain(length);
   const at::Tensor outside = at::arange(T, length.options()).ge(length.unsqueeze(1)).unsqueeze(2);
   const at::Tensor memory_p =
       at::constant_pad_nd(memory.masked_fill(outside, 0), {0, Ep - dims.E}).contiguous();
@@ -374,7 +373,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   const at::Tensor weight = at::zeros({N, T}, options);
   const at::Tensor rows = at::arange(N, options.dtype(at::kInt));
   const at::Tensor both = rows.repeat({2});  // lists of odd and even steps
-  const at::Tensor token_c = token.to(at::kInt).contiguous();
+  const at::Tensor token_c = plain(token.to(at::kInt));
   const at::Tensor counts = at::full({4}, N, options.dtype(at::kInt));
   const at::Tensor steps = at::zeros({B}, options.dtype(at::kInt));
   const at::Tensor clock = at::ones({1}, options.dtype(at::kInt));
