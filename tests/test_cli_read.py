@@ -65,15 +65,15 @@ def test_jobs_give_the_same_files(options, tmp_path, capsys):
         (tmp_path / f"{name}.pdf").write_bytes(drawn(2))
     (tmp_path / "d.pdf").write_bytes(b"")
     files = [str(tmp_path / f"{name}.pdf") for name in "abcd"]
-    arguments = ["read", *files, *options, "--format", "json"]
+    arguments = ["read", *files, *options, "--format", "text"]
     assert main([*arguments, "--out", str(tmp_path / "one")]) == 1
     assert main([*arguments, "--out", str(tmp_path / "two"), "--jobs", "2"]) == 1
     said = capsys.readouterr().err
     assert said.count("d.pdf: is empty") == 2 and said.count("a.pdf: 2 pages") == 2
     for name in "abc":
-        one, two = (tmp_path / folder / f"{name}.json" for folder in ("one", "two"))
+        one, two = (tmp_path / folder / f"{name}.txt" for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
-    assert not (tmp_path / "two" / "d.json").exists()
+    assert not (tmp_path / "two" / "d.txt").exists()
 
 
 def test_layers_alone_need_no_model(tmp_path, capsys):
