@@ -23,6 +23,7 @@ _WIDE = 4.0  # letter heights of a gutter that parts two blocks
 _GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
 _FEW = 4  # rows of pieces
 _LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
+_FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -159,13 +160,13 @@ def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
 
 
 def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
-    """Whether a new row has pieces on both sides that begin where the lines of the run do."""
-    row = [place for place in places if _level(place, new)]
-    if len({gutter.is_left(place) for place in row}) < 2:
-        return False
+    """Whether a new row's pieces begin where lines of the run do: two where there are pieces on
+    both sides, else more."""
+    row = [place for place in places if _level(place, new)] or [new]
+    least = 2 if len({gutter.is_left(place) for place in row}) == 2 else _FLUSH
     return all(
         sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
-        >= 2
+        >= least
         for place in row
     )
 

@@ -66,6 +66,17 @@ class LevelPage:
     width: float
     height: float
 
+    @property
+    def letter(self) -> float:
+        """The height of most letters: the median over the lines' lengths."""
+        lines = sorted(self.lines, key=lambda place: place.letter)
+        half, seen = sum(max(place.width, 1.0) for place in lines) / 2, 0.0
+        for place in lines:
+            seen += max(place.width, 1.0)
+            if seen >= half:
+                return place.letter
+        return 1.0
+
 
 def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) -> LevelPage:
     """The page without its skew and bend; page_size is (width, height) in pixels."""

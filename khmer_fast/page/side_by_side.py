@@ -28,6 +28,7 @@ _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
 _GAP = 0.7  # letter heights between two grounds, at least
+_SPARSE = 0.4  # of the lines that columns have beside it
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -75,12 +76,29 @@ def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
         else:
             groups.append([column])
     parted = []
-    for group in groups:
+    for group in (half for whole in groups for half in _halves(whole, rules)):
         if len(group) == 1 or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
     return parted
+
+
+def _halves(
+    group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]
+) -> list[list[Sequence[Place]]]:
+    """Columns that are level as one, or as two lists beside each other: each begins with a flush
+    column, and has rows (headings) that the other has not, or is of names and prices."""
+    for k in range(2, len(group) - 1):
+        if not (_flush(group[0], "left") and _flush(group[k], "left")):
+            continue
+        sides = [{cell.column < k for cell in row} for row in cell_rows(group, rules)]
+        priced = len(group) == 4 and all(
+            _widest(group[i]) > _PROSE and _flush(group[i + 1], "right") for i in (0, 2)
+        )
+        if priced or min(sides.count({True}), sides.count({False})) >= 2:
+            return [list(group[:k]), list(group[k:])]
+    return [list(group)]
 
 
 def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
@@ -100,7 +118,7 @@ def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
     """Whether a column has so few lines that its neighbours say more (a total's name)."""
-    return len(column) < 0.35 * max(map(len, columns))
+    return len(column) < _SPARSE * statistics.median(map(len, columns))
 
 
 def is_list(columns: Sequence[Sequence[Place]]) -> bool:
@@ -323,9 +341,11 @@ def _widest(column: Sequence[Place]) -> float:
 
 
 def _flush(column: Sequence[Place], side: str) -> bool:
-    """Whether lines end, or begin, at one x."""
+    """Whether nearly all lines end, or begin, at one x."""
     edges = [getattr(place, side) for place in column]
-    return max(edges) - min(edges) < 0.8 * statistics.median(p.letter for p in column)
+    at = statistics.median(edges)
+    near = 0.7 * statistics.median(place.letter for place in column)
+    return sum(abs(edge - at) <= near for edge in edges) >= 0.8 * len(edges)
 
 
 def _centred(column: Sequence[Place]) -> bool:

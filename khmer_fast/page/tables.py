@@ -146,7 +146,7 @@ def _ruled_table(
     ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
     xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 1 or columns < 2 or _have_gaps(vertical, xs, letter):
+    if rows < 1 or columns < 2:
         return None
     inside = [
         place
@@ -154,6 +154,8 @@ def _ruled_table(
         if xs[0] - same < place.middle < xs[-1] + same
         and ys[0] - same < (place.top + place.bottom) / 2 < ys[-1] + same
     ]
+    if _have_gaps(vertical, inside, xs, letter):
+        return None
     if _goes_on_beside(places, inside, xs, ys, letter):
         return None
     cell_of, spans = _merged_cells(horizontal, vertical, inside, xs, ys, same)
@@ -171,12 +173,17 @@ def _ruled_table(
     return _table(cells, spans)
 
 
-def _have_gaps(vertical: Sequence[LevelRule], xs: Sequence[float], letter: float) -> bool:
+def _have_gaps(
+    vertical: Sequence[LevelRule], places: Sequence[Place], xs: Sequence[float], letter: float
+) -> bool:
     """Whether two rules stand beside each other where one would part cells: frames with gaps
     between them."""
-    inside = sorted(rule.at for rule in vertical if xs[0] + letter < rule.at < xs[-1] - letter)
+    inside = [rule for rule in vertical if xs[0] + letter < rule.at < xs[-1] - letter]
+    inside.sort(key=lambda rule: rule.at)
     return any(
-        _GAP[0] * letter < b - a < _GAP[1] * letter
+        _GAP[0] * letter < b.at - a.at < _GAP[1] * letter
+        and min(a.high, b.high) - max(a.low, b.low) > 0.6 * (b.high - b.low)
+        and not any(a.at < place.middle < b.at for place in places)
         for a, b in zip(inside, inside[1:], strict=False)
     )
 
