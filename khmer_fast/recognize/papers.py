@@ -25,13 +25,13 @@ SEAM = 3  # columns on either side of a step that belong to both papers
 
 def even(grey: np.ndarray) -> np.ndarray:
     """A line on one paper: uint8 [Y, X] both, the same if it was."""
-    if grey.shape[0] < ROWS or not (_varies(grey[:2]) or _varies(grey[-2:])):
+    Y, X = grey.shape
+    if Y < ROWS or X < 8 * BLOCK or not (_varies(grey[:2]) or _varies(grey[-2:])):
         return grey
     steps = _marked(grey)
     if steps:
         return _scaled(grey, steps, lightest=True)
     steps = _reversed(grey)
-    X = grey.shape[1]
     ends = zip([0, *steps], [*steps, X], strict=True)
     if not steps or min(_share_of_paper(grey[:, i:j]) for i, j in ends) < LEAST_PAPER:
         return grey  # grain
