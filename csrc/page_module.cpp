@@ -32,6 +32,18 @@ void check(const char* name, const Array<T>& x, std::initializer_list<int64_t> s
                     " (-1: any), got ", c10::IntArrayRef(x.shape(), x.ndim()));
 }
 
+Array<uint8_t> shrink_of(const Array<uint8_t>& grey, int64_t Y, int64_t X) {
+  check("grey", grey, {-1, -1});
+  TORCH_CHECK_VALUE(1 <= Y && Y <= grey.shape(0) && 1 <= X && X <= grey.shape(1),
+                    "a page of ", grey.shape(0), " x ", grey.shape(1), " cannot shrink to ", Y,
+                    " x ", X);
+  Array<uint8_t> out({Y, X});
+  uint8_t* o = out.mutable_data();
+  py::gil_scoped_release release;
+  shrink(grey.data(), grey.shape(0), grey.shape(1), Y, X, o);
+  return out;
+}
+
 py::tuple estimate_paper_of(const Array<uint8_t>& grey) {
   check("grey", grey, {-1, -1});
   const int64_t Y = grey.shape(0), X = grey.shape(1);
@@ -268,6 +280,7 @@ Array<double> edge_pieces_of(const Array<uint8_t>& grey, int32_t least) {
 }  // namespace
 
 void bind_page(py::module_& m) {
+  m.def("page_shrink", &shrink_of, py::arg("grey").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_estimate_paper", &estimate_paper_of, py::arg("grey").noconvert());
   m.def("page_spread", &spread, py::arg("nodes").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_find_ink", &find_ink_of, py::arg("grey").noconvert(), py::arg("paper").noconvert(),

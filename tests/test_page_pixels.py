@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from khmer_fast.page import pixels, pixels_reference
 from khmer_fast.page.bands import columns_of, find_bands
@@ -29,6 +30,19 @@ def blots(shape: tuple[int, int], seed: int, share: float, kinds: int = 3) -> np
     rng = np.random.default_rng(seed)
     ink = rng.integers(1, kinds + 1, shape) * (rng.random(shape) < share)
     return ink.astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (300, 7), (61, 97), (700, 3)])
+def test_shrunk_pages_equal_the_reference_and_pillow(shape):
+    rng = np.random.default_rng(7)
+    grey = rng.integers(0, 256, shape, np.uint8)
+    for part in (1.0, 0.9, 0.5, 0.365, 0.01):
+        Y, X = (max(1, round(part * n)) for n in shape)
+        small = pixels.shrink(grey, Y, X)
+        np.testing.assert_array_equal(small, pixels_reference.shrink(grey, Y, X))
+        pillow = np.asarray(Image.fromarray(grey).resize((X, Y), Image.Resampling.BOX))
+        # but for columns whose middle is exactly on an edge
+        assert (np.abs(small.astype(int) - pillow) <= 1).mean() > 0.94
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -12,6 +12,10 @@ constexpr uint16_t kNobody = 65535, kFrame = 65534;  // owners of ink that belon
 
 inline int64_t cells(int64_t pixels) { return (pixels + kCell - 1) / kCell; }
 
+// grey [page_y, page_x] -> out [Y, X], means of whole rows and columns; Y <= page_y, X <= page_x.
+void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int64_t X,
+            uint8_t* out);
+
 // grey [Y, X] -> paper and threshold [cells(Y), cells(X)].
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold);
 

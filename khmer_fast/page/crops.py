@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from khmer_fast.document import Box, Point
 from khmer_fast.page import pixels
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.lines import FoundLine
@@ -28,18 +27,6 @@ class Crop:
     grey: np.ndarray  # [h, w] uint8
     left: int  # page column of the crop's first
     rows: np.ndarray  # [w] float32, page row of the crop's top edge by column
-
-    def box_on_page(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The page's box of a box in the crop, which it follows where the line is not level."""
-        first = min(max(int(left), 0), len(self.rows) - 1)
-        last = max(min(int(np.ceil(right)), len(self.rows)), first + 1)
-        rows = self.rows[first:last]
-        return (
-            self.left + int(np.floor(left)),
-            int(np.floor(top + float(rows.min()))),
-            self.left + int(np.ceil(right)),
-            int(np.ceil(bottom + float(rows.max()))),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,16 +130,13 @@ def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundL
     # 1. polygon: the upper edge from left to right, the lower one back
     parts = max(1, round((line.end - line.first) / (OUTLINE_STEP * letter)))
     edges = np.linspace(0, line.end - line.first, parts + 1).round().astype(int)
-    upper: list[Point] = []
-    lower: list[Point] = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        some = inked[a:b]
-        if not some.any():
-            continue
-        high, low = float(top[a:b][some].min()), float(bottom[a:b][some].max())
-        for x in (a, b):
-            upper.append(((line.first + int(x)) * scale_x, high * scale_y))
-            lower.append(((line.first + int(x)) * scale_x, low * scale_y))
+    high = np.minimum.reduceat(top, edges[:-1]) * scale_y  # [parts]; Y where there is no ink
+    low = np.maximum.reduceat(bottom, edges[:-1]) * scale_y
+    some = low > 0
+    x = np.stack([edges[:-1], edges[1:]], 1)[some].reshape(-1)
+    x = ((x + line.first) * scale_x).tolist()
+    upper = list(zip(x, np.repeat(high[some], 2).tolist(), strict=True))
+    lower = list(zip(x, np.repeat(low[some], 2).tolist(), strict=True))
     # 2. baseline: half a letter height under the middle
     bent = float(np.ptp(middle)) >= STRAIGHT * letter
     points = max(2, round((line.end - line.first) / (BASELINE_STEP * letter)) + 1) if bent else 2
@@ -160,7 +144,7 @@ def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundL
     y = _middle(owners, line.index, x) + letter / 2
     return FoundLine(
         box=box,
-        baseline=tuple((float(a) * scale_x, float(b) * scale_y) for a, b in zip(x, y, strict=True)),
+        baseline=tuple(zip((x * scale_x).tolist(), (y * scale_y).tolist(), strict=True)),
         polygon=tuple(upper + lower[::-1]),
         letter_height=letter * scale_y,
     )

@@ -8,7 +8,6 @@ import numpy as np
 
 from khmer_fast.document import Box
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import Band, columns_of
 
 LETTER = 0.2  # letter heights squared of a small letter's ink
 FRAME = 0.9  # of a page's width or height: what is wider or higher surrounds it
@@ -49,12 +48,11 @@ def assign_ink(
     grey: np.ndarray,  # [Y, X] uint8
     ink: np.ndarray,  # [Y, X] uint8, of find_ink
     paper: np.ndarray,  # [Y, X] uint8, of find_ink
-    bands: list[Band],
+    columns: pixels.Columns,  # of the bands
     offset: np.ndarray,  # [Y/4, X/4] float32, px down to the middle of an ink pixel's own band
     rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
 ) -> tuple[PageInk, Owners]:
     """Gives every connected piece of ink to one of the bands or to nobody."""
-    columns = columns_of(bands, *grey.shape)
     # within a line's reach its own paper counts, not what stands around it
     ink, paper = pixels.find_line_ink(ink, paper, grey, columns, *pixels.line_paper(grey, columns))
     if rules is not None:

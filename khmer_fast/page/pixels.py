@@ -45,6 +45,12 @@ class Columns:
         )  # fmt: skip
 
 
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    return _native.page_shrink(grey, Y, X)
+
+
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Paper and the least difference of ink at nodes: uint8 [Y, X] -> 2 x uint8 [Y/16, X/16]."""
     return _native.page_estimate_paper(grey)

@@ -14,6 +14,7 @@ INKS = (160, 208)  # grey values below which a pixel is ink: clear marks, then f
 LEAST = 6  # marks of a leader
 FLAT = 9  # pixels that a mark is high, at most, at 48 px height
 BAND = 8  # rows: a mark touches two such bands, at most
+ROOM = 24  # pixels of a leader, at least
 DASH = 34  # pixels that a dash is wide, at most
 GAP = 40  # pixels between the marks of a leader, at most
 RULE = 90  # pixels of a mark that is a rule by itself
@@ -57,6 +58,10 @@ def find(line: np.ndarray) -> list[Leader]:
     """The leaders of a line, left to right: uint8 [Y, X], prepared, dark on white."""
     rows = line.shape[0] // BAND * BAND  # a margin's rows may be left over
     bands = line[:rows].reshape(-1, BAND, line.shape[1]).min(axis=1)  # [Y / BAND, X]
+    # letters are higher than two bands: where they stand close, there is no room for a leader
+    high = np.flatnonzero((bands < INKS[0]).sum(axis=0, dtype=np.uint8) > 2)
+    if len(high) and max(high[0], line.shape[1] - high[-1], np.diff(high).max(initial=0)) < ROOM:
+        return []
     found: list[Leader] = []
     for ink in INKS:
         if _may_hold_marks(bands < ink):
@@ -72,7 +77,7 @@ def _may_hold_marks(bands: np.ndarray) -> bool:
     thin = inked <= 2
     if np.count_nonzero(thin & (inked > 0)) < LEAST:
         return False
-    left, right = _runs(inked > 0)
+    left, _ = _runs(inked > 0)
     if np.count_nonzero(np.logical_and.reduceat(thin, left)) >= LEAST:
         return True
     start, end = _runs(thin & (inked > 0))
@@ -102,7 +107,7 @@ def _flat_marks(dark: np.ndarray) -> list[_Mark | None]:  # bool [Y, X]
     A rule may touch the letters beside it: its flat columns are a mark of their own.
     """
     rows = dark.shape[0]
-    inked = dark.any(axis=0)
+    inked = np.asarray(dark.any(axis=0))
     tops = np.where(inked, dark.argmax(axis=0), rows)  # [X]
     bottoms = np.where(inked, rows - dark[::-1].argmax(axis=0), 0)  # [X]
     left, right = _runs(inked)
@@ -181,7 +186,7 @@ def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
             return Leader(
                 left, right, _mark(0.7 * wave, high, row, line, ink) * round((right - left) / wave)
             )
-        mark = "_" if _is_low(row, line, ink) else "—"
+        mark = "_" if _is_low(row, line, ink, alone=True) else "—"
         width = UNDERSCORE if mark == "_" else LONG_DASH
         return Leader(left, right, mark * max(1, round((right - left) / width)))
     return None
@@ -207,15 +212,16 @@ def _mark(width: float, height: float, row: list[_Mark], line: np.ndarray, ink: 
     """The character of a mark of this width and height."""
     if width < LONG * height:
         return "."
-    return "_" if _is_low(row, line, ink) else "-"
+    return "_" if _is_low(row, line, ink, alone=False) else "-"
 
 
-def _is_low(row: list[_Mark], line: np.ndarray, ink: int) -> bool:
-    """Whether marks lie on or below the row that most columns of the other text end at."""
+def _is_low(row: list[_Mark], line: np.ndarray, ink: int, alone: bool) -> bool:
+    """Whether marks lie on or below the row that most columns of the other text end at; `alone` is
+    the answer where there is none."""
     outside = np.concatenate([line[:, : row[0].left], line[:, row[-1].right :]], axis=1) < ink
     inked = outside.any(axis=0)
     if not inked.any():
-        return True
+        return alone
     baseline = np.median(line.shape[0] - outside[::-1, inked].argmax(axis=0))
     return row[0].bottom >= float(baseline) - 1
 

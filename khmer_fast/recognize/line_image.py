@@ -52,18 +52,26 @@ class PreparedLine:
         left, top, right, bottom = self.ink
         return self.image[top:bottom, left:right]
 
-    def picture_box(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box in the picture round a box of the image, held to `box`."""
+    def picture_boxes(self, edges: np.ndarray) -> list[Box]:
+        """Upright boxes in the picture, held to `box`, of the ink between `edges` [n + 1], columns
+        of the image that do not decrease."""
         a, b, c, d, e, f = self.to_picture
-        xs = [a * x + c * y + e for x in (left, right) for y in (top, bottom)]
-        ys = [b * x + d * y + f for x in (left, right) for y in (top, bottom)]
+        _, top, _, bottom = self.ink
         first, upper, last, lower = self.box
-        return (
-            min(max(first, math.floor(min(xs))), last - 1),
-            min(max(upper, math.floor(min(ys))), lower - 1),
-            max(min(last, math.ceil(max(xs))), first + 1),
-            max(min(lower, math.ceil(max(ys))), upper + 1),
+        if b == c == 0:  # not turned
+            left = np.clip(np.floor(a * edges[:-1] + e), first, last - 1).astype(int).tolist()
+            right = np.clip(np.ceil(a * edges[1:] + e), first + 1, last).astype(int).tolist()
+            return [(x0, upper, x1, lower) for x0, x1 in zip(left, right, strict=True)]
+        corners = np.stack([edges[:-1], edges[1:]])  # [2, n]
+        xs = np.concatenate([a * corners + (c * top + e), a * corners + (c * bottom + e)])
+        ys = np.concatenate([b * corners + (d * top + f), b * corners + (d * bottom + f)])
+        sides = (
+            np.clip(np.floor(xs.min(axis=0)), first, last - 1),
+            np.clip(np.floor(ys.min(axis=0)), upper, lower - 1),
+            np.clip(np.ceil(xs.max(axis=0)), first + 1, last),
+            np.clip(np.ceil(ys.max(axis=0)), upper + 1, lower),
         )
+        return list(zip(*(side.astype(int).tolist() for side in sides), strict=True))
 
 
 def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
@@ -86,8 +94,14 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     if grey.size > MAX_PICTURE_PIXELS:
         shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
         return _enlarged(prepare(np.asarray(Image.fromarray(grey).reduce(shrink)), height), shrink)
-    grey = even_light(turn_dark_background(two_inks.merge(papers.even(grey))))
-    levels = find_levels(grey, LEGIBLE)
+    grey = papers.even(grey)
+    counts = Image.fromarray(grey).histogram()
+    grey, before = two_inks.merge(grey, counts), grey
+    known = counts if grey is before else None  # the histogram, as long as nothing changes
+    grey, before = turn_dark_background(grey), grey
+    known = known if grey is before else known and known[::-1]
+    grey, before = even_light(grey), grey
+    levels = find_levels(grey, LEGIBLE, known if grey is before else None)
     box = None if levels is None else ink_box(grey < levels.threshold(INK))
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
@@ -242,10 +256,12 @@ class Levels:
         return np.rint(values).clip(0, 255).astype(np.uint8)[grey]
 
 
-def find_levels(grey: np.ndarray, least: float = CLEAR) -> Levels | None:
+def find_levels(
+    grey: np.ndarray, least: float = CLEAR, counts: list[int] | None = None
+) -> Levels | None:
     """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written that
-    stands out by `least` deviations of the paper's grain."""
-    total = list(itertools.accumulate(Image.fromarray(grey).histogram()))
+    stands out by `least` deviations of the paper's grain. `counts` is its histogram, if known."""
+    total = list(itertools.accumulate(counts or Image.fromarray(grey).histogram()))
     # 1. first guess between the extremes, but for a few specks
     low, high = _rank(total, min(0.001 * total[-1], 8)), _rank(total, 0.98 * total[-1])
     middle = (low + high) // 2

@@ -202,13 +202,9 @@ def character_boxes(prepared: PreparedLine, middles: Sequence[float]) -> list[Bo
     """
     if not middles:
         return []
-    left, top, right, bottom = prepared.ink
+    left, _, right, _ = prepared.ink
     at = np.maximum.accumulate(np.clip(middles, left, right))  # [n]
-    edges = np.concatenate([[left], (at[1:] + at[:-1]) / 2, [right]])  # [n + 1]
-    return [
-        prepared.picture_box(x0, top, x1, bottom)
-        for x0, x1 in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
+    return prepared.picture_boxes(np.concatenate([[left], (at[1:] + at[:-1]) / 2, [right]]))
 
 
 def _words(characters: Sequence[Character]) -> tuple[Word, ...]:

@@ -18,6 +18,7 @@ SHORT = 4.0  # times as wide as high: shorter ink has no direction
 BLOCK = 8  # columns that are summed at the start
 FINER = 2  # pixels of a turned picture for one of it, so that turning blurs little
 MOST_PIXELS = 2**21  # of a picture that is turned finer
+REACH = 4.0  # degrees that the drift is off, at most
 STEPS = (1.0, 0.25, 0.0625)  # degrees
 
 
@@ -28,10 +29,10 @@ def angle(ink: np.ndarray) -> float:
         return 0.0
     means = np.asarray(Image.fromarray(ink).reduce((BLOCK, 1)))
     blocks = np.subtract(255, means, dtype=np.float32)  # [Y, blocks]
-    if abs(_drift(blocks)) < math.tan(math.radians(DRIFT)):
+    found = math.degrees(math.atan(_drift(blocks)))
+    if abs(found) < DRIFT:
         return 0.0
-    found = 0.0
-    reach = MOST
+    found, reach = max(-MOST, min(MOST, found)), REACH
     for step in STEPS:
         angles = np.arange(found - reach, found + reach + step / 2, step)
         found = float(angles[np.argmax([_sharpness(blocks, a) for a in angles.tolist()])])

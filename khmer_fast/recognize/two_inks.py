@@ -6,6 +6,8 @@ shadows and the rims of compressed letters for ink.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -17,9 +19,17 @@ LEAST_COLUMNS = 0.03  # of the columns that have ink of one side alone
 LEAST_CONTRAST = 0.3  # of the stronger side's
 
 
-def merge(grey: np.ndarray) -> np.ndarray:
-    """A line whose ink is all darker than its paper: uint8 [Y', X'] both, the same if it was."""
-    histogram = _histogram(grey)
+def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
+    """A line whose ink is all darker than its paper: uint8 [Y', X'] both, the same if it was.
+
+    `counts` is its histogram [256], if it is known.
+    """
+    if counts is None:
+        counts = Image.fromarray(grey).histogram()
+    common = counts.index(max(counts))
+    if min(common, 255 - common) < APART - NEAR:
+        return grey  # at a glance
+    histogram = np.array(counts)
     paper = _mode(histogram)
     if min(paper, 255 - paper) < APART:
         return grey
@@ -32,13 +42,18 @@ def merge(grey: np.ndarray) -> np.ndarray:
     dark = (grey <= paper - APART).any(axis=0)  # [X]
     light = (grey >= paper + APART).any(axis=0)
     columns = LEAST_COLUMNS * grey.shape[1]
-    if (dark & ~light).sum() < columns or (light & ~dark).sum() < columns:
-        return grey
+    if _in_runs(dark & ~light) < columns or _in_runs(light & ~dark) < columns:
+        return grey  # grain is on both sides nearly everywhere
     dark_contrast = paper - _rank(darker, 0.2)
     light_contrast = APART + _rank(lighter, 0.8)
     if min(dark_contrast, light_contrast) < LEAST_CONTRAST * max(dark_contrast, light_contrast):
         return grey
     return _table(paper, dark_contrast, light_contrast)[grey]
+
+
+def _in_runs(columns: np.ndarray) -> int:
+    """How many of bool [X] are the middle of three."""
+    return int((columns[2:] & columns[1:-1] & columns[:-2]).sum())
 
 
 def scale(grey: np.ndarray) -> np.ndarray:
