@@ -54,6 +54,13 @@ def make_reader(tiny_weights):
     return make
 
 
+@pytest.fixture(autouse=True)
+def all_is_text(monkeypatch):
+    """The reader of these tests reads nothing well: to the likelihood of text it were none."""
+    ones = "khmer_fast.page.assemble.text_likelihood"
+    monkeypatch.setattr(ones, lambda found, numbers, lines: np.ones(len(lines)))
+
+
 def lines_by_place(page: Page) -> list:
     return sorted(page.lines(), key=lambda line: line.box[1])
 

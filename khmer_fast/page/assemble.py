@@ -13,6 +13,7 @@ from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
+from khmer_fast.page.likelihood import is_no_text, text_likelihood
 from khmer_fast.page.marks import are_marks, note_marks
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
@@ -46,8 +47,18 @@ def make_page(
         line = _line(found, number, read)
         if line.text or line.flags:
             numbers.append(number)
-            placed.append(marked(line, min_confidence))
-    no_text = are_marks(placed)
+            placed.append(line)
+    likely = text_likelihood(found, numbers, placed)
+    placed = [
+        marked(replace(line, confidence=line.confidence * float(p)), min_confidence)
+        for line, p in zip(placed, likely, strict=True)
+    ]
+    no_text = [
+        mark or (bool(line.text) and unlikely)
+        for line, mark, unlikely in zip(
+            placed, are_marks(placed), is_no_text(found, numbers, likely), strict=True
+        )
+    ]
     marks = [line for line, mark in zip(placed, no_text, strict=True) if mark]
     numbers = [number for number, mark in zip(numbers, no_text, strict=True) if not mark]
     placed = [line for line, mark in zip(placed, no_text, strict=True) if not mark]
