@@ -40,8 +40,8 @@ def lines_of(reader: PageReader, sample: PageSample) -> tuple[np.ndarray, np.nda
     found = find_lines(np.ascontiguousarray(sample.image), reader.segmenter, 0)
     crops = [found.crop(i).grey for i in range(len(found.lines))]
     answers = reader.reader.read_batch(crops, on_error="return")
-    numbers = [i for i, x in enumerate(answers) if isinstance(x, Line) and x.text]
-    lines = [answers[i] for i in numbers]
+    read = [(i, x) for i, x in enumerate(answers) if isinstance(x, Line) and x.text]
+    numbers, lines = [i for i, _ in read], [line for _, line in read]
     if not lines or sample.rotation or found.levelled:  # owners are those of the page as it lies
         return np.zeros((0, len(likelihood.WEIGHTS))), np.zeros(0), np.zeros(0)
     confidence = np.array([line.confidence for line in lines])

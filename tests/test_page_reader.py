@@ -267,6 +267,14 @@ def test_layouts(make_reader):
     assert [line.text for line in page.lines()] == [""]
 
 
+def test_a_line_that_lies_on_its_side_is_turned(make_reader):
+    drawn = strip()
+    page = make_reader(drawn).read_page(np.ascontiguousarray(np.rot90(drawn.grey, -1)))
+    assert page.rotation == 90 and (page.width, page.height) == (1280, 80)
+    (line,) = page.lines()
+    assert line.box[2] - line.box[0] > 1100
+
+
 def test_a_single_line_on_a_page_is_a_page(make_reader):
     drawn = DrawnPage(1280, 900, lines=[DrawnLine(60, 760, level(100), 14)])
     (line,) = make_reader(drawn).read_page(drawn.grey).lines()
