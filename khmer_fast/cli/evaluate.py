@@ -113,7 +113,7 @@ def _run_documents(args: argparse.Namespace) -> int:
         problems,
         progress=sys.stderr.isatty(),
         load_seconds=load_seconds,
-        reader={
+        about={
             "weights": str(args.weights or "packaged"),
             "segmenter": str(args.segmenter or "packaged"),
             "beam": args.beam,

@@ -183,11 +183,12 @@ def evaluate_documents(
     labels: Sequence[DocumentLabel],
     problems: Sequence[Problem] = (),
     progress: bool = False,
-    **facts: Any,
+    load_seconds: float | None = None,
+    about: dict[str, Any] | None = None,
 ) -> DocumentsEvaluation:
     """Read each document from its pictures (text layers are not looked at) and score it.
 
-    A file that cannot be opened is a problem; `facts` are further fields of the evaluation. Raises
+    A file that cannot be opened is a problem; `about` the reader is for the record. Raises
     KhmerFastError if no document is left.
     """
     from tqdm import tqdm
@@ -207,7 +208,8 @@ def evaluate_documents(
         data=data,
         results=tuple(results),
         problems=tuple(left_out),
-        **{"reader": {}, **facts},
+        reader=about or {},
+        load_seconds=load_seconds,
     )
 
 
