@@ -15,6 +15,7 @@ constexpr int32_t kTail = 96;           // one pixel of so many is beyond the co
 constexpr int32_t kLeastContrast = 12;  // grey levels between paper and ink
 constexpr int32_t kInkShare[2] = {5, 16};
 constexpr double kLineReach = 2.0;  // letter heights along a line whose pixels tell its paper
+constexpr int32_t kFaint[2] = {2, 5};  // of a line's usual threshold
 constexpr double kStrip = 1.25;     // of a line's distances: what its own paper is asked about
 
 using Histogram = std::array<int32_t, kBins>;
@@ -184,6 +185,11 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
       values[k] = static_cast<uint8_t>(value);
       least[k] = static_cast<uint8_t>(threshold_value(around, value));
     }
+    // where a line has no letters, their contrast elsewhere counts: an edge is none
+    std::vector<uint8_t> sorted = least;
+    std::nth_element(sorted.begin(), sorted.begin() + (blocks - 1) / 2, sorted.end());
+    const int32_t floor = sorted[(blocks - 1) / 2] * kFaint[0] / kFaint[1];
+    for (uint8_t& value : least) value = static_cast<uint8_t>(std::max<int32_t>(value, floor));
     spread_row(values.data(), 1, blocks, 0, width, scratch.data(), paper + begin);
     spread_row(least.data(), 1, blocks, 0, width, scratch.data(), threshold + begin);
   }

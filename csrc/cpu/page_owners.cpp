@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace khmer_fast {
 namespace {
@@ -11,6 +12,7 @@ constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
+constexpr double kMarkReach = 0.5;  // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
 constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
@@ -22,6 +24,7 @@ struct Line {
   int64_t from_x, to_x;  // of them those that the band reaches
   double letter;
   const float *middle, *above, *below;  // [end - first]
+  std::vector<int32_t> lettered;        // [end - first + 1] columns before with ink in the band
 
   int64_t at(int64_t x) const { return std::clamp(x, first, end - 1) - first; }
   bool holds(int64_t x) const { return first <= x && x < end; }
@@ -51,11 +54,14 @@ struct Core {
   int32_t line, pixels;
 };
 
-// Ink of each piece in each line's band, lines ascending: [C].
+// Ink of each piece in each line's band, lines ascending: [C]. Counts the columns with ink of each
+// line, up to each: line.lettered.
 std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int64_t X, size_t C,
-                                           const std::vector<Line>& lines) {
+                                           std::vector<Line>& lines) {
   std::vector<std::vector<Core>> cores(C);
-  for (size_t l = 0; l < lines.size(); ++l)
+  for (size_t l = 0; l < lines.size(); ++l) {
+    std::vector<int32_t>& lettered = lines[l].lettered;
+    lettered.assign(lines[l].end - lines[l].first + 1, 0);
     for (int64_t x = lines[l].from_x; x < lines[l].to_x; ++x) {
       const int64_t to_y = lines[l].to_y(x, Y);
       for (int64_t y = lines[l].from_y(x, Y); y < to_y; ++y) {
@@ -64,12 +70,16 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
         if (cores[c].empty() || cores[c].back().line != static_cast<int32_t>(l))
           cores[c].push_back({static_cast<int32_t>(l), 0});
         ++cores[c].back().pixels;
+        lettered[lines[l].at(x) + 1] = 1;
       }
     }
+    std::partial_sum(lettered.begin(), lettered.end(), lettered.begin());
+  }
   return cores;
 }
 
-// The line whose band is nearest to a piece that touches none, or -1 if none is near.
+// The line whose band is nearest to a piece that touches none, or -1 if none is near. What stands
+// over or under a band is a mark of letters that stand there, too.
 int64_t nearest_line(const Component& box, double opinion, const std::vector<Line>& lines) {
   int64_t best = -1;
   double cheapest = std::numeric_limits<double>::infinity();
@@ -86,6 +96,9 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
     if (overshoot > kSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
+    const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
+    const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);
+    if (gap > 0 && line.lettered[from] == line.lettered[to + 1]) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
     cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;
@@ -251,7 +264,7 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const std::vector<Component>& components, const float* offset, int64_t offset_ld,
                 const LineColumns& columns, uint16_t* owners) {
-  const std::vector<Line> lines = lines_of(columns);
+  std::vector<Line> lines = lines_of(columns);
   const size_t C = components.size();
   const Pieces pieces{labels, Y, X, offset, offset_ld};
   // 1. where the network thinks that each piece's line is: its ink's mean middle

@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
+from khmer_fast.cli.file_reading import FileReading
 from khmer_fast.cli.output import Outputs, output_options
-from khmer_fast.cli.read import FileReading
 from khmer_fast.errors import FormatError, printable
 
 _reading: FileReading  # of a worker process

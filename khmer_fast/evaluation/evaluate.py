@@ -33,7 +33,7 @@ from khmer_fast.evaluation.metrics import (
     summarise,
 )
 from khmer_fast.evaluation.predictions import Prediction
-from khmer_fast.text import DEFAULT_CHARSET, canonical
+from khmer_fast.text import DEFAULT_CHARSET, canonical, shorten_leaders
 
 
 class LineReader(Protocol):
@@ -121,7 +121,7 @@ def evaluate(
 ) -> Evaluation:
     """Score one prediction for each label; labels whose prediction is a Problem are left out.
 
-    `heights` are those of the images in pixels; `facts` are further fields of the Evaluation.
+    `heights` are those of the ink in pixels; `facts` are further fields of the Evaluation.
     Raises KhmerFastError if no line is left.
     """
     left_out = list(problems)
@@ -130,7 +130,8 @@ def evaluate(
         if isinstance(prediction, Problem):
             left_out.append(prediction)
             continue
-        reference, text = canonical(label.text), canonical(prediction.text)
+        reference = shorten_leaders(canonical(label.text))
+        text = shorten_leaders(canonical(prediction.text))
         results.append(
             LineResult(
                 label=label,
@@ -163,7 +164,7 @@ def evaluate(
 def read_lines(
     reader: LineReader, labels: Sequence[Label], progress: bool = False
 ) -> tuple[list[Prediction | Problem], list[int | None], float]:
-    """Read each label's image: predictions, image heights in pixels, and seconds it took."""
+    """Read each label's image: predictions, heights of the ink in pixels, and seconds it took."""
     from tqdm import tqdm
 
     predictions: list[Prediction | Problem] = []

@@ -18,6 +18,7 @@ TAIL = 96  # one pixel of so many is darker or lighter than the contrast says
 LEAST_CONTRAST = 12  # grey levels between paper and ink
 INK_SHARE = (5, 16)  # how far from paper to the strongest ink nearby a pixel counts as ink
 LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
+FAINT = (2, 5)  # of a line's usual least difference: less is not asked of its ink anywhere
 STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
 
 
@@ -132,8 +133,12 @@ def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarr
         some = around.sum(-1, keepdims=True) > 0
         around[~some[..., 0], 31] = 1  # a line beyond the page: no ink
         values = _paper_values(around)
+        least = _thresholds(around, values)
+        # where a line has no letters, their contrast elsewhere counts: an edge is none
+        median = np.sort(least, axis=None)[(least.size - 1) // 2]
+        least = np.maximum(least, median * FAINT[0] // FAINT[1])
         paper.append(spread(values.astype(np.uint8), 1, width)[0])
-        threshold.append(spread(_thresholds(around, values).astype(np.uint8), 1, width)[0])
+        threshold.append(spread(least.astype(np.uint8), 1, width)[0])
     return np.concatenate(paper), np.concatenate(threshold)
 
 
@@ -201,6 +206,7 @@ SURE_CORE = 0.25  # letter heights squared of ink in a line's band that make a p
 SLACK = 0.5  # letter heights that ink may overshoot the distances of its line
 BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
+MARK_REACH = 0.5  # letter heights to both sides of a mark in which its letter begins
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
 THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
 LONG = 2.0  # times a line's length: what is longer and touches that line alone is a rule
@@ -225,14 +231,16 @@ def assign_ink(
     opinion = np.bincount(
         piece, (y + 0.5) + offset[y // 4, x // 4].astype(np.float64), minlength=count
     ) / np.maximum(areas, 1)
-    # 2. ink of each piece in each line's band
+    # 2. ink of each piece in each line's band, and the columns of the band that have any
     core: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    lettered = np.zeros(len(columns.middle), bool)
     for line in range(len(columns.left)):
         from_y, to_y = core_rows(columns, line, np.arange(*columns.inner[line]), ink.shape[0])
         inside = np.zeros(count, np.int64)
         for column, top, bottom in zip(range(*columns.inner[line]), from_y, to_y, strict=True):
             found = labels[top:bottom, column]
             np.add.at(inside, found[found > 0] - 1, 1)
+            lettered[columns.at(line, column)] = (found > 0).any()
         for c in np.flatnonzero(inside):
             core[c].append((line, int(inside[c])))
     # 3. each piece to a line, to nobody, or cut
@@ -250,7 +258,7 @@ def assign_ink(
             sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
         cored = bool(sure)
         if not sure:
-            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
+            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], lettered, columns)
             if nearest is None:
                 continue
             sure = [nearest]
@@ -281,8 +289,15 @@ def core_rows(columns: Columns, line: int, x: np.ndarray, Y: int) -> tuple[np.nd
     )
 
 
-def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -> int | None:
-    """The line whose band is nearest to a piece that touches none, or None if none is near."""
+def nearest_line(
+    box: np.ndarray,  # int32 [4]
+    area: int,
+    opinion: float,
+    lettered: np.ndarray,  # bool [M], whether a line's band has ink there
+    columns: Columns,
+) -> int | None:
+    """The line whose band is nearest to a piece that touches none, or None if none is near. What
+    stands over or under a band is a mark of letters that stand there, too."""
     left, top, right, bottom = (int(v) for v in box)
     best, cheapest = None, np.inf
     for line in range(len(columns.left)):
@@ -299,6 +314,10 @@ def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -
         gap = max(up - letter / 2, -letter / 2 - down, 0.0)
         overshoot = max(-above - up, 0.0) + max(down - below, 0.0)
         if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
+            continue
+        reach = int(MARK_REACH * letter)
+        first, last = (columns.at(line, x) for x in (left - reach, right - 1 + reach))
+        if gap > 0 and not lettered[first : last + 1].any():
             continue
         cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
         cost /= np.sqrt(letter)

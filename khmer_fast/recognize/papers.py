@@ -16,6 +16,7 @@ EVEN = 8  # grey levels that a paper varies within NEAR blocks of a step
 NEAR = 5
 SHORT = 0.5  # of the height: a stretch of paper is wider
 WHOLE = 0.7  # of the rows that change at a step: ink alone does not fill a column
+LEAST_PAPER = 0.3  # of a stretch's pixels
 SEAM = 3  # columns on either side of a step that belong to both papers
 
 
@@ -25,13 +26,22 @@ def even(grey: np.ndarray) -> np.ndarray:
     if not steps:
         return grey
     Y, X = grey.shape
+    ends = list(zip([0, *steps], [*steps, X], strict=True))
+    if min(_share_of_paper(grey[:, left:right]) for left, right in ends) < LEAST_PAPER:
+        return grey  # grain
     out = np.zeros_like(grey)
-    for left, right in zip([0, *steps], [*steps, X], strict=True):
+    for left, right in ends:
         first, last = max(0, left - SEAM), min(X, right + SEAM)
         own = grey[:, left + SEAM : right - SEAM]
         view = out[:, first:last]
         np.maximum(view, two_inks.scale(own)[grey[:, first:last]], out=view)
     return out
+
+
+def _share_of_paper(grey: np.ndarray) -> float:
+    """The share of a stretch's pixels, uint8 [Y, X], that are about as light as its paper."""
+    paper = two_inks.paper_of(grey)
+    return float((np.abs(grey.astype(np.int16) - paper) <= two_inks.NEAR).mean())
 
 
 def _steps(grey: np.ndarray) -> list[int]:

@@ -42,13 +42,18 @@ def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
     dark = (grey <= paper - APART).any(axis=0)  # [X]
     light = (grey >= paper + APART).any(axis=0)
     columns = LEAST_COLUMNS * grey.shape[1]
-    if (dark & ~light).sum() < columns or (light & ~dark).sum() < columns:
-        return grey
+    if _in_runs(dark & ~light) < columns or _in_runs(light & ~dark) < columns:
+        return grey  # grain is on both sides nearly everywhere
     dark_contrast = paper - _rank(darker, 0.2)
     light_contrast = APART + _rank(lighter, 0.8)
     if min(dark_contrast, light_contrast) < LEAST_CONTRAST * max(dark_contrast, light_contrast):
         return grey
     return _table(paper, dark_contrast, light_contrast)[grey]
+
+
+def _in_runs(columns: np.ndarray) -> int:
+    """How many of bool [X] are the middle of three."""
+    return int((columns[2:] & columns[1:-1] & columns[:-2]).sum())
 
 
 def scale(grey: np.ndarray) -> np.ndarray:
