@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ _GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
 _FEW = 4  # rows of pieces
 _LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
 _FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
+_PROSE = 6  # lines of a column that is surely prose
+_ARTICLE = 2.8  # times the white between lines: another article begins
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -36,9 +39,15 @@ class Run:
     right: float
     fewer: int  # places on the side that has fewer
 
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """The tallest gutter with more than a row on each side parts first, then the widest."""
+        height = max(p.bottom for p in self.places) - min(p.top for p in self.places)
+        return self.fewer > 1, height, self.right - self.left
+
 
 def longest_run(places: Sequence[Place], page: LevelPage) -> Run | None:
-    """The gutter with the most lines on both of its sides, among places from top to bottom."""
+    """The tallest gutter among places from top to bottom."""
     best: Run | None = None
     seen: set[tuple[int, int]] = set()
     for i, place in enumerate(places):
@@ -49,7 +58,7 @@ def longest_run(places: Sequence[Place], page: LevelPage) -> Run | None:
         if run is None:
             continue
         seen.update(_pairs_over(run))
-        if best is None or (run.fewer, run.right - run.left) > (best.fewer, best.right - best.left):
+        if best is None or run.rank > best.rank:
             best = run
     return best
 
@@ -140,8 +149,10 @@ def _joins(
     upper, lower = (near, place) if new > high else (place, near)
     letter = max(upper.letter, lower.letter)
     white = lower.top - upper.bottom
+    run = places[low : high + 1]
+    if _ends_prose(run, white, gutter):
+        return False
     if white > _NEAR * letter:
-        run = places[low : high + 1]
         alike = white < _FAR * letter and (
             _alike_rows(places, near, place) or _on_edges(run, places, place, gutter)
         )
@@ -150,6 +161,18 @@ def _joins(
     if _ruled_off(upper, lower, gutter, page):
         return False
     return gutter.passes(place)
+
+
+def _ends_prose(run: Sequence[Place], white: float, gutter: _Gutter) -> bool:
+    """Whether white over both of two columns of prose is far wider than that between their lines:
+    the next article, or what stands below them, begins there."""
+    sides = [[p for p in run if gutter.is_left(p) == left] for left in (True, False)]
+    if not all(len(side) >= _PROSE and is_prose(side) for side in sides):
+        return False
+    letter = statistics.median(place.letter for place in run)
+    whites = [b.top - a.bottom for side in sides for a, b in zip(side, side[1:], strict=False)]
+    usual = statistics.median([w for w in whites if w > 0.3 * letter] or [0.0])
+    return white > _ARTICLE * max(usual, letter)
 
 
 def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:

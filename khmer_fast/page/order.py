@@ -16,7 +16,14 @@ from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import Beside, cell_rows, is_list, part, reading_sequence
+from khmer_fast.page.side_by_side import (
+    Beside,
+    cell_rows,
+    find_articles,
+    is_list,
+    part,
+    reading_sequence,
+)
 from khmer_fast.page.tables import ruled_tables, unruled_table
 
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
@@ -101,7 +108,19 @@ class _Reader:
         first = next(i for i, place in enumerate(places) if place.index in inside)
         before = places[:first]
         after = [place for place in places[first:] if place.index not in inside]
-        return [*self.read(before), *self._beside(run.places), *self.read(after)]
+        articles = find_articles(before, _columns(run.places))
+        if articles:
+            heads = {place.index for article in articles for place in article.head}
+            before = [place for place in before if place.index not in heads]
+            beside = [
+                column
+                for article in articles
+                for part in (article.head, *article.columns)
+                for column in self.read(part)
+            ]
+        else:
+            beside = self._beside(run.places)
+        return [*self.read(before), *beside, *self.read(after)]
 
     def _beside(self, places: Sequence[Place]) -> list[list[Row]]:
         """Columns of a run in reading order; rows stay together, as a table where they are one."""
