@@ -25,7 +25,10 @@ _GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
 _FEW = 4  # rows of pieces
 _LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
 _FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
-_PROSE = 6  # lines of a column that is surely prose
+_MANY_LINES = 6  # on both sides, for the white between them to be known
+_HEADED = 2.0  # the same where the next line is a head
+_LARGER = 1.25  # times the letters of the lines: a head
+_LEAST_WHITE = 1.6  # letter heights between lines of a text
 _ARTICLE = 2.8  # times the white between lines: another article begins
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
@@ -150,7 +153,7 @@ def _joins(
     letter = max(upper.letter, lower.letter)
     white = lower.top - upper.bottom
     run = places[low : high + 1]
-    if _ends_prose(run, white, gutter):
+    if _ends(run, lower, white, gutter):
         return False
     if white > _NEAR * letter:
         alike = white < _FAR * letter and (
@@ -163,16 +166,17 @@ def _joins(
     return gutter.passes(place)
 
 
-def _ends_prose(run: Sequence[Place], white: float, gutter: _Gutter) -> bool:
-    """Whether white over both of two columns of prose is far wider than that between their lines:
-    the next article, or what stands below them, begins there."""
+def _ends(run: Sequence[Place], lower: Place, white: float, gutter: _Gutter) -> bool:
+    """Whether white over both sides of a run of many lines is far higher than that between its
+    lines: the next article, or what stands below the columns, begins there with `lower`."""
     sides = [[p for p in run if gutter.is_left(p) == left] for left in (True, False)]
-    if not all(len(side) >= _PROSE and is_prose(side) for side in sides):
+    if min(map(len, sides)) < _MANY_LINES:
         return False
     letter = statistics.median(place.letter for place in run)
     whites = [b.top - a.bottom for side in sides for a, b in zip(side, side[1:], strict=False)]
     usual = statistics.median([w for w in whites if w > 0.3 * letter] or [0.0])
-    return white > _ARTICLE * max(usual, letter)
+    times = _HEADED if lower.letter > _LARGER * letter else _ARTICLE
+    return white > times * max(usual, _LEAST_WHITE * letter)
 
 
 def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:

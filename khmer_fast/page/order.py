@@ -104,37 +104,31 @@ class _Reader:
         run = longest_run(places, self.page)
         if run is None:
             return [rows_of(places)]
+        above, beside, below = _most_columns(run.places)
         inside = {place.index for place in run.places}
         first = next(i for i, place in enumerate(places) if place.index in inside)
-        before = places[:first]
+        before = [*places[:first], *above]
         after = [place for place in places[first:] if place.index not in inside]
-        articles = find_articles(before, _columns(run.places))
+        columns = _columns(beside)
+        articles = find_articles(before, columns)
+        heads = {place.index for article in articles for place in article.head}
+        before = [place for place in before if place.index not in heads]
         if articles:
-            heads = {place.index for article in articles for place in article.head}
-            before = [place for place in before if place.index not in heads]
-            beside = [
-                column
-                for article in articles
-                for part in (article.head, *article.columns)
-                for column in self.read(part)
-            ]
-        else:
-            beside = self._beside(run.places)
-        return [*self.read(before), *beside, *self.read(after)]
-
-    def _beside(self, places: Sequence[Place]) -> list[list[Row]]:
-        """Columns of a run in reading order; rows stay together, as a table where they are one."""
-        above, places, below = _most_columns(places)
-        columns = _columns(places)
-        if len(columns) < 2:
-            return [rows_of(places)]
-        groups = part(columns, self.page)
-        if len(groups) > 1:
-            blocks = reading_sequence([group.places for group in groups], self.page)
+            blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
         else:
-            read = self._across(groups[0], places)
-        return [*self.read(above), *read, *self.read(below)]
+            read = self._beside(columns)
+        return [*self.read(before), *read, *self.read(below), *self.read(after)]
+
+    def _beside(self, columns: Sequence[Sequence[Place]]) -> list[list[Row]]:
+        """Columns of a run in reading order; rows stay together, as a table where they are one."""
+        if len(columns) < 2:
+            return [rows_of(columns[0])]
+        groups = part(columns, self.page)
+        if len(groups) == 1:
+            return self._across(groups[0], groups[0].places)
+        blocks = reading_sequence([group.places for group in groups], self.page)
+        return [column for block in blocks for column in self.read(block)]
 
     def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
         """What is read row by row; parts of it that have other columns are read by themselves."""

@@ -14,6 +14,8 @@ _MANY = 12  # lines: prose in which there may be lists
 _HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
 _NARROW_PROSE = 8.0  # the same for many lines
+_TEXT = 6.0  # letter heights of most lines of any text
+_SEVERAL = 0.35  # of a column's lines
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
@@ -143,6 +145,8 @@ def is_list(columns: Sequence[Sequence[Place]]) -> bool:
 
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
     """Whether the cells of two columns stand in rows."""
+    if _is_several(a) or _is_several(b):
+        return False
     rows = cell_rows([a, b], rules)
     both = [row for row in rows if len({cell.column for cell in row}) == 2]
     one_each = [row for row in both if len(row) == 2]
@@ -162,7 +166,7 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if is_list(group):
         return True
-    if all(is_prose(column) for column in group):
+    if any(map(is_prose, group)) and all(is_prose(c) or _is_text(c) for c in group):
         return False
     cards = all(_varies(column) for column in group)
     if cards and max(map(len, group)) <= 2:
@@ -252,7 +256,8 @@ def find_articles(above: Sequence[Place], columns: Sequence[Sequence[Place]]) ->
     heads: dict[int, list[Place]] = {}
     for place in sorted(above, key=lambda place: -place.bottom):
         white = top - place.bottom
-        if white > _HEAD_WHITE * place.letter or place.letter < _HEAD_LETTER * letter:
+        far = white > _HEAD_WHITE * min(place.letter, 2 * letter)
+        if far or place.letter < _HEAD_LETTER * letter:
             break
         over = [k for k, left in enumerate(lefts) if abs(place.left - left) < place.letter]
         if not over or place.right > right + place.letter:
@@ -369,6 +374,23 @@ def is_prose(column: Sequence[Place]) -> bool:
     if len(column) >= _MANY:
         return statistics.median(place.width for place in column) >= _HALF_FULL * wide
     return sum(place.width >= _FULL * wide for place in column) >= _FULL_LINES * len(column)
+
+
+def _is_text(column: Sequence[Place]) -> bool:
+    """Whether lines begin at one x, as close to each other as those of a paragraph."""
+    letter = statistics.median(place.letter for place in column)
+    close = statistics.median(_steps(column) or [0.0]) <= _LEADING * letter
+    wide = statistics.median(place.width for place in column) >= _TEXT * letter
+    return len(column) >= _FEW and close and wide and _flush(column, "left")
+
+
+def _is_several(column: Sequence[Place]) -> bool:
+    """Whether most lines of a column stand beside others of it: it is several columns."""
+    beside = sum(
+        b.bottom - a.bottom < 0.8 * a.letter and (b.left > a.right or a.left > b.right)
+        for a, b in zip(column, column[1:], strict=False)
+    )
+    return beside > _SEVERAL * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:
