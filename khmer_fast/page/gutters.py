@@ -21,7 +21,7 @@ _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
-_GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
+_GROUNDS = 0.7  # of the page's letter heights between the edges of two grounds, at least
 _FEW = 4  # rows of pieces
 _LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
 _FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
@@ -222,7 +222,7 @@ def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> 
     ]
     ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
     begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
-    if ends and begins and max(begins) - min(ends) > _GROUNDS * letter:
+    if ends and begins and max(begins) - min(ends) > _GROUNDS * page.letter:
         return True
     over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
     return any(

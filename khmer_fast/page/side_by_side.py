@@ -30,7 +30,7 @@ _MOST = 0.6  # of the columns, and of the lines
 _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
-_GAP = 0.7  # letter heights between two grounds, at least
+_GAP = 0.7  # of the page's letter heights between two grounds, at least
 _SPARSE = 0.4  # of the lines that columns have beside it
 _HEAD_WHITE = 3.5  # letter heights from an article's head to its text, at most
 _HEAD_LETTER = 1.2  # times the letters of the text
@@ -108,7 +108,6 @@ def _halves(
 
 def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
     """Whether two columns stand on grounds or in frames of their own, with a gap between them."""
-    letter = max(place.letter for place in (*left, *right))
     top = min(place.top for place in (*left, *right))
     bottom = max(place.bottom for place in (*left, *right))
     start, end = max(place.right for place in left), min(place.left for place in right)
@@ -118,7 +117,7 @@ def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) 
         if start < rule.at < end
         and min(rule.high, bottom) - max(rule.low, top) > _ALONG * (bottom - top)
     ]
-    return bool(walls) and max(walls) - min(walls) > _GAP * letter
+    return bool(walls) and max(walls) - min(walls) > _GAP * page.letter
 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
