@@ -117,14 +117,14 @@ class _Reader:
             blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
         else:
-            read = self._beside(columns)
+            read = self._beside(columns, before[-1] if before else None)
         return [*self.read(before), *read, *self.read(below), *self.read(after)]
 
-    def _beside(self, columns: Sequence[Sequence[Place]]) -> list[list[Row]]:
+    def _beside(self, columns: Sequence[Sequence[Place]], above: Place | None) -> list[list[Row]]:
         """Columns of a run in reading order; rows stay together, as a table where they are one."""
         if len(columns) < 2:
             return [rows_of(columns[0])]
-        groups = part(columns, self.page)
+        groups = part(columns, self.page, above)
         if len(groups) == 1:
             return self._across(groups[0], groups[0].places)
         blocks = reading_sequence([group.places for group in groups], self.page)

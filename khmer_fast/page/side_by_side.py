@@ -20,6 +20,7 @@ _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
 _HANG = 8.0  # letter heights from a list's marks to its text, at most
+_ANSWERS = 3  # rows of answers beside each other, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
@@ -66,8 +67,13 @@ class Beside:
         return [place for column in self.columns for place in column]
 
 
-def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
-    """Groups of neighbouring columns, from left to right, that are read one after the other."""
+def part(
+    columns: Sequence[Sequence[Place]], page: LevelPage, above: Place | None = None
+) -> list[Beside]:
+    """Groups of neighbouring columns, from left to right, that are read one after the other.
+
+    `above` is the line that stands over them.
+    """
     rules = page.horizontal
     groups = [[columns[0]]]
     for k, column in enumerate(columns[1:], 1):
@@ -82,7 +88,8 @@ def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
             groups.append([column])
     parted = []
     for group in (half for whole in groups for half in _halves(whole, rules)):
-        if len(group) == 1 or _across(group, rules):
+        answers = len(group) == 2 and above is not None and _are_answers(group, above)
+        if len(group) == 1 or answers or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
@@ -99,7 +106,7 @@ def _halves(
             continue
         sides = [{cell.column < k for cell in row} for row in cell_rows(group, rules)]
         priced = len(group) == 4 and all(
-            _widest(group[i]) > _PROSE and _flush(group[i + 1], "right") for i in (0, 2)
+            _flush(group[i + 1], "right") and not _flush(group[i + 1], "left") for i in (0, 2)
         )
         if priced or min(sides.count({True}), sides.count({False})) >= 2:
             return [list(group[:k]), list(group[k:])]
@@ -186,6 +193,17 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
     if min(counts) == 1:
         return len(left) + len(right) <= 3
     return min(counts) > _FEW
+
+
+def _are_answers(group: Sequence[Sequence[Place]], above: Place) -> bool:
+    """Whether two columns of a few lines go on with the text above them: answers to a question."""
+    left, right = group
+    if max(map(len, group)) > _ANSWERS or not (_flush(left, "left") and _flush(right, "left")):
+        return False
+    letter = statistics.median(place.letter for place in (*left, *right))
+    close = min(place.top for place in (*left, *right)) - above.bottom < _LEADING * letter - letter
+    under = abs(above.left - left[0].left) < _HANG * letter
+    return close and under and above.letter < _LARGER * letter
 
 
 def _are_amounts(left: Sequence[Place], right: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
