@@ -21,6 +21,7 @@ from khmer_fast.page.side_by_side import (
     cell_rows,
     find_articles,
     is_list,
+    is_prose,
     part,
     reading_sequence,
 )
@@ -29,6 +30,8 @@ from khmer_fast.page.tables import ruled_tables, unruled_table
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
 _SECTION = 2.3  # times the white between rows
 _PEELED = 8  # rows at a run's top and bottom that may be something else
+_SPREAD = 1.2  # times the height: the width of an open book
+_FOLD = 5.0  # letter heights of white between the pages of a book
 _LONE = 12.0  # letter heights of a page's number at the foot, at most
 _FOOT = 0.88  # of the page's height
 
@@ -52,8 +55,31 @@ def arrange(
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
         places = reader.put(place, reader.plans(ground.places), inside, places)
-    body, foot = _without_foot(places, page)
+    return [plan for side in _pages(places, page) for plan in _plans_of_page(side, reader)]
+
+
+def _plans_of_page(places: list[Place], reader: _Reader) -> list[RegionPlan]:
+    """The regions of one page; its number at the foot is the last."""
+    body, foot = _without_foot(places, reader.page)
     return reader.plans(body) + [RegionPlan("footer", (place.index,)) for place in foot]
+
+
+def _pages(places: list[Place], page: LevelPage) -> list[list[Place]]:
+    """The two pages of an open book, or the page that it is."""
+    if page.width < _SPREAD * page.height:
+        return [places]
+    middle = page.width / 2
+    left = [place for place in places if place.middle < middle]
+    right = [place for place in places if place.middle >= middle]
+    if not (is_prose(_by_bottom(left)) and is_prose(_by_bottom(right))):
+        return [places]
+    edges = max(place.right for place in left), min(place.left for place in right)
+    white = edges[1] - edges[0]
+    return [left, right] if white > _FOLD * page.letter else [places]
+
+
+def _by_bottom(places: list[Place]) -> list[Place]:
+    return sorted(places, key=lambda place: place.bottom)
 
 
 def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:

@@ -191,7 +191,7 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
     if _spread(left, counts[0]) and _spread(right, counts[1]):
         return True
     if min(counts) == 1:
-        return len(left) + len(right) <= 3
+        return max(counts) == 1
     return min(counts) > _FEW
 
 
@@ -232,7 +232,7 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
     above the left one does (the date over two signers).
     """
     order = [list(block) for block in blocks]
-    if len(order) != 2:
+    if len(order) != 2 or all(map(is_prose, order)):
         return order
     left, right = order
     letter = statistics.median(place.letter for place in right)
