@@ -380,6 +380,8 @@ def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
 
 def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
+    if len(column) < 4:
+        return False
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
     if (
