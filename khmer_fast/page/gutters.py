@@ -220,8 +220,8 @@ def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> 
         for rule in (*page.horizontal, *page.level_edges)
         if upper.bottom < rule.at < lower.top - 0.2 * letter
     ]
-    ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
-    begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
+    ends = [rule.at for rule in between if rule.low < upper.left and rule.high > upper.right]
+    begins = [rule.at for rule in between if rule.low < lower.left and rule.high > lower.right]
     if ends and begins and max(begins) - min(ends) > _GROUNDS * page.letter:
         return True
     over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
