@@ -14,7 +14,7 @@ SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exa
 WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
 _NEAR = 3.2  # letter heights of white under which anything goes on
-_FAR = 12.0  # the same for rows that are alike
+_FAR = 15.0  # the same for rows that are alike
 _FARTHEST = 60.0  # letter heights of a picture in a column
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _PROSE_GOES_ON = 2.2  # the same for columns of prose
@@ -28,6 +28,7 @@ _FLUSH = 3  # lines that begin where a line after white does: their column goes 
 _MANY_LINES = 6  # on both sides, for the white between them to be known
 _HEADED = 2.0  # the same where the next line is a head
 _LARGER = 1.25  # times the letters of the lines: a head
+_LINE = 8.0  # letter heights of most lines of texts: cells are shorter
 _LEAST_WHITE = 1.6  # letter heights between lines of a text
 _ARTICLE = 2.8  # times the white between lines: another article begins
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
@@ -173,6 +174,8 @@ def _ends(run: Sequence[Place], lower: Place, white: float, gutter: _Gutter) -> 
     if min(map(len, sides)) < _MANY_LINES:
         return False
     letter = statistics.median(place.letter for place in run)
+    if sum(place.width > _LINE * letter for place in run) < 0.75 * len(run):
+        return False
     whites = [b.top - a.bottom for side in sides for a, b in zip(side, side[1:], strict=False)]
     usual = statistics.median([w for w in whites if w > 0.3 * letter] or [0.0])
     times = _HEADED if lower.letter > _LARGER * letter else _ARTICLE
