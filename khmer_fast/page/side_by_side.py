@@ -242,7 +242,7 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
         return order
     middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
     if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
-        higher = max(p.bottom for p in left) - max(p.bottom for p in right) > letter
+        higher = _mean_bottom(left) - _mean_bottom(right) > letter
         return [right, left] if higher else order
     beside = any(
         abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
@@ -251,6 +251,10 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
     )
     rest = [place for place in right if place not in above]
     return [above, left, rest] if beside else order
+
+
+def _mean_bottom(block: Sequence[Place]) -> float:
+    return statistics.fmean(place.bottom for place in block)
 
 
 @dataclass(frozen=True)
