@@ -227,30 +227,36 @@ def _spread(column: Sequence[Place], cells: int) -> bool:
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
     """Blocks beside each other in reading order: from left to right.
 
-    But a right one that begins a line higher comes first in a letter's head or where it is centred
-    on the page (the kingdom's name, the ministry's below at the left); elsewhere only what it has
-    above the left one does (the date over two signers).
+    But one that begins a line higher comes first in a letter's head or where it is centred on the
+    page (the kingdom's name, the ministry's below at the left); elsewhere only what the right one
+    of two has above the left one does (the date over two signers).
     """
     order = [list(block) for block in blocks]
-    if len(order) != 2 or all(map(is_prose, order)):
+    if all(map(is_prose, order)):
         return order
-    left, right = order
-    letter = statistics.median(place.letter for place in right)
-    first = min(left, key=lambda place: place.top)
-    above = [place for place in right if place.bottom < first.top + 0.2 * letter]
+    highest = min(order, key=lambda block: min(place.bottom for place in block))
+    others = [block for block in order if block is not highest]
+    if not others or highest is order[0]:
+        return order
+    letter = statistics.median(place.letter for place in highest)
+    top = min(place.top for block in others for place in block)
+    above = [place for place in highest if place.bottom < top + 0.2 * letter]
     if not above:
         return order
-    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
-        higher = _mean_bottom(left) - _mean_bottom(right) > letter
-        return [right, left] if higher else order
+    middle = (min(p.left for p in highest) + max(p.right for p in highest)) / 2
+    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+        lower = min(map(_mean_bottom, others)) - _mean_bottom(highest)
+        return [highest, *others] if lower > letter else order
+    if len(order) > 2:
+        return order
+    first = min(others[0], key=lambda place: place.top)
     beside = any(
         abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
         and max(place.letter, first.letter) < _LARGER * min(place.letter, first.letter)
-        for place in right
+        for place in highest
     )
-    rest = [place for place in right if place not in above]
-    return [above, left, rest] if beside else order
+    rest = [place for place in highest if place not in above]
+    return [above, others[0], rest] if beside else order
 
 
 def _mean_bottom(block: Sequence[Place]) -> float:
