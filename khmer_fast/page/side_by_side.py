@@ -29,6 +29,7 @@ _AS_CLOSE = 1.18  # times the least distance of lines in a column
 _ONE_LEVEL = 0.45  # letter heights between baselines of one row
 _MOST = 0.6  # of the columns, and of the lines
 _HEAD = 0.35  # of the page's height, where a letter's head stands
+_HEAD_OF_MANY = 0.15  # the same where there are more than two blocks: crests are some
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
 _GAP = 0.7  # of the page's letter heights between two grounds, at least
@@ -244,7 +245,10 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
     if not above:
         return order
     middle = (min(p.left for p in highest) + max(p.right for p in highest)) / 2
-    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+    head = _HEAD if len(order) == 2 else _HEAD_OF_MANY
+    if len(order) > 2 and (len(highest) < 2 or _varies(highest)):
+        return order
+    if top < head * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
         lower = min(map(_mean_bottom, others)) - _mean_bottom(highest)
         return [highest, *others] if lower > letter else order
     if len(order) > 2:
