@@ -31,6 +31,9 @@ _LARGER = 1.25  # times the letters of the lines: a head
 _LINE = 8.0  # letter heights of most lines of texts: cells are shorter
 _LEAST_WHITE = 1.6  # letter heights between lines of a text
 _ARTICLE = 2.8  # times the white between lines: another article begins
+_ARTICLE_WIDER = 2.0  # times the width of the column of links beside an article
+_ARTICLE_LINE = 20.0  # letter heights of most lines of an article
+_LINKS = 11.0  # letter heights of a link beside it: amounts are shorter
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -158,9 +161,10 @@ def _joins(
         return False
     if white > _NEAR * letter:
         alike = white < _FAR * letter and (
-            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter)
+            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter, new > high)
         )
-        if not alike and not (new > high and _in_prose(run, place, gutter, white)):
+        in_prose = new > high and _in_prose(run, place, gutter, white)
+        if not (alike or in_prose or _in_article(run, place, gutter, white)):
             return False
     if _ruled_off(upper, lower, gutter, page):
         return False
@@ -189,11 +193,16 @@ def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
     return pairs >= 2 and pairs >= 0.6 * min(map(len, rows))
 
 
-def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
+def _on_edges(
+    run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter, below: bool
+) -> bool:
     """Whether a new row's pieces begin where lines of the run do: two where there are pieces on
-    both sides, else more."""
+    both sides, else more, and only below the run."""
     row = [place for place in places if _level(place, new)] or [new]
-    least = 2 if len({gutter.is_left(place) for place in row}) == 2 else _FLUSH
+    both = len({gutter.is_left(place) for place in row}) == 2
+    if not both and not below:
+        return False
+    least = 2 if both else _FLUSH
     return all(
         sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
         >= least
@@ -212,6 +221,24 @@ def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter, white: float)
     )
     far = white < _FARTHEST * place.letter
     return inside and far and is_prose(left) and is_prose(right)
+
+
+def _in_article(run: Sequence[Place], place: Place, gutter: _Gutter, white: float) -> bool:
+    """Whether a run is a wide text and a narrow column beside it (a page's links), and the place
+    begins as one of its lines does."""
+    sides = [[p for p in run if gutter.is_left(p) == left] for left in (True, False)]
+    if min(map(len, sides)) < _FLUSH or white > _FARTHEST * place.letter:
+        return False
+    widths = [max(p.right for p in side) - min(p.left for p in side) for side in sides]
+    wide, narrow = sorted(sides, key=lambda side: widths[sides.index(side)])[::-1]
+    letter = statistics.median(p.letter for p in wide)
+    lines = statistics.median(p.width for p in wide)
+    if max(widths) < _ARTICLE_WIDER * min(widths) or lines < _ARTICLE_LINE * letter:
+        return False
+    if max(p.width for p in narrow) < _LINKS * letter:
+        return False
+    side = sides[0] if gutter.is_left(place) else sides[1]
+    return any(abs(place.left - other.left) < 0.5 * letter for other in side)
 
 
 def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> bool:
