@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, Place
 from khmer_fast.page.side_by_side import is_prose
+from khmer_fast.page.white import GUTTER, SHRUNK, WALLED
 
-GUTTER = 1.1  # letter heights of white between what stands side by side
-SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
-WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
 _NEAR = 3.2  # letter heights of white under which anything goes on
 _FAR = 15.0  # the same for rows that are alike
