@@ -1,5 +1,5 @@
-// attn_gru_step: one decoder step of N hypotheses (python_ref/attn_gru_step.py). Checks shared by the
-// devices.
+// attn_gru_step: one decoder step of N hypotheses (python_ref/attn_gru_step.py). Checks shared by
+// the devices.
 #pragma once
 
 #include "beam_search.h"
@@ -24,9 +24,8 @@ inline Dims check_attn_gru_step(const at::Tensor& memory, const at::Tensor& key,
                     ", got ", N);
   check_shape("token", token, "[N]", {N});
   check_dtype("token", token, at::kLong);
-  for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor*>{"memory", &memory},
-                                     {"key", &key},
-                                     {"h", &h}}) {
+  for (const auto& [name, tensor] :
+       {std::pair<const char*, const at::Tensor*>{"memory", &memory}, {"key", &key}, {"h", &h}}) {
     check_dtype(name, *tensor, at::kFloat);
     check_device(name, *tensor, memory.device());
   }

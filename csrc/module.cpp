@@ -1,5 +1,5 @@
-// The Python module `_khmer_fast`: importing it registers the operators; it binds encoder and decoder,
-// which own packed weights and so are objects and no operators.
+// The Python module `_khmer_fast`: importing it registers the operators; it binds encoder and
+// decoder, which own packed weights and so are objects and no operators.
 #include <torch/csrc/utils/pybind.h>
 
 #include "cpu/decode.h"
@@ -14,10 +14,12 @@ PYBIND11_MODULE(_khmer_fast, m) {
   using namespace khmer_fast;
   using Unlocked = py::call_guard<py::gil_scoped_release>;
 
-  m.def("instruction_set", [] { return select_kernels().name; },
-        "Name of the kernels that this process uses now.");
-  m.def("multiplies_bfloat16", [] { return select_kernels().bf16_pairs; },
-        "Whether these kernels multiply bfloat16, rather than widen it to float32.");
+  m.def(
+      "instruction_set", [] { return select_kernels().name; },
+      "Name of the kernels that this process uses now.");
+  m.def(
+      "multiplies_bfloat16", [] { return select_kernels().bf16_pairs; },
+      "Whether these kernels multiply bfloat16, rather than widen it to float32.");
   m.def("peak_flops", &peak_flops, py::arg("seconds"), Unlocked(),
         "Float32 operations a second of one thread, measured for so many seconds.");
   m.def("peak_energies", &peak_energies, py::arg("seconds"), Unlocked(),
@@ -49,9 +51,8 @@ PYBIND11_MODULE(_khmer_fast, m) {
            py::arg("n_best"), py::arg("alpha"), py::arg("step_limit"), py::arg("force_length"),
            py::arg("return_attention"), py::arg("return_trace"), py::arg("threads"), Unlocked());
 
-  py::class_<DecodeResult>(m, "DecodeResult")
-      .def("fields", [](const DecodeResult& r) {
-        return py::make_tuple(r.tokens, r.length, r.score, r.log_prob, r.truncated, r.failed,
-                              r.steps, r.attention, r.trace, r.position, r.live, r.parents);
-      });
+  py::class_<DecodeResult>(m, "DecodeResult").def("fields", [](const DecodeResult& r) {
+    return py::make_tuple(r.tokens, r.length, r.score, r.log_prob, r.truncated, r.failed, r.steps,
+                          r.attention, r.trace, r.position, r.live, r.parents);
+  });
 }

@@ -51,7 +51,11 @@ class Reader {
     TORCH_CHECK_VALUE(W.numel() > 0 && W.size(2) % 2 == 1 && W.size(3) % 2 == 1,
                       "W must have odd rows and columns, got ", shape_text(W.sizes()));
     check_shape("b", b, "[outputs]", {W.size(0)});
-    return {W.const_data_ptr<float>(), b.const_data_ptr<float>(), W.size(0), W.size(1), W.size(2),
+    return {W.const_data_ptr<float>(),
+            b.const_data_ptr<float>(),
+            W.size(0),
+            W.size(1),
+            W.size(2),
             W.size(3)};
   }
 

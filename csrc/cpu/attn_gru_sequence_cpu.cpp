@@ -76,16 +76,18 @@ const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
-attn_gru_sequence_backward_cpu(
-    const std::optional<Tensor>& d_state, const std::optional<Tensor>& d_context,
-    const std::optional<Tensor>& d_weight, const Tensor& memory, const Tensor& key,
-    const Tensor& length, const Tensor& h_0, const Tensor& target_length, const Tensor& W_q,
-    const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
-    const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
+attn_gru_sequence_backward_cpu(const std::optional<Tensor>& d_state,
+                               const std::optional<Tensor>& d_context,
+                               const std::optional<Tensor>& d_weight, const Tensor& memory,
+                               const Tensor& key, const Tensor& length, const Tensor& h_0,
+                               const Tensor& target_length, const Tensor& W_q, const Tensor& v,
+                               const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
+                               const Tensor& context, const Tensor& weight, const Tensor& gates,
+                               const Tensor& q) {
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
-  const SequenceDims d = check_attn_gru_sequence_backward(
-      d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
-      state, context, weight, gates, q);
+  const SequenceDims d = check_attn_gru_sequence_backward(d_state, d_context, d_weight, memory, key,
+                                                          length, h_0, target_length, W_q, v, W_ic,
+                                                          W_hh, state, context, weight, gates, q);
   const int64_t A = d.A, H = d.H;
   const auto d_state_ = plain(d_state), d_context_ = plain(d_context);
   const auto d_weight_ = plain(d_weight);

@@ -1,5 +1,5 @@
-// attn_gru_sequence for one instruction set and V, a vector of floats or doubles. Steps are numbered
-// as in python_ref/attn_gru_step.py.
+// attn_gru_sequence for one instruction set and V, a vector of floats or doubles. Steps are
+// numbered as in python_ref/attn_gru_step.py.
 #pragma once
 
 #include "cpu/attention_loops.h"
@@ -10,8 +10,9 @@
 namespace khmer_fast {
 namespace {
 
-// ---- additive attention: tanh(k + q) = 2 (1/2 - s) with s = 1 / (1 + e^{2k} e^{2q}); its derivative
-// is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its rounding.
+// ---- additive attention: tanh(k + q) = 2 (1/2 - s) with s = 1 / (1 + e^{2k} e^{2q}); its
+// derivative is 4 s (1 - s). The 1/2, which softmax would drop, keeps the sum small and so its
+// rounding.
 
 // s of ROWS positions, from P and Q or, in the tanh form, from key and q
 template <class V, EnergyForm kForm, int ROWS>
@@ -49,7 +50,7 @@ struct Keys {
 
 template <class V, EnergyForm kForm, int ROWS>
 KHMER_FAST_MATH void energy_rows(const Keys<V>& keys, int64_t t, const Scalar<V>* q,
-                           const Scalar<V>* v, Scalar<V>* energy) {
+                                 const Scalar<V>* v, Scalar<V>* energy) {
   V sum[ROWS];
 #pragma GCC unroll 4
   for (int r = 0; r < ROWS; ++r) sum[r] = V{};
@@ -66,9 +67,8 @@ KHMER_FAST_MATH void energy_rows(const Keys<V>& keys, int64_t t, const Scalar<V>
 }
 
 template <class V, EnergyForm kForm>
-__attribute__((noinline)) void energies(const Keys<V>& keys, int64_t length,
-                                        const Scalar<V>* q, const Scalar<V>* v,
-                                        Scalar<V>* energy) {
+__attribute__((noinline)) void energies(const Keys<V>& keys, int64_t length, const Scalar<V>* q,
+                                        const Scalar<V>* v, Scalar<V>* energy) {
   int64_t t = 0;
   for (; t + 4 <= length; t += 4) energy_rows<V, kForm, 4>(keys, t, q, v, energy);
   for (; t < length; ++t) energy_rows<V, kForm, 1>(keys, t, q, v, energy);
@@ -77,7 +77,7 @@ __attribute__((noinline)) void energies(const Keys<V>& keys, int64_t length,
 // d_q[a] += sum_t d_energy[t] s (1 - s), without the factor 4 v
 template <class V, EnergyForm kForm, int ROWS>
 KHMER_FAST_MATH void query_rows(const Keys<V>& keys, int64_t t, const Scalar<V>* q,
-                          const Scalar<V>* d_energy, Scalar<V>* d_q) {
+                                const Scalar<V>* d_energy, Scalar<V>* d_q) {
   for (int64_t a = 0; a < keys.stride; a += kLanesOf<V>) {
     V k[ROWS], s[ROWS];
 #pragma GCC unroll 4
@@ -95,8 +95,7 @@ KHMER_FAST_MATH void query_rows(const Keys<V>& keys, int64_t t, const Scalar<V>*
 
 template <class V, EnergyForm kForm>
 __attribute__((noinline)) void query_gradient(const Keys<V>& keys, int64_t length,
-                                              const Scalar<V>* q,
-                                              const Scalar<V>* d_energy,
+                                              const Scalar<V>* q, const Scalar<V>* d_energy,
                                               Scalar<V>* d_q) {
   int64_t t = 0;
   for (; t + 4 <= length; t += 4) query_rows<V, kForm, 4>(keys, t, q, d_energy, d_q);
@@ -107,9 +106,8 @@ __attribute__((noinline)) void query_gradient(const Keys<V>& keys, int64_t lengt
 // and -2
 template <class V, EnergyForm kForm, int ROWS>
 KHMER_FAST_MATH void key_rows(const Keys<V>& keys, int64_t t, int64_t steps, const Scalar<V>* q,
-                        const Scalar<V>* d_energy, int64_t d_energy_stride,
-                        const Scalar<V>* v, Scalar<V>* d_key,
-                        Scalar<V>* d_v) {
+                              const Scalar<V>* d_energy, int64_t d_energy_stride,
+                              const Scalar<V>* v, Scalar<V>* d_key, Scalar<V>* d_v) {
   for (int64_t a = 0; a < keys.stride; a += kLanesOf<V>) {
     V k[ROWS], s[ROWS], sum[ROWS], sum_v = load<V>(d_v + a);
 #pragma GCC unroll 4
@@ -137,8 +135,7 @@ KHMER_FAST_MATH void key_rows(const Keys<V>& keys, int64_t t, int64_t steps, con
 
 template <class V, EnergyForm kForm>
 __attribute__((noinline)) void key_gradient(const Keys<V>& keys, int64_t length, int64_t steps,
-                                            const Scalar<V>* q,
-                                            const Scalar<V>* d_energy,
+                                            const Scalar<V>* q, const Scalar<V>* d_energy,
                                             int64_t d_energy_stride, const Scalar<V>* v,
                                             Scalar<V>* d_key, Scalar<V>* d_v) {
   int64_t t = 0;
@@ -179,8 +176,7 @@ Scalar<V> prepare_query(const Scalar<V>* q, int64_t A, Scalar<V>* Q) {
 
 // y[e] (+)= sum_r w[r] x[r][e] for ROWS rows
 template <class V, int ROWS>
-KHMER_FAST_MATH void add_rows(const Scalar<V>* w, const Scalar<V>* x, int64_t E,
-                        Scalar<V>* y) {
+KHMER_FAST_MATH void add_rows(const Scalar<V>* w, const Scalar<V>* x, int64_t E, Scalar<V>* y) {
   for (int64_t e = 0; e < E; e += kLanesOf<V>) {
     V sum = load<V>(y + e, E - e);
 #pragma GCC unroll 4
@@ -190,8 +186,7 @@ KHMER_FAST_MATH void add_rows(const Scalar<V>* w, const Scalar<V>* x, int64_t E,
 }
 
 template <class V>
-void weighted_sum(int64_t length, int64_t E, const Scalar<V>* w,
-                  const Scalar<V>* x, Scalar<V>* y) {
+void weighted_sum(int64_t length, int64_t E, const Scalar<V>* w, const Scalar<V>* x, Scalar<V>* y) {
   clear(y, E);
   int64_t t = 0;
   for (; t + 4 <= length; t += 4) add_rows<V, 4>(w + t, x + t * E, E, y);
@@ -199,8 +194,7 @@ void weighted_sum(int64_t length, int64_t E, const Scalar<V>* w,
 }
 
 template <class V, int ROWS>
-KHMER_FAST_MATH void dot_rows(const Scalar<V>* x, const Scalar<V>* y, int64_t E,
-                        Scalar<V>* out) {
+KHMER_FAST_MATH void dot_rows(const Scalar<V>* x, const Scalar<V>* y, int64_t E, Scalar<V>* out) {
   V sum[ROWS];
 #pragma GCC unroll 4
   for (int r = 0; r < ROWS; ++r) sum[r] = V{};
@@ -214,8 +208,7 @@ KHMER_FAST_MATH void dot_rows(const Scalar<V>* x, const Scalar<V>* y, int64_t E,
 
 // out[t] = x[t] . y
 template <class V>
-void dots(int64_t length, int64_t E, const Scalar<V>* x, const Scalar<V>* y,
-          Scalar<V>* out) {
+void dots(int64_t length, int64_t E, const Scalar<V>* x, const Scalar<V>* y, Scalar<V>* out) {
   int64_t t = 0;
   for (; t + 4 <= length; t += 4) dot_rows<V, 4>(x + t * E, y, E, out + t);
   for (; t < length; ++t) dot_rows<V, 1>(x + t * E, y, E, out + t);
@@ -236,7 +229,7 @@ int64_t sequence_workspace(const CpuSequenceDims& d, int64_t count) {
 
 template <class V>
 void sequence_forward(const SequenceForward<Scalar<V>>& p, const int64_t* line, int64_t count,
-             Scalar<V>* space) {
+                      Scalar<V>* space) {
   using scalar = Scalar<V>;
   const int64_t S = p.dims.S, T = p.dims.T, A = p.dims.A, E = p.dims.E, H = p.dims.H;
   const int64_t stride = padded(A), width = A + 3 * H;
@@ -275,8 +268,8 @@ void sequence_forward(const SequenceForward<Scalar<V>>& p, const int64_t* line, 
       return s == 0 ? p.h_0 + line[i] * H : p.state + (row(i) - 1) * H;
     };
     // 1. query and the recurrent part of the gates, of the previous state
-    multiply_rows<V, false>(live, width, H, h, p.W_state,
-                            [&](int64_t i) { return hidden + i * width; }, rows);
+    multiply_rows<V, false>(
+        live, width, H, h, p.W_state, [&](int64_t i) { return hidden + i * width; }, rows);
     for (int64_t i = 0; i < live; ++i) {
       const int64_t b = line[i], length = p.length[b];
       // 2. additive attention
@@ -317,7 +310,7 @@ void sequence_forward(const SequenceForward<Scalar<V>>& p, const int64_t* line, 
 
 template <class V>
 void sequence_backward(const SequenceBackward<Scalar<V>>& p, const int64_t* line, int64_t count,
-              Scalar<V>* space) {
+                       Scalar<V>* space) {
   using scalar = Scalar<V>;
   const int64_t S = p.dims.S, T = p.dims.T, A = p.dims.A, E = p.dims.E, H = p.dims.H;
   const int64_t stride = padded(A), width = A + 4 * H;
@@ -428,16 +421,19 @@ void sequence_backward(const SequenceBackward<Scalar<V>>& p, const int64_t* line
       const scalar* d_energy = p.d_energy_row + p.offset[b] * T_stride;
       switch (energy_form(key_bound[i], q_bound)) {
         case EnergyForm::kPaired:
-          key_gradient<V, EnergyForm::kPaired>(keys, length, end, Q, d_energy, T_stride, v, d_key, d_v);
+          key_gradient<V, EnergyForm::kPaired>(keys, length, end, Q, d_energy, T_stride, v, d_key,
+                                               d_v);
           break;
         case EnergyForm::kFactored:
-          key_gradient<V, EnergyForm::kFactored>(keys, length, end, Q, d_energy, T_stride, v, d_key, d_v);
+          key_gradient<V, EnergyForm::kFactored>(keys, length, end, Q, d_energy, T_stride, v, d_key,
+                                                 d_v);
           break;
         case EnergyForm::kTanh:
           for (int64_t s = 0; s < end; ++s) {
             pad_row(p.q + (b * S + s) * A, A, Q + s * stride);
           }
-          key_gradient<V, EnergyForm::kTanh>(keys, length, end, Q, d_energy, T_stride, v, d_key, d_v);
+          key_gradient<V, EnergyForm::kTanh>(keys, length, end, Q, d_energy, T_stride, v, d_key,
+                                             d_v);
           break;
       }
       const scalar* weight = p.weight + b * S * T;

@@ -18,8 +18,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_cpu(
     const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
     const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
     const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
-  DecoderTensors weights{.embedding = embedding, .W_q = W_q, .v = v, .W_ih = W_ih, .W_hh = W_hh,
-                         .b_ih = b_ih, .b_hh = b_hh, .W_o = W_o, .b_o = b_o};
+  DecoderTensors weights{.embedding = embedding,
+                         .W_q = W_q,
+                         .v = v,
+                         .W_ih = W_ih,
+                         .W_hh = W_hh,
+                         .b_ih = b_ih,
+                         .b_hh = b_hh,
+                         .W_o = W_o,
+                         .b_o = b_o};
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, weights);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
   const Decoder decoder(dims, pointers(weights), Precision::kFloat32, select_kernels());

@@ -16,7 +16,8 @@ namespace {
 // What at::full gives, without the way through the dispatcher: short searches feel it.
 template <class T>
 at::Tensor filled(at::IntArrayRef sizes, T value) {
-  at::Tensor x = at::detail::empty_cpu(sizes, at::TensorOptions(c10::CppTypeToScalarType<T>::value));
+  at::Tensor x =
+      at::detail::empty_cpu(sizes, at::TensorOptions(c10::CppTypeToScalarType<T>::value));
   std::fill_n(x.mutable_data_ptr<T>(), x.numel(), value);
   return x;
 }
@@ -107,7 +108,9 @@ DecodeResult decode(const Decoder& decoder, const at::Tensor& memory, const at::
   const int64_t B = memory.size(0), T = memory.size(1);
   const at::Tensor rows = memory.stride(2) == 1 && !memory.is_neg() ? memory : plain(memory);
   const at::Tensor positions = plain(length);
-  const at::Tensor limit = plain(force_length ? *force_length : step_limit ? *step_limit : length + 8);
+  const at::Tensor limit = plain(force_length ? *force_length
+                                 : step_limit ? *step_limit
+                                              : length + 8);
 
   std::vector<LineInput> lines(B);
   for (int64_t b = 0; b < B; ++b)

@@ -57,13 +57,11 @@ static void energy_vectors(EnergyForm form, int64_t A, int64_t w, const float* P
   for (int j = 0; j < NV; ++j) store(energy + j * W, sum[j]);
 }
 
-static void energy(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q, const float* u,
-                   float* energy) {
+static void energy(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q,
+                   const float* u, float* energy) {
   int64_t t = 0;
-  for (; t + 4 * W <= w; t += 4 * W)
-    energy_vectors<4>(form, A, w, P + t, Q, u, energy + t);
-  for (; t + 2 * W <= w; t += 2 * W)
-    energy_vectors<2>(form, A, w, P + t, Q, u, energy + t);
+  for (; t + 4 * W <= w; t += 4 * W) energy_vectors<4>(form, A, w, P + t, Q, u, energy + t);
+  for (; t + 2 * W <= w; t += 2 * W) energy_vectors<2>(form, A, w, P + t, Q, u, energy + t);
   for (; t < w; t += W) energy_vectors<1>(form, A, w, P + t, Q, u, energy + t);
 }
 
@@ -100,7 +98,8 @@ static int64_t top_k(const float* log_prob, int64_t n, float score, int32_t pare
     unsigned found = mask_greater(value, splat(worst));  // NaN is never greater
     for (; found; found &= found - 1) {
       const int lane = __builtin_ctz(found);
-      count = insert_candidate({value[lane], parent, static_cast<int32_t>(i + lane)}, best, count, K);
+      count =
+          insert_candidate({value[lane], parent, static_cast<int32_t>(i + lane)}, best, count, K);
     }
   }
   return count;

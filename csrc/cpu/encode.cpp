@@ -30,11 +30,13 @@ Encoder make_encoder(int64_t height,
   for (const auto& [channels, stride_y, stride_x, blocks] : stages) {
     TORCH_CHECK_VALUE(channels >= 1 && stride_y >= 1 && stride_x >= 1 && blocks >= 0,
                       "a stage must have channels and strides of at least 1 and no fewer than 0 "
-                      "blocks, got ", channels, ", ", stride_y, ", ", stride_x, ", ", blocks);
+                      "blocks, got ",
+                      channels, ", ", stride_y, ", ", stride_x, ", ", blocks);
     shapes.push_back({channels, stride_y, stride_x, blocks});
     for (int64_t i = 0; i <= 2 * blocks; ++i, next += 2) {
-      TORCH_CHECK_VALUE(next + 1 < convs.size(), "convs must hold W and b of each convolution, got ",
-                        convs.size(), " tensors");
+      TORCH_CHECK_VALUE(next + 1 < convs.size(),
+                        "convs must hold W and b of each convolution, got ", convs.size(),
+                        " tensors");
       const float* W = take("W", convs[next], "[outputs, inputs, 3, 3]", {channels, inputs, 3, 3});
       weights.convs.push_back({W, take("b", convs[next + 1], "[outputs]", {channels})});
       inputs = channels;
@@ -43,10 +45,13 @@ Encoder make_encoder(int64_t height,
   }
   TORCH_CHECK_VALUE(next == convs.size(), "convs must hold ", next,
                     " tensors for these stages, got ", convs.size());
-  TORCH_CHECK_VALUE(features.size() == 4, "features must hold the weight and bias of project and "
-                    "norm, got ", features.size(), " tensors");
-  TORCH_CHECK_VALUE(gru.size() == 8, "gru must hold W_ih, W_hh, b_ih and b_hh of both directions, got ",
-                    gru.size(), " tensors");
+  TORCH_CHECK_VALUE(features.size() == 4,
+                    "features must hold the weight and bias of project and "
+                    "norm, got ",
+                    features.size(), " tensors");
+  TORCH_CHECK_VALUE(gru.size() == 8,
+                    "gru must hold W_ih, W_hh, b_ih and b_hh of both directions, got ", gru.size(),
+                    " tensors");
   const int64_t F = features[1].numel(), H = gru[2].numel() / 3;
   weights.W_project = take("project.weight", features[0], "[F, Y' C]", {F, rows * inputs});
   weights.b_project = take("project.bias", features[1], "[F]", {F});

@@ -22,8 +22,7 @@ static void layer_norm(int64_t n, float* x, const float* gain, const float* bias
   for (int64_t i = whole; i < n; ++i) sum += (x[i] - mean) * (x[i] - mean);
   const float scale = 1.0f / __builtin_sqrtf(sum / static_cast<float>(n) + 1e-5f);
   for (int64_t i = 0; i < padded(n); i += W)
-    store(x + i, fma((load(x + i) - splat(mean)) * splat(scale), load(gain + i),
-                     load(bias + i)));
+    store(x + i, fma((load(x + i) - splat(mean)) * splat(scale), load(gain + i), load(bias + i)));
 }
 
 // F(4, 3) along x from the points 0, +-a, +-b, infinity with a = sqrt(1/2), b = sqrt(2).

@@ -45,14 +45,16 @@ std::tuple<Tensor, Tensor> gru_sequence_cpu(const Tensor& gate_input, const Tens
   return {state, gates};
 }
 
-std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
-    const Tensor& d_state, const Tensor& length, const Tensor& W_hh, const Tensor& state,
-    const Tensor& gates) {
+std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(const Tensor& d_state,
+                                                             const Tensor& length,
+                                                             const Tensor& W_hh,
+                                                             const Tensor& state,
+                                                             const Tensor& gates) {
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   check_rank("state", state, "[B, T, 2H]", 3);
   const int64_t B = state.size(0), T = state.size(1), H = state.size(2) / 2;
-  for (const auto& [name, x] : {std::pair("d_state", d_state), std::pair("W_hh", W_hh),
-                                std::pair("gates", gates)}) {
+  for (const auto& [name, x] :
+       {std::pair("d_state", d_state), std::pair("W_hh", W_hh), std::pair("gates", gates)}) {
     check_device(name, x, state.device());
     check_dtype(name, x, state.scalar_type());
   }

@@ -42,8 +42,8 @@ void gru_forward(const GruForward<Scalar<V>>& p, int64_t direction, const int64_
     const auto h = [&](int64_t i) {
       return s == 0 ? zero : p.state + row(i, s - 1) * 2 * H + direction * H;
     };
-    multiply_rows<V, false>(live, 3 * H, H, h, p.W_hh[direction],
-                            [&](int64_t i) { return hidden + i * 3 * H; }, rows);
+    multiply_rows<V, false>(
+        live, 3 * H, H, h, p.W_hh[direction], [&](int64_t i) { return hidden + i * 3 * H; }, rows);
     for (int64_t i = 0; i < live; ++i) {
       gru_cell<V>(H, p.gate_input + (row(i, s) * 2 + direction) * 3 * H, nullptr,
                   hidden + i * 3 * H, p.b_hh + direction * 3 * H, h(i),

@@ -14,8 +14,12 @@ namespace {
 
 template <class V>
 constexpr SequenceKernels<Scalar<V>> make_sequence_kernels() {
-  return {kPanelVectors * kLanesOf<V>, sequence_workspace<V>, sequence_forward<V>,
-          sequence_backward<V>,        gru_workspace<V>,      gru_forward<V>,
+  return {kPanelVectors * kLanesOf<V>,
+          sequence_workspace<V>,
+          sequence_forward<V>,
+          sequence_backward<V>,
+          gru_workspace<V>,
+          gru_forward<V>,
           gru_backward<V>};
 }
 

@@ -1,5 +1,5 @@
-// Kernels for every processor of the family: SSE2 on x86, NEON on 64-bit ARM, or what the compiler makes
-// of vectors of four floats; and gradcheck's in double.
+// Kernels for every processor of the family: SSE2 on x86, NEON on 64-bit ARM, or what the compiler
+// makes of vectors of four floats; and gradcheck's in double.
 #include <cmath>
 
 #include "cpu/kernels.h"

@@ -16,8 +16,8 @@ uint16_t convert(float x, uint16_t) { return to_bf16(x); }
 
 // Element (n, k) of the matrix is from[n * n_step + k * k_step].
 template <int64_t depth, class From, class T>
-void pack_any(const From* from, int64_t N, int64_t K, int64_t n_step, int64_t k_step,
-              int64_t panel, T* out) {
+void pack_any(const From* from, int64_t N, int64_t K, int64_t n_step, int64_t k_step, int64_t panel,
+              T* out) {
   constexpr int64_t kBlock = 16;  // k at a time: whole cache lines of W are read
   const int64_t K_padded = round_up(K, depth);
   for (int64_t n0 = 0; n0 < padded(N); n0 += panel) {

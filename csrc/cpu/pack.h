@@ -8,8 +8,8 @@
 namespace khmer_fast {
 
 // A matrix [N, K] in panels of `panel` columns n: [padded(N) / panel][K][panel], the last panel as
-// narrow as padded(N) allows; the padding is 0. Takes padded(N) * K elements. With `pairs` (bfloat16
-// alone) two values of k stand together, [K / 2][panel][2], and K is rounded up to even.
+// narrow as padded(N) allows; the padding is 0. Takes padded(N) * K elements. With `pairs`
+// (bfloat16 alone) two values of k stand together, [K / 2][panel][2], and K is rounded up to even.
 
 // From W [N, K], rows `ld` apart (torch's layout of a linear layer's weight).
 template <class T>  // float or double

@@ -58,7 +58,8 @@ struct Bf16Operands {
 };
 #endif
 
-// ---- where the matrices are: row i of A and the place of its value k, columns of B, what becomes of C
+// ---- where the matrices are: row i of A and the place of its value k, columns of B, what becomes
+// of C
 
 // A as rows `ld` apart.
 template <class T>
@@ -128,8 +129,8 @@ struct StoreScattered {
 
 // R rows from i on times NV vectors of columns from n on.
 template <class O, int NV, int R, class MatrixA, class Store>
-__attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, const MatrixA& A, const typename O::B* b,
-                 int64_t ldb, const Store& out) {
+__attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, const MatrixA& A,
+                                           const typename O::B* b, int64_t ldb, const Store& out) {
   constexpr int kDepth = O::kDepth;
   typename O::Sum sum[R][NV];
   const typename O::A* a[R];

@@ -16,8 +16,8 @@ namespace khmer_fast {
 constexpr int64_t kMaps = 4;       // band, above, below, offset
 constexpr int64_t kRotations = 4;  // 0, 90, 180, 270 degrees
 
-// In torch's layout, the weights standardised: W [outputs, inputs, rows, columns], where a depthwise
-// convolution has one input; b [outputs].
+// In torch's layout, the weights standardised: W [outputs, inputs, rows, columns], where a
+// depthwise convolution has one input; b [outputs].
 struct FilterWeights {
   const float* W;
   const float* b;
@@ -48,7 +48,8 @@ class Segmenter {
            int threads) const;
 
  private:
-  // Channels last, with a border of zeros: kAbove rows above and below, kBeside columns at the sides.
+  // Channels last, with a border of zeros: kAbove rows above and below, kBeside columns at the
+  // sides.
   struct Map {
     int64_t Y, X, C;
     Buffer data;

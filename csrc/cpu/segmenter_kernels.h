@@ -16,8 +16,8 @@ struct SegmenterKernels {
                const float* W, const float* b, float* out, int64_t plane);
 
   // out[p out_step + n] = sum_k in[p step + offset[k]] W[n, k] + bias[n] (+ add[p out_step + n]),
-  // and relu where asked for; p < pixels, n < N, N a multiple of kLanes, W packed (pack.h). `add` may
-  // be null, or out.
+  // and relu where asked for; p < pixels, n < N, N a multiple of kLanes, W packed (pack.h). `add`
+  // may be null, or out.
   void (*convolve)(int64_t pixels, int64_t N, int64_t K, const float* in, const int32_t* offset,
                    int64_t step, const float* W, const float* bias, const float* add, bool relu,
                    float* out, int64_t out_step);

@@ -36,8 +36,7 @@ static void stem(int64_t X, int64_t C, const float* const even[3], const float* 
   int64_t c = 0;
   for (; c + 8 <= C; c += 8)
     stem_channels<8>(X, even, odd, weight + 9 * c, b + c, out + c * plane, plane);
-  for (; c < C; ++c)
-    stem_channels<1>(X, even, odd, weight + 9 * c, b + c, out + c * plane, plane);
+  for (; c < C; ++c) stem_channels<1>(X, even, odd, weight + 9 * c, b + c, out + c * plane, plane);
 }
 
 // A as places `step` apart, whose values lie at `offset` [K] from them.
@@ -92,9 +91,9 @@ static void depthwise_tile(int64_t C, int64_t rows, int64_t columns, const float
 }
 
 template <int R>
-static void depthwise_rows(int64_t count, int64_t C, int64_t rows, int64_t columns,
-                           const float* in, int64_t row, int64_t stride, const float* weight,
-                           const float* bias, bool relu, float* out) {
+static void depthwise_rows(int64_t count, int64_t C, int64_t rows, int64_t columns, const float* in,
+                           int64_t row, int64_t stride, const float* weight, const float* bias,
+                           bool relu, float* out) {
   if (count == R)
     return depthwise_tile<R>(C, rows, columns, in, row, stride, weight, bias, relu, out);
   if constexpr (R > 1)
@@ -108,8 +107,8 @@ static void depthwise(int64_t X, int64_t C, int64_t rows, int64_t columns, const
   const int64_t tiles = (X + R - 1) / R;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t x = X * i / tiles, count = X * (i + 1) / tiles - x;
-    depthwise_rows<R>(count, C, rows, columns, in + x * stride * C, row, stride, weight, bias,
-                      relu, out + x * C);
+    depthwise_rows<R>(count, C, rows, columns, in + x * stride * C, row, stride, weight, bias, relu,
+                      out + x * C);
   }
 }
 

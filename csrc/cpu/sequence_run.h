@@ -45,8 +45,8 @@ inline std::vector<std::vector<int64_t>> deal(const Tensor& steps, int64_t group
 }
 
 // Lines that go through the steps together: the rows that one tile of a product takes. More would
-// share the weights' way through the cache, but the keys and the memory of many lines no longer stay in
-// it: 8 against 32 lines at H = A = E = 512 took 0.46 against 0.60 s.
+// share the weights' way through the cache, but the keys and the memory of many lines no longer
+// stay in it: 8 against 32 lines at H = A = E = 512 took 0.46 against 0.60 s.
 constexpr int64_t kLinesTogether = 8;
 
 // Runs run(pass, line, count, workspace) for every group of lines and every pass of `passes`, as
@@ -60,8 +60,8 @@ void for_each_group(const Tensor& steps, int64_t passes, const Space& space_of, 
   const int64_t count = std::min(B, std::max(for_threads, for_cache));
   const auto groups = deal(steps, count);
   const int64_t piece = space_of(static_cast<int64_t>(groups[0].size()));
-  const Tensor workspace =
-      at::empty({passes * count, piece}, at::TensorOptions().dtype(c10::CppTypeToScalarType<scalar_t>()));
+  const Tensor workspace = at::empty(
+      {passes * count, piece}, at::TensorOptions().dtype(c10::CppTypeToScalarType<scalar_t>()));
   scalar_t* space = workspace.mutable_data_ptr<scalar_t>();
   at::parallel_for(0, passes * count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

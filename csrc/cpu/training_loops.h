@@ -1,5 +1,5 @@
-// What the kernels of both sequence operators share, for one instruction set and V, a vector of floats
-// or doubles.
+// What the kernels of both sequence operators share, for one instruction set and V, a vector of
+// floats or doubles.
 #pragma once
 
 #include "cpu/product.h"
@@ -28,9 +28,9 @@ struct Workspace {
   }
 };
 
-
-// C (+)= A W^T for rows that begin at a(i) and c(i); W [N, K] packed; `rows` [M, K] holds A while it is
-// multiplied, since rows a power of two apart would fall into the same few places of the cache.
+// C (+)= A W^T for rows that begin at a(i) and c(i); W [N, K] packed; `rows` [M, K] holds A while
+// it is multiplied, since rows a power of two apart would fall into the same few places of the
+// cache.
 template <class V, bool kAccumulate, class A, class C>
 void multiply_rows(int64_t M, int64_t N, int64_t K, const A& a, const Scalar<V>* W, const C& c,
                    Scalar<V>* rows) {
@@ -42,11 +42,10 @@ void multiply_rows(int64_t M, int64_t N, int64_t K, const A& a, const Scalar<V>*
 // ---- the gates, in torch's variant
 
 template <class V>
-void gru_cell(int64_t H, const Scalar<V>* input,     // [3H]
-              const Scalar<V>* input_rest,           // [3H], to be added, or null
-              const Scalar<V>* hidden,               // [3H], without the bias
-              const Scalar<V>* b_hh, const Scalar<V>* h,
-              Scalar<V>* h_new,
+void gru_cell(int64_t H, const Scalar<V>* input,  // [3H]
+              const Scalar<V>* input_rest,        // [3H], to be added, or null
+              const Scalar<V>* hidden,            // [3H], without the bias
+              const Scalar<V>* b_hh, const Scalar<V>* h, Scalar<V>* h_new,
               Scalar<V>* gates) {  // [4H]: r, z, n and W_hn h + b_hn
   for (int64_t i = 0; i < H; i += kLanesOf<V>) {
     const int64_t n = H - i;

@@ -1,6 +1,6 @@
 // Runs the decoder without torch, for the sanitizers (scripts/sanitize.sh): random small models on
-// every instruction set, several threads, several callers. A line must come out bit for bit the same
-// alone, in a batch and on any number of threads.
+// every instruction set, several threads, several callers. A line must come out bit for bit the
+// same alone, in a batch and on any number of threads.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -35,7 +35,8 @@ Model random_model(std::mt19937& rng) {
   const float scale = size(0, 3) == 0 ? 40.0f : 0.7f;
   const auto random = [&](const char* name, std::initializer_list<int64_t> shape) {
     std::normal_distribution<float> normal(0, std::strcmp(name, "W_k") == 0 ? scale : 0.7f);
-    std::vector<float> x(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
+    std::vector<float> x(
+        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
     for (float& value : x) value = normal(rng);
     model.tensors.push_back(std::move(x));
     return model.tensors.back().data();

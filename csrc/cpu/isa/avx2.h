@@ -22,13 +22,11 @@ KHMER_FAST_MATH F max_vector(F a, F b) { return (F)_mm256_max_ps((__m256)a, (__m
 KHMER_FAST_MATH F min_vector(F a, F b) { return (F)_mm256_min_ps((__m256)a, (__m256)b); }
 
 KHMER_FAST_MATH unsigned mask_greater(F a, F b) {
-  return static_cast<unsigned>(
-      _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)));
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)));
 }
 
 KHMER_FAST_MATH float sum_lanes(F x) {
-  __m128 half =
-      _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }

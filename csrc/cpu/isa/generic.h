@@ -1,5 +1,5 @@
-// Vectors of four floats for any processor: SSE2, or what the compiler makes of it; lanes.h says what
-// an instruction set provides.
+// Vectors of four floats for any processor: SSE2, or what the compiler makes of it; lanes.h says
+// what an instruction set provides.
 #pragma once
 
 #include <cstdint>

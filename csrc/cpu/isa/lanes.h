@@ -1,13 +1,15 @@
 // Vectors of any instruction set: what all kernels compute with. F is a vector of floats, or of
 // doubles where a kernel is a template over it.
 //
-// A file of one instruction set (kernels_*.cpp) sets its target and includes one of the headers beside
-// this one, then this one, then kernels; hence everything here has internal linkage, and nothing of
-// the standard library is used (see docs/architecture.md, Traps). The header of an instruction set provides
+// A file of one instruction set (kernels_*.cpp) sets its target and includes one of the headers
+// beside this one, then this one, then kernels; hence everything here has internal linkage, and
+// nothing of the standard library is used (see docs/architecture.md, Traps). The header of an
+// instruction set provides
 // - W, floats in a vector; F, I and U16, vectors of W float, int32, uint16; fma(F, F, F)
 // - keep(F&), which holds a value in its register: without it the compiler loads the columns of a
 //   product once for each row
-// - the shape of a product's tile: kPanelVectors, vectors of columns in a panel; kRows[v], most rows
+// - the shape of a product's tile: kPanelVectors, vectors of columns in a panel; kRows[v], most
+// rows
 //   beside v of them; kManyRows, vectors beside more rows than a whole panel allows
 // - if it has a faster way than the ones here: max_vector, min_vector, mask_greater, scale,
 //   reciprocals, sum_lanes, max_lanes
@@ -40,8 +42,8 @@ KHMER_FAST_MATH void store(Scalar<V>* p, V x) {
   __builtin_memcpy(p, &x, sizeof x);
 }
 
-// n elements, the other lanes 0. Through an array: a vector whose lanes are numbered at run time would
-// leave its register for good.
+// n elements, the other lanes 0. Through an array: a vector whose lanes are numbered at run time
+// would leave its register for good.
 template <class V = F>
 KHMER_FAST_MATH V load(const Scalar<V>* p, int64_t n) {
   if (n >= kLanesOf<V>) return load<V>(p);
