@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import python_ref.encoder
+import python_ref.quantized_encoder
 import python_ref.segmenter
 from khmer_fast.errors import KhmerFastError
 from python_ref.attn_gru_step import DecoderWeights
@@ -118,6 +119,27 @@ class Encoder:
         """
         memory = self._native(image, width, torch.get_num_threads() if threads is None else threads)
         return memory, self._positions(width)
+
+
+class QuantizedEncoder(Encoder):
+    """The fused encoder in 8-bit integers, up to the GRU's recurrent half, which stays float32.
+
+    The twin of `python_ref.quantized_encoder.QuantizedEncoder`: what is whole numbers there is
+    equal to the bit on every instruction set. Called like `Encoder`; the weights are copied.
+    """
+
+    def __init__(self, encoder: python_ref.quantized_encoder.QuantizedEncoder):
+        config = encoder.config
+        self._native = _native.Encoder.quantized(
+            config.height,
+            [(s.channels, s.stride_y, s.stride_x, s.blocks) for s in config.stages],
+            [[x for x in layer if x is not None] for layer in encoder.convs],
+            list(encoder.project[:3]),
+            [encoder.norm_gain, encoder.norm_bias],
+            [list(layer[:3]) for layer in encoder.gates],
+            [x for hidden in encoder.hidden for x in hidden],
+        )
+        self._positions = config.positions
 
 
 class Segmenter:

@@ -5,6 +5,7 @@
 #include "cpu/decoder_loops.h"
 #include "cpu/encoder_loops.h"
 #include "cpu/gru_sequence_loops.h"
+#include "cpu/int8_loops.h"
 #include "cpu/kernels.h"
 #include "cpu/product.h"
 #include "cpu/segmenter_loops.h"
@@ -41,6 +42,10 @@ constexpr Kernels make_kernels(const char* name) {
           gru,
           log_softmax,
           top_k,
+          Int8Operands::kDepth,
+          gemm_int8,
+          convolve_int8,
+          to_int8,
           layer_norm,
           winograd_input,
           winograd_output,

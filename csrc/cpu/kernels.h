@@ -74,6 +74,21 @@ struct Kernels {
   int64_t (*top_k)(const float* log_prob, int64_t n, float score, int32_t parent, Candidate* best,
                    int64_t count, int64_t K);
 
+  // Products of whole numbers, exact: A of 0..255, B of -127..127 packed by depths, K a multiple of
+  // int8_depth. Elements of A and B have 8 bits where the depth is 4, and 16 where it is 2.
+  int64_t int8_depth;
+  // C[m, n] = multiplier[n] sum_k A[m, k] B[n, k] + bias[n]; N a multiple of kLanes.
+  void (*gemm_int8)(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const void* B,
+                    const float* multiplier, const float* bias, float* C, int64_t ldc);
+  // The same, rounded to a whole number of 0..255, for A of places `step` apart whose values of k
+  // lie at offset[k / depth] from them; where there is a `residual`, residual[n] C[m, n] is added.
+  void (*convolve_int8)(int64_t M, int64_t N, int64_t K, const void* A, int64_t step,
+                        const int32_t* offset, const void* B, const float* multiplier,
+                        const float* bias, const float* residual, void* C, int64_t ldc);
+  // out[i] = multiplier[i] x[i] + bias[i], rounded to a whole number of 0..255; n a multiple of
+  // kLanes. Without multiplier and bias x itself is rounded.
+  void (*to_int8)(int64_t n, const float* x, const float* multiplier, const float* bias, void* out);
+
   // In place over x[0, n), with torch's epsilon of 1e-5; gain and bias hold 0 at n and after.
   void (*layer_norm)(int64_t n, float* x, const float* gain, const float* bias);
 

@@ -18,7 +18,8 @@ bool runs_avx512() {
 
 bool runs_avx512_bf16() {
 #if defined(__x86_64__)
-  return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+  return runs_avx512() && __builtin_cpu_supports("avx512bf16") &&
+         __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif

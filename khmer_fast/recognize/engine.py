@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.recognize.batch import Batch
 from khmer_fast.recognize.opinion import read_by_ctc
+from khmer_fast.recognize.scales import load_scales
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace, beam_search
 from python_ref.encoder import Encoder, StandardizedConv2d
+from python_ref.quantized_encoder import QuantizedEncoder
 
 if TYPE_CHECKING:
     from khmer_fast.ops import Decoder
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 GPU = "cuda"  # torch's name of the device
 BACKENDS = ("fast", "reference")
 DEVICES = ("auto", "cpu", GPU)
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "int8")
 MINIMUM_CAPABILITY = (8, 0)  # of a GPU: sm_80
 
 
@@ -73,16 +75,19 @@ class Engine(Protocol):
 
 
 class ReferenceEngine:
-    """Plain torch on the CPU, float32: the specification. Computes with torch's threads."""
+    """Plain torch on the CPU: the specification. Computes with torch's threads."""
 
     def __init__(self, weights: Weights, choice: Choice):
         self.choice = choice
         self.threads = torch.get_num_threads()
         self._config, self._model = weights.config, weights.model
+        self._encode: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = weights.model.encode
+        if choice.dtype == "int8":
+            self._encode = QuantizedEncoder(weights.model.encoder, load_scales(weights))
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
-        return Encoded(*self._model.encode(batch.image, batch.width))
+        return Encoded(*self._encode(batch.image, batch.width))
 
     @torch.inference_mode()
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
@@ -101,7 +106,8 @@ class ReferenceEngine:
 class CpuEngine:
     """The fused kernels on the CPU; `threads` share the lines of a batch.
 
-    Encoder in float32, decoder in `dtype`. Raises OptionError where KHMER_FAST_ISA asks for an
+    Encoder in float32, with dtype int8 in that; decoder in `dtype`, float32 beside an int8 encoder.
+    Raises OptionError where KHMER_FAST_ISA asks for an
     instruction set that is not there.
     """
 
@@ -114,8 +120,14 @@ class CpuEngine:
         self.threads = default_threads() if threads is None else threads
         self._config, self._ctc = weights.config, weights.model.ctc
         try:
-            self._encoder = ops.Encoder(weights.model.encoder)
-            self._decoder = ops.Decoder(weights.model.decoder.weights(), dtype)
+            if dtype == "int8":
+                scales = load_scales(weights)
+                whole = QuantizedEncoder(weights.model.encoder, scales)
+                self._encoder: ops.Encoder = ops.QuantizedEncoder(whole)
+            else:
+                self._encoder = ops.Encoder(weights.model.encoder)
+            narrow = "bfloat16" if dtype == "bfloat16" else "float32"
+            self._decoder = ops.Decoder(weights.model.decoder.weights(), narrow)
         except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
             raise OptionError(str(error)) from None
 
@@ -289,7 +301,7 @@ def make_engine(
     choice = choose(device, backend, dtype)
     if choice.backend == "reference":
         return ReferenceEngine(weights, choice)
-    storage = "bfloat16" if dtype == "bfloat16" else "float32"
+    storage = "float32" if dtype == "auto" else dtype
     if choice.device == GPU:
         return CudaEngine(weights, choice, storage)
     return CpuEngine(weights, choice, storage, threads)
@@ -331,8 +343,13 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         if device == GPU:
             raise OptionError("the reference reads on the CPU only; use device auto or cpu")
         if dtype == "bfloat16":
-            raise OptionError("the reference computes in float32 only; use dtype auto or float32")
-        return Choice("cpu", "reference", "float32", "the reference was asked for")
+            raise OptionError("the reference has no bfloat16; use dtype auto, float32 or int8")
+        narrow = "int8" if dtype == "int8" else "float32"
+        return Choice("cpu", "reference", narrow, "the reference was asked for")
+    if dtype == "int8":
+        if device == GPU:
+            raise OptionError("int8 is for processors; use device auto or cpu, or another dtype")
+        return Choice("cpu", "fast", "int8", "int8 was asked for, which a processor computes")
     obstacle = None if device == "cpu" else cuda_obstacle()
     if device == GPU and obstacle:
         raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
