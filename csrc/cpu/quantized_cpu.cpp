@@ -23,8 +23,12 @@ Buffer padded_copy(const float* x, int64_t n) {
 // The sum in double, which rounds so little that its order does not matter.
 template <class Term>
 double sum_of(int64_t n, const Term& term) {
-  double sums[8] = {};
-  for (int64_t i = 0; i < n; ++i) sums[i % 8] += term(i);
+  constexpr int64_t kTogether = 8;
+  double sums[kTogether] = {};
+  int64_t i = 0;
+  for (; i + kTogether <= n; i += kTogether)
+    for (int64_t j = 0; j < kTogether; ++j) sums[j] += term(i + j);
+  for (; i < n; ++i) sums[0] += term(i);
   double sum = 0;
   for (double part : sums) sum += part;
   return sum;
@@ -42,13 +46,11 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
     const bool first = convs_.empty();
     const int64_t C = first ? 1 : padded(inputs), N = padded(outputs);
     Conv layer{C, N, rows, (rows - 1) / stride_y + 1, stride_y, stride_x, {}, {}, {}};
-    const auto place = [&](int64_t o, int64_t c, int64_t tap) {  // by (dx, dy, c)
-      return (o * 9 + tap % 3 * 3 + tap / 3) * C + c;
-    };
     if (first) {
       std::vector<float> W(outputs * 9);
       for (int64_t o = 0; o < outputs; ++o)
-        for (int64_t tap = 0; tap < 9; ++tap) W[place(o, 0, tap)] = weights.first_W[o * 9 + tap];
+        for (int64_t tap = 0; tap < 9; ++tap)
+          W[o * 9 + tap % 3 * 3 + tap / 3] = weights.first_W[o * 9 + tap];  // by (dx, dy)
       first_W_ = Buffer(9 * N);
       pack(W.data(), outputs, 9, 9, kernels.panel, first_W_.data());
       first_multiplier_ = zeros(layer.rows * N);
@@ -58,15 +60,17 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
         std::copy_n(next->bias, outputs, first_bias_.data() + y * N);
       }
     } else {
-      std::vector<int8_t> W(outputs * 9 * C);
+      std::vector<int8_t> W(outputs * 9 * C);  // by (dy, dx, c)
       for (int64_t o = 0; o < outputs; ++o)
         for (int64_t c = 0; c < inputs; ++c)
           for (int64_t tap = 0; tap < 9; ++tap)
-            W[place(o, c, tap)] = next->W[(o * inputs + c) * 9 + tap];
+            W[(o * 9 + tap) * C + c] = next->W[(o * inputs + c) * 9 + tap];
       layer.product = pack_dense(W, outputs, 9 * C, *next);
       if (next->residual) layer.residual = padded_copy(next->residual, outputs);
-      for (int64_t k = 0; k < 9 * C; k += kernels.int8_depth)
-        layer.offset.push_back(static_cast<int32_t>(k / (3 * C) * layer.column_in() + k % (3 * C)));
+      for (int64_t k = 0; k < 9 * C; k += kernels.int8_depth) {
+        const int64_t dy = k / (3 * C), dx = k / C % 3;
+        layer.offset.push_back(static_cast<int32_t>(dx * layer.column_in() + dy * C + k % C));
+      }
     }
     inputs = outputs;
     rows = layer.rows;
@@ -164,14 +168,22 @@ void QuantizedFeatures::first(int64_t X, Buffer& out, QuantizedBuffers& buffers)
 }
 
 void QuantizedFeatures::convolve(const Conv& layer, int64_t X, Buffer& in, Buffer& out) const {
-  const int64_t columns = (X - 1) / layer.stride_x + 1;
-  const float* residual = layer.residual.data();
-  for (int64_t y = 0; y < layer.rows; ++y)
-    kernels_.convolve_int8(
-        columns, layer.product.N, layer.product.K, at(in, y * layer.stride_y * layer.depth),
-        layer.stride_x * layer.column_in(), layer.offset.data(), layer.product.W.data(),
-        layer.product.multiplier.data(), layer.product.bias.data(), residual,
-        at(out, layer.column_out() + (y + 1) * layer.width), layer.column_out());
+  const int64_t columns = (X - 1) / layer.stride_x + 1, C = layer.depth, N = layer.width;
+  for (int64_t n = 0; n < N; n += kernels_.panel) {
+    const int64_t w = std::min(kernels_.panel, N - n);
+    for (int64_t y = 0; y < layer.rows; ++y) {
+      // The rows of zeros above and below are left out.
+      const int64_t top = y * layer.stride_y, skip = top == 0;
+      const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
+      kernels_.convolve_int8(columns, w, taps * 3 * C, at(in, top * C),
+                             layer.stride_x * layer.column_in(),
+                             layer.offset.data() + skip * 3 * C / kernels_.int8_depth,
+                             at(layer.product.W, n * 9 * C + skip * 3 * C * w),
+                             layer.product.multiplier.data() + n, layer.product.bias.data() + n,
+                             layer.residual.data() ? layer.residual.data() + n : nullptr,
+                             at(out, layer.column_out() + (y + 1) * N + n), layer.column_out());
+    }
+  }
 }
 
 void QuantizedFeatures::normalise(int64_t T, float* feature) const {

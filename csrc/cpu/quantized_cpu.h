@@ -77,6 +77,9 @@ class QuantizedFeatures {
   uint8_t* at(Buffer& buffer, int64_t i) const {
     return reinterpret_cast<uint8_t*>(buffer.data()) + i * 4 / kernels_.int8_depth;
   }
+  const uint8_t* at(const Buffer& buffer, int64_t i) const {
+    return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8_depth;
+  }
   int64_t floats(int64_t wholes) const {
     return (wholes + kernels_.int8_depth - 1) / kernels_.int8_depth;
   }
