@@ -348,7 +348,9 @@ def test_an_unknown_instruction_set_is_an_error(tiny_weights, monkeypatch):
 
 
 @given(
-    st.lists(st.integers(16, 16_384), max_size=60), st.integers(1, 40), st.sampled_from((0.05, 0.3, 1))
+    st.lists(st.integers(16, 16_384), max_size=60),
+    st.integers(1, 40),
+    st.sampled_from((0.05, 0.3, 1)),
 )
 def test_plans_hold_every_line_with_no_more_padding_than_asked(widths, batch_size, max_padding):
     plan = plan_batches(widths, batch_size, max_padding)
