@@ -1,7 +1,9 @@
-"""Fits khmer_fast/page/likelihood.py on rendered pages: half of them of all layouts, a third of
-these with all but a line or two wiped away, and half without text. Prints the weights, and what they do to pages that they were not fitted on.
+"""Fits khmer_fast/page/likelihood.py on rendered pages.
 
-KHMER_FAST_DATA=... python scripts/fit_text_likelihood.py --pages 200
+Half of them are of all layouts, a third of these with all but a line or two wiped away, and half are
+without text. Prints the weights, and what they do to pages that they were not fitted on.
+
+KHMER_FAST_DATA=... python scripts/fit_text_likelihood.py --pages 400
 """
 
 from __future__ import annotations
