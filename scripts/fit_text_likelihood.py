@@ -1,6 +1,6 @@
 """Fits khmer_fast/page/likelihood.py on rendered pages.
 
-Half of them are of all layouts, a third of these with all but a line or two wiped away, and half are
+Half of them are of all layouts, a third of these with all but a line or two wiped away; half are
 without text. Prints the weights, and what they do to pages that they were not fitted on.
 
 KHMER_FAST_DATA=... python scripts/fit_text_likelihood.py --pages 400
