@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import machine
 from khmer_fast.data import LineSource, load_config
-from khmer_fast.data.config import LengthRange
+from khmer_fast.data.mixture import LengthRange
 
 SEED = 11
 # Some kinds of text are short whatever is asked for: these ranges give 40 characters on average.

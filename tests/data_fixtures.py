@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from khmer_fast.data import LineSource, RenderConfig, load_config
-from khmer_fast.data.config import TextFile
+from khmer_fast.data.mixture import TextFile
 
 KHMER_FONTS = Path("/usr/share/fonts/truetype/khmeros")
 LATIN_FONTS = Path("/usr/share/fonts/truetype/dejavu")

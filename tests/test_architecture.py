@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
     "archive": {"errors"},
+    "toml": {"errors"},
     "atomic": set(),
     "weights_file": {"archive", "atomic", "errors"},
     "weights": {"archive", "atomic", "errors", "text", "weights_file"},
@@ -32,10 +33,10 @@ ALLOWED: dict[str, set[str]] = {
     "recognize": FOUNDATION | {"files", "ops", "weights"},
     "page": FOUNDATION | {"files", "ops", "weights", "recognize"},
     "formats": {"errors", "document", "pdfium"},
-    "evaluation": FOUNDATION | {"files"},
-    "data": FOUNDATION | {"files", "recognize", "evaluation"},
+    "evaluation": FOUNDATION | {"atomic", "files"},
+    "data": FOUNDATION | {"toml", "files", "recognize", "evaluation"},
     "train": FOUNDATION
-    | {"archive", "atomic", "files", "ops", "sequence", "weights", "recognize", "page"}
+    | {"archive", "atomic", "toml", "files", "ops", "sequence", "weights", "recognize", "page"}
     | {"evaluation", "data"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},

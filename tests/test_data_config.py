@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from khmer_fast.data.config import DEFAULT_CONFIG, ConfigError, TextFile, load_config
+from khmer_fast.data.config import DEFAULT_CONFIG, ConfigError, load_config
 from khmer_fast.data.corpus import TextError, load_corpus, read_text
+from khmer_fast.data.mixture import TextFile
 
 DEFAULT = DEFAULT_CONFIG.read_text(encoding="utf-8")
 

@@ -8,7 +8,6 @@ from fontTools.ttLib import TTFont
 
 from khmer_fast.cli import main
 from khmer_fast.data import LineSource, fonts, source
-from khmer_fast.data.config import LengthRange
 from khmer_fast.data.corpus import TextError
 from khmer_fast.data.draw import (
     GlyphCache,
@@ -19,7 +18,9 @@ from khmer_fast.data.draw import (
     require_raqm,
 )
 from khmer_fast.data.fonts import FontError, Span, load_fonts, open_face
-from khmer_fast.data.texts import CONSONANTS, KINDS, VOWELS, legal_cluster
+from khmer_fast.data.mixture import LengthRange
+from khmer_fast.data.text_parts import CONSONANTS, VOWELS, legal_cluster
+from khmer_fast.data.texts import KINDS
 from khmer_fast.text import COENG, Vocabulary, canonical, clusters
 from tests.data_fixtures import (
     FONT,

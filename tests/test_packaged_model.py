@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from benchmarks import foreign
 from khmer_fast import Reader
 from khmer_fast.data import LineSource
-from khmer_fast.data.config import LengthRange
+from khmer_fast.data.mixture import LengthRange
 from tests.data_fixtures import KHMER_FONTS, LATIN_FONTS, needs_fonts, small_config, write_texts
 
 LINES = 12  # of each kind of paper

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khmer_fast.data.config import RenderConfig
+    from khmer_fast.data.mixture import RenderConfig
     from khmer_fast.data.source import LineSource
 
 _CHUNK = 64
@@ -34,7 +34,8 @@ class RenderOptions:
 
     def mixture(self, default: Path) -> RenderConfig:
         """The mixture of texts and fonts: the file of --config or `default`, over --text's."""
-        from khmer_fast.data.config import TextFile, load_config
+        from khmer_fast.data.config import load_config
+        from khmer_fast.data.mixture import TextFile
 
         config = load_config(self.config or default)
         if self.texts:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 if TYPE_CHECKING:
-    from khmer_fast.data.config import RenderConfig
     from khmer_fast.data.dataset import StoredLine
+    from khmer_fast.data.mixture import RenderConfig
     from khmer_fast.data.pages import PageSample, PageSource
 
 _SHEET_PAGES = 16

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from khmer_fast.data.config import ConfigError, RenderConfig, load_config
+    from khmer_fast.data.config import ConfigError, load_config
+    from khmer_fast.data.mixture import RenderConfig
     from khmer_fast.data.pages import PageLine, PageRegion, PageSample, PageSource
     from khmer_fast.data.source import LineSource, Sample
 
@@ -33,7 +34,7 @@ _HOME = {  # loaded when first asked for: `khmer-fast render --help` must not wa
     "PageRegion": "khmer_fast.data.pages",
     "PageSample": "khmer_fast.data.pages",
     "PageSource": "khmer_fast.data.pages",
-    "RenderConfig": "khmer_fast.data.config",
+    "RenderConfig": "khmer_fast.data.mixture",
     "Sample": "khmer_fast.data.source",
     "load_config": "khmer_fast.data.config",
 }

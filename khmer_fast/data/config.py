@@ -1,18 +1,14 @@
-"""What is rendered and how often: the mixture, read from TOML to frozen dataclasses."""
+"""A mixture of lines or pages, read from TOML to frozen dataclasses and checked."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.errors import KhmerFastError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from khmer_fast.toml import read_toml
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
 Parsed = TypeVar("Parsed")
@@ -20,127 +16,6 @@ Parsed = TypeVar("Parsed")
 
 class ConfigError(KhmerFastError):
     """A mixture file has an unknown key, a missing one, or a value of the wrong kind."""
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """One text file, a name under the text folder; `use` is `running` (lines of text) or `words`
-    (one word a line, a tab and a count may follow); `drop_control` drops control characters, which
-    are errors otherwise."""
-
-    file: str
-    use: str
-    weight: float
-    drop_control: bool = False
-
-
-@dataclass(frozen=True)
-class LengthRange:
-    """Lines of `low` to `high` characters, drawn `weight` times in the sum of weights."""
-
-    low: int
-    high: int
-    weight: float
-
-
-@dataclass(frozen=True)
-class TextMixture:
-    """Which texts are written: `kinds` maps a kind of khmer_fast.data.texts to its weight; `blank`
-    is the chance of a line with nothing on it."""
-
-    files: tuple[TextFile, ...]
-    lengths: tuple[LengthRange, ...]
-    kinds: dict[str, float]
-    natural_cut: float
-    blank: float
-
-
-@dataclass(frozen=True)
-class FontGroup:
-    """Font files (glob patterns over file names) of one family or purpose.
-
-    `headings` is the weight in short, display-like lines; `weight` in all others.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    weight: float
-    headings: float
-
-
-@dataclass(frozen=True)
-class FontMixture:
-    """Khmer font groups, Latin fall-back patterns, the fonts that training never sees, and by file
-    name the characters that a font draws like another one."""
-
-    held_out: tuple[str, ...]
-    latin: tuple[str, ...]
-    confused: dict[str, str]
-    own_latin: float
-    groups: tuple[FontGroup, ...]
-    machine: tuple[str, ...] = ()  # for machine-readable lines
-
-
-@dataclass(frozen=True)
-class Style:
-    """Chances of typographic variation, and ranges in the units named.
-
-    `spacing` is extra width a cluster and `word_space` extra width a space, in font sizes;
-    `stretch` is the horizontal scale; `slant` the shear of italics; `margin` the white around the
-    text, `pitch` the distance of lines, `cut_by` what a crop cuts off, all in font sizes.
-    """
-
-    bold: float
-    italic: float
-    slant: tuple[float, float]
-    spaced: float
-    spacing: tuple[float, float]
-    stretched: float
-    stretch: tuple[float, float]
-    justified: float
-    word_space: tuple[float, float]
-    emphasis: float
-    underline: float
-    neighbours: float
-    pitch: tuple[float, float]
-    tight: float
-    margin: tuple[float, float]
-    indent: float
-    cut: float
-    cut_by: tuple[float, float]
-    native: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """One degradation: its function's name in khmer_fast.data.degrade, the chance that it is
-    applied, and the range of its strength."""
-
-    do: str
-    chance: float
-    strength: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Paper:
-    """One kind of image: font size in pixels, grey levels of ink and paper, then steps in order."""
-
-    name: str
-    weight: float
-    size: tuple[float, float]
-    ink: tuple[int, int]
-    paper: tuple[int, int]
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class RenderConfig:
-    """The whole mixture; see default.toml, which explains every value."""
-
-    text: TextMixture
-    fonts: FontMixture
-    style: Style
-    papers: tuple[Paper, ...]
 
 
 def load_config(path: str | Path = DEFAULT_CONFIG) -> RenderConfig:
@@ -163,13 +38,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The tables of a file, over those of its base."""
     if path in seen:
         raise ConfigError(f"{path}: its bases lead back to itself")
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    table = read_toml(path, ConfigError)
     base = table.pop("base", None)
     if base is None:
         return table

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from khmer_fast.data.config import TextFile
+from khmer_fast.data.mixture import TextFile
 from khmer_fast.errors import KhmerFastError
 
 _OPEN = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fontTools.ttLib import TTFont, TTLibError
 
-from khmer_fast.data.config import FontMixture
 from khmer_fast.data.corpus import data_folder
+from khmer_fast.data.mixture import FontMixture
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import DEFAULT_CHARSET, clusters
 
@@ -139,7 +139,7 @@ def load_fonts(
     held_out: bool = False,
     only: tuple[str | Path, ...] = (),
 ) -> FontLibrary:
-    """Find the mixture's fonts below `folders` (by default the system's and shared/data/fonts).
+    """Find the mixture's fonts below `folders` (by default the system's and KHMER_FAST_DATA's).
 
     `held_out` takes the fonts kept from training and only them. `only` names folders or files
     whose fonts are used in place of the mixture's Khmer groups. Raises FontError if no Khmer font

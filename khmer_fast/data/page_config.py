@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from khmer_fast.data.config import ConfigError, Step, parse_toml
+from khmer_fast.data.config import ConfigError, parse_toml
+from khmer_fast.data.mixture import Step
 
 DEFAULT_PAGES = Path(__file__).with_name("pages.toml")
 

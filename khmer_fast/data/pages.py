@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from khmer_fast.data.config import DEFAULT_CONFIG, RenderConfig
+from khmer_fast.data.config import DEFAULT_CONFIG
 from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import GlyphCache
+from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.data.page_composer import Composer, DrawnLine
 from khmer_fast.data.page_config import LayoutChoice, PageConfig, PagePaper, load_page_config
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
