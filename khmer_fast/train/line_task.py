@@ -10,9 +10,9 @@ from torch import Tensor
 
 from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.text import DEFAULT_CHARSET, NORMALIZER_VERSION, Vocabulary
-from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.history import Record
 from khmer_fast.train.line_objective import LineObjective, validate
+from khmer_fast.train.lock_on import mean_lock_on
 from khmer_fast.train.loop import Trainer
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.plots import draw_epoch

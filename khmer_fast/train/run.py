@@ -400,7 +400,7 @@ def _due(every: int, step: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class Rank:
     """This process among those of the run."""
 
     rank: int
@@ -415,7 +415,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def _ranks(options: TrainOptions) -> Iterator[Place]:
+def _ranks(options: TrainOptions) -> Iterator[Rank]:
     """This process's place by torchrun's variables; alone without them."""
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     name = options.device
@@ -432,7 +432,7 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
             raise OptionError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
         torch.cuda.set_device(device)
     if ranks == 1:
-        yield Place(0, 1, device)
+        yield Rank(0, 1, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     with lost_ranks(rank, "the start"):
@@ -440,7 +440,7 @@ def _ranks(options: TrainOptions) -> Iterator[Place]:
             backend, timeout=timedelta(seconds=options.rank_timeout)
         )
     try:
-        yield Place(rank, ranks, device)
+        yield Rank(rank, ranks, device)
     finally:
         torch.distributed.destroy_process_group()
 
