@@ -32,7 +32,7 @@ REAL_LENGTHS = (
     22, 15, 28, 17, 21, 54, 62, 87, 89, 78, 86, 80, 88, 79, 76, 92, 86, 7, 74, 87, 43, 32, 37, 28,
     39, 28,
 )  # fmt: skip
-# Seconds for one tanh of the paired energy on one core (PERFORMANCE.md 2.1; baseline: ours).
+# Seconds for one tanh of the paired energy on one core (docs/performance.md 2.1; baseline: ours).
 ENERGY_SECONDS = {"avx512_bf16": 61.6e-12, "avx512": 61.6e-12, "avx2": 108e-12, "baseline": 150e-12}
 
 
@@ -127,7 +127,7 @@ def cases(quick: bool) -> list[Case]:
 def floor_seconds(
     sizes: Sizes, rows: BeamResult, B: int, peak: float, bandwidth: float, energy: float
 ) -> float:
-    """Least time of a line-step in float32: PERFORMANCE.md section 1, floor(U)."""
+    """Least time of a line-step in float32: docs/performance.md, section 1, floor(U)."""
     steps = float(rows.steps.sum())
     U, live = float(rows.parents.sum()) / steps, float(rows.live.sum()) / steps
     V, E, A, H, T = sizes.V, sizes.E, sizes.A, sizes.H, sizes.T

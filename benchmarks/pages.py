@@ -2,7 +2,8 @@
 
 khmer_fast and Tesseract (psm 3, khm+Khmer) read the same pictures on one core, taking turns page by
 page. Errors are over canonical text without white space (khmer_fast/evaluation/pages.py says what
-is counted); what a FOLDER may hold stands in benchmarks/page_sets.py.
+is counted); what a FOLDER may hold stands in benchmarks/page_sets.py. Without a folder there are
+rendered pages (--rendered) and trials of the parts (benchmarks/page_trials.py says how they judge).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="pages whose text is known")
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="pages whose text is known")
+    parser.add_argument(
+        "--rendered", type=count, default=0, metavar="N", help="read N rendered pages, too"
+    )
+    trials = parser.add_argument_group("trials")
+    trials.add_argument(
+        "--order", type=count, default=0, metavar="N",
+        help="order of N rendered pages from their true lines",
+    )  # fmt: skip
+    trials.add_argument(
+        "--ink", type=count, default=0, metavar="N",
+        help="lines found with all their ink on N rendered pages in unseen fonts and layouts",
+    )  # fmt: skip
+    trials.add_argument(
+        "--rotations", type=count, default=0, metavar="N",
+        help="quarter turns seen on N pages: those of the folders and rendered ones",
+    )  # fmt: skip
+    trials.add_argument(
+        "--turned", action="store_true",
+        help="labelled pages of the folders turned by 2, 5 and 10 degrees, and bent by 3 %%",
+    )  # fmt: skip
+    trials.add_argument(
+        "--blank", type=count, default=0, metavar="N", help="text invented on N pages without any"
+    )
     parser.add_argument(
         "--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="default: both"
     )
@@ -388,10 +412,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tesseract-cache", metavar="FOLDER", help="keep Tesseract's answers and times there"
     )
+    parser.add_argument(
+        "--trials-only", action="store_true", help="use the folders for the trials alone"
+    )
     parser.add_argument("--json-only", action="store_true", help="print the JSON document only")
     options = parser.parse_args(argv)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    trials = (options.order, options.ink, options.rotations, options.turned, options.blank)
+    if not options.folders and not options.rendered and not any(trials):
+        parser.error("a FOLDER is needed, or --rendered, or a trial")
     try:
         return run(options)
     except KhmerFastError as error:
@@ -414,13 +444,17 @@ def run(options: argparse.Namespace) -> int:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sets = [load_page_set(folder, scratch) for folder in options.folders]
         sets = [chosen(pages, options.only, options.quick) for pages in sets]
+        if options.rendered:
+            from benchmarks.page_trials import rendered_set
+
+            sets.append(rendered_set(options.rendered, scratch))
         about["core"] = stack.enter_context(one_core())
         show(machine_line(about, rounds, options.quick))
         show(TIMER + "\n")
-        engines = [open_engine(name, scratch, options) for name in options.engines]
+        engines = [open_engine(name, scratch, options) for name in options.engines] if sets else []
         out = []
         for pages in sets:
-            if not pages.documents:
+            if not pages.documents or options.trials_only:
                 continue
             read = read_set(pages, engines, rounds, sys.stderr.isatty())
             rows = set_rows(read)
@@ -433,15 +467,50 @@ def run(options: argparse.Namespace) -> int:
                 for name, documents in read.items():
                     show(f"worst lines of {name}\n{worst_lines(documents, options.worst)}\n")
             out.append({"data": pages.name, "rows": [row.as_json() for row in rows]})
+        found = {}
+        for name, results in run_trials(options, sets):
+            found[name] = [asdict(result) for result in results]
+            show("\n".join(map(str, results)))
     document = {
         "machine": about,
         "quick": options.quick,
         "rounds": rounds,
         "inside_the_timer": TIMER,
         "sets": out,
+        "trials": found,
     }
     print(json.dumps(document, ensure_ascii=False, allow_nan=False))
     return 0
+
+
+def run_trials(
+    options: argparse.Namespace, sets: Sequence[PageSet]
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The trials that were asked for, by name."""
+    from benchmarks import page_trials as trials
+
+    if options.order:
+        yield "order", [trials.order_trial(options.order)]
+    if not (options.ink or options.rotations or options.turned or options.blank):
+        return
+    reader = trials.PageReader(options.weights, options.segmenter, dtype="float32", threads=1)
+    if options.ink:
+        yield "ink", [trials.ink_trial(options.ink, reader.segmenter)]
+    if options.rotations:
+        pictures = [x for pages in sets for d in pages.documents for x in d.pictures]
+        yield "rotations", [trials.rotation_trial(options.rotations, pictures, reader.segmenter)]
+    if options.turned:
+        yield "turned", trials.turned_trial(sets, reader)
+    if options.blank:
+        yield "blank", [trials.blank_trial(options.blank, reader)]
+
+
+def count(text: str) -> int:
+    """A number of pages, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of pages, got {text}")
+    return number
 
 
 def chosen(pages: PageSet, only: Sequence[str] | None, quick: bool) -> PageSet:

@@ -1,4 +1,4 @@
-"""Does a decoder give what the reference gives? (SPEC.md section 3, Parity)"""
+"""Does a decoder give what the reference gives? (docs/spec.md, section 3, Parity)"""
 
 from __future__ import annotations
 

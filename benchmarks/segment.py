@@ -56,12 +56,12 @@ def main() -> None:
                 times[name].append(time.perf_counter() - start)
     rows = {
         name: {
-            "best_ms": round(1000 * min(values), 2),
-            "median_ms": round(1000 * float(np.median(values)), 2),
+            "best": round(1000 * min(values), 2),
+            "median": round(1000 * float(np.median(values)), 2),
         }
         for name, values in times.items()
     }
-    print(json.dumps({"page": [Y, X], "threads": args.threads, **machine.describe(), **rows}))
+    print(json.dumps({"page": [Y, X], "threads": args.threads, **machine.describe(), "ms": rows}))
 
 
 if __name__ == "__main__":

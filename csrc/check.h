@@ -19,7 +19,7 @@ inline std::string shape_text(at::IntArrayRef sizes) {
   return out.str();
 }
 
-// `letters` names the shape in SPEC's letters: "[N, H]".
+// `letters` names the shape in the letters of docs/spec.md: "[N, H]".
 inline void check_shape(const char* name, const at::Tensor& x, const char* letters,
                         std::initializer_list<int64_t> expected) {
   TORCH_CHECK_VALUE(x.sizes() == at::IntArrayRef(expected.begin(), expected.size()), name,

@@ -1,4 +1,4 @@
-// Sizes of one decoder, in the letters of SPEC.md section 1.
+// Sizes of one decoder, in the letters of docs/spec.md, section 1.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which form of the additive energy is safe: the range guards of PERFORMANCE.md section 2.1.
+// Which form of the additive energy is safe: the range guards of docs/performance.md, section 2.1.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -32,6 +32,18 @@ void check(const char* name, const Array<T>& x, std::initializer_list<int64_t> s
                     " (-1: any), got ", c10::IntArrayRef(x.shape(), x.ndim()));
 }
 
+Array<uint8_t> shrink_of(const Array<uint8_t>& grey, int64_t Y, int64_t X) {
+  check("grey", grey, {-1, -1});
+  TORCH_CHECK_VALUE(1 <= Y && Y <= grey.shape(0) && 1 <= X && X <= grey.shape(1),
+                    "a page of ", grey.shape(0), " x ", grey.shape(1), " cannot shrink to ", Y,
+                    " x ", X);
+  Array<uint8_t> out({Y, X});
+  uint8_t* o = out.mutable_data();
+  py::gil_scoped_release release;
+  shrink(grey.data(), grey.shape(0), grey.shape(1), Y, X, o);
+  return out;
+}
+
 py::tuple estimate_paper_of(const Array<uint8_t>& grey) {
   check("grey", grey, {-1, -1});
   const int64_t Y = grey.shape(0), X = grey.shape(1);
@@ -75,7 +87,7 @@ using Columns = std::tuple<Array<int32_t>, Array<int64_t>, Array<int32_t>, Array
 LineColumns take(const Columns& columns, int64_t X) {
   const auto& [left, begin, inner, letter, middle, above, below] = columns;
   const int64_t L = left.size(), M = middle.size();
-  TORCH_CHECK_VALUE(L < kNobody - 1, "at most ", kNobody - 2, " lines a page, got ", L);
+  TORCH_CHECK_VALUE(L < kFrame - 1, "at most ", kFrame - 2, " lines a page, got ", L);
   check("left", left, {L});
   check("begin", begin, {L + 1});
   check("inner", inner, {L, 2});
@@ -177,13 +189,13 @@ Array<uint16_t> assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& l
   return owners;
 }
 
-Array<uint16_t> widen_owners_of(const Array<uint16_t>& owners) {
+Array<uint8_t> paint_mask_of(const Array<uint16_t>& owners) {
   check("owners", owners, {-1, -1});
-  Array<uint16_t> widened({owners.shape(0), owners.shape(1)});
-  uint16_t* out = widened.mutable_data();
+  Array<uint8_t> painted({owners.shape(0), owners.shape(1)});
+  uint8_t* out = painted.mutable_data();
   py::gil_scoped_release release;
-  widen_owners(owners.data(), owners.shape(0), owners.shape(1), out);
-  return widened;
+  paint_mask(owners.data(), owners.shape(0), owners.shape(1), out);
+  return painted;
 }
 
 py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
@@ -212,22 +224,22 @@ Array<int32_t> count_strokes_of(const Array<uint16_t>& owners, const Columns& co
   return strokes;
 }
 
-Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint16_t>& owners,
-                           const Array<uint8_t>& paper, int64_t line, int64_t left,
-                           const Array<float>& rows, int64_t height, int64_t polarity) {
+Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint8_t>& painted,
+                           const Array<uint8_t>& paper, int64_t left, const Array<float>& rows,
+                           int64_t height, int64_t polarity) {
   check("grey", grey, {-1, -1});
-  check("owners", owners, {-1, -1});
-  const int64_t Y = owners.shape(0), X = owners.shape(1), width = rows.size();
+  check("painted", painted, {-1, -1});
+  const int64_t Y = painted.shape(0), X = painted.shape(1), width = rows.size();
   check("paper", paper, {Y, X});
   check("rows", rows, {width});
-  TORCH_CHECK_VALUE(height > 0 && width > 0 && grey.size() > 0 && owners.size() > 0,
+  TORCH_CHECK_VALUE(height > 0 && width > 0 && grey.size() > 0 && painted.size() > 0,
                     "a crop must have pixels, got ", height, " x ", width);
   TORCH_CHECK_VALUE(0 <= polarity && polarity <= 2, "polarity must be 0, 1 or 2, got ", polarity);
   Array<uint8_t> crop({height, width});
   uint8_t* out = crop.mutable_data();
   py::gil_scoped_release release;
-  cut_line({grey.data(), grey.shape(0), grey.shape(1), owners.data(), paper.data(), Y, X}, line,
-           left, rows.data(), height, width, static_cast<Polarity>(polarity), out);
+  cut_line({grey.data(), grey.shape(0), grey.shape(1), painted.data(), paper.data(), Y, X}, left,
+           rows.data(), height, width, static_cast<Polarity>(polarity), out);
   return crop;
 }
 
@@ -268,6 +280,7 @@ Array<double> edge_pieces_of(const Array<uint8_t>& grey, int32_t least) {
 }  // namespace
 
 void bind_page(py::module_& m) {
+  m.def("page_shrink", &shrink_of, py::arg("grey").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_estimate_paper", &estimate_paper_of, py::arg("grey").noconvert());
   m.def("page_spread", &spread, py::arg("nodes").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_find_ink", &find_ink_of, py::arg("grey").noconvert(), py::arg("paper").noconvert(),
@@ -282,13 +295,13 @@ void bind_page(py::module_& m) {
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),
         py::arg("offset").noconvert(), py::arg("columns"));
-  m.def("page_widen_owners", &widen_owners_of, py::arg("owners").noconvert());
+  m.def("page_paint_mask", &paint_mask_of, py::arg("owners").noconvert());
   m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
         py::arg("ink").noconvert(), py::arg("columns"));
   m.def("page_count_strokes", &count_strokes_of, py::arg("owners").noconvert(),
         py::arg("columns"));
-  m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("owners").noconvert(),
-        py::arg("paper").noconvert(), py::arg("line"), py::arg("left"),
+  m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("painted").noconvert(),
+        py::arg("paper").noconvert(), py::arg("left"),
         py::arg("rows").noconvert(), py::arg("height"), py::arg("polarity"));
 }
 

@@ -1,4 +1,4 @@
-// Gate, energy and log-softmax arithmetic of SPEC.md section 2, for host vectors and device floats.
+// Gate, energy and log-softmax arithmetic of docs/spec.md, section 2, for host vectors and device floats.
 //
 // F is float or a vector of floats with the usual operators. Whoever includes this file has defined,
 // in the same namespace: KHMER_FAST_MATH (function attributes), splat<F>(float), fma(F, F, F),

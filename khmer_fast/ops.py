@@ -192,7 +192,7 @@ class Decoder:
         return_trace: bool = False,
         threads: int | None = None,
     ) -> DecodeResult:
-        """Decodes each line with a beam of K = `beam` hypotheses (SPEC.md section 3).
+        """Decodes each line with a beam of K = `beam` hypotheses (docs/spec.md, section 3).
 
         Arguments and result are those of `python_ref.beam_search.beam_search`. A line's answer does
         not depend on its batch or on the number of threads. `threads` shares out the lines; None

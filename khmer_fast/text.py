@@ -1,7 +1,7 @@
 """Canonical Khmer text, its clusters, and the vocabulary between characters and token ids.
 
-Canonical form (SPEC section 4) is what labels, renderings, references and predictions are brought
-to before they are compared. It changes the code points, never what a reader sees:
+Canonical form (docs/spec.md, section 4) is what labels, renderings, references and predictions are
+brought to before they are compared. It changes the code points, never what a reader sees:
 
 1. Invisible characters go: U+200B, U+200C, U+200D, U+FEFF and the other default-ignorable ones
    (joiners, soft hyphen, bidi marks, variation selectors, the deprecated U+17B4 and U+17B5).
@@ -122,6 +122,22 @@ def canonical(text: str) -> str:
     # NFC again: ordering can bring U+17DD before a COENG that no consonant follows.
     text = _syllable_to_order.sub(lambda match: _order_syllable(match.group()), text)
     return unicodedata.normalize("NFC", text)
+
+
+LEADER = 6  # marks of a leader that scores compare
+_dots = re.compile("[.…](?: ?[.…])+")
+_dashes = re.compile(f"([-_—])(?: ?\\1){{{LEADER},}}")
+
+
+def shorten_leaders(text: str) -> str:
+    """A canonical text as scores compare it: a run of more than six dots, dashes or underscores,
+    with spaces between them or without, is six of them. `…` counts as three dots."""
+
+    def six(match: re.Match[str]) -> str:
+        run = match.group()
+        return "." * LEADER if run.count(".") + 3 * run.count("…") > LEADER else run
+
+    return _dashes.sub(lambda match: match.group(1) * LEADER, _dots.sub(six, text))
 
 
 _cluster = re.compile(f"[{_BASE}](?:{COENG}[{_BASE}]|[{_MARK}]|{COENG})*|.", re.DOTALL)

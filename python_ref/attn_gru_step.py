@@ -1,4 +1,4 @@
-"""One decoder step: attention, GRU, projection, log_softmax (SPEC.md section 2, step 4)."""
+"""One decoder step: attention, GRU, projection, log_softmax (docs/spec.md, section 2, step 4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def attn_gru_init(
     length: Tensor,  # [B] int64
     weights: DecoderWeights,
 ) -> tuple[Tensor, Tensor]:
-    """What is computed once a line: key [B, T, A] and h_0 [B, H] (SPEC.md section 2, step 3)."""
+    """What is computed once a line: key [B, T, A] and h_0 [B, H] (docs/spec.md, 2.3)."""
     valid = _valid(length, memory)
     memory = memory.masked_fill(~valid[:, :, None], 0)
     key = memory @ weights.W_k.T + weights.b_k

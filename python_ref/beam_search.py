@@ -1,4 +1,4 @@
-"""Beam search, to the tie (SPEC.md section 3). It decodes line by line: short, obvious, slow."""
+"""Beam search, to the tie (docs/spec.md, section 3), line by line: short, obvious, slow."""
 
 from __future__ import annotations
 

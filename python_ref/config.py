@@ -17,7 +17,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of one model; letters as in SPEC.md section 1."""
+    """Sizes of one model; letters as in docs/spec.md, section 1."""
 
     name: str
     stages: tuple[Stage, ...]

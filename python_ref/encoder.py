@@ -1,4 +1,4 @@
-"""The encoder: residual convolutions, then a bidirectional GRU (SPEC.md section 2, step 2).
+"""The encoder: residual convolutions, then a bidirectional GRU (docs/spec.md, section 2, step 2).
 
 The convolutions need no batch statistics: their weights are standardised (Qiao et al. 2019, with
 the gains of Brock et al. 2021, "Characterizing signal propagation..."), so that a line's result

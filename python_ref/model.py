@@ -1,4 +1,4 @@
-"""The whole model: encoder, decoder weights, CTC head (SPEC.md section 2)."""
+"""The whole model: encoder, decoder weights, CTC head (docs/spec.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The segmenter: a U of convolutions that finds a page's lines (PAGES.md section 3, step 1).
+"""The segmenter: a U of convolutions that finds a page's lines (docs/pages.md section 3, step 1).
 
 Plain 3x3 convolutions at strides 2 and 4, depthwise and pointwise ones from stride 8 on. Dense
 weights are standardised as in the encoder, so that a page's result does not depend on its batch,

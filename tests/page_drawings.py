@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from khmer_fast.page.bands import STRIDE, Maps
+from khmer_fast.page.bands import STRIDE, Maps, columns_of, find_bands
+from khmer_fast.page.pixels import Columns
 
 
 @dataclass
@@ -93,6 +94,11 @@ class DrawnPage:
             offset.astype(np.float32),
             np.array([1, 0, 0, 0], np.float32),
         )
+
+
+def columns_in(page: DrawnPage) -> Columns:
+    """The bands of a page's maps by columns."""
+    return columns_of(find_bands(page.maps()), *page.grey.shape)
 
 
 def level(y: float) -> Callable[[float], float]:

@@ -23,21 +23,21 @@ ALLOWED: dict[str, set[str]] = {
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
     "archive": {"errors"},
-    "toml": {"errors"},
     "atomic": set(),
     "weights_file": {"archive", "atomic", "errors"},
     "weights": {"archive", "atomic", "errors", "text", "weights_file"},
     "segmenter_weights": {"archive", "atomic", "errors", "weights_file", "weights"},
     "pdfium": {"errors"},  # the one library that files and formats share, and its lock
+    "toml": {"errors"},
     "files": FOUNDATION | {"pdfium"},
     "recognize": FOUNDATION | {"files", "ops", "weights"},
-    "page": FOUNDATION | {"files", "ops", "weights", "recognize"},
+    "page": FOUNDATION | {"files", "ops", "weights", "segmenter_weights", "recognize"},
     "formats": {"errors", "document", "pdfium"},
     "evaluation": FOUNDATION | {"atomic", "files"},
     "data": FOUNDATION | {"toml", "files", "recognize", "evaluation"},
     "train": FOUNDATION
-    | {"archive", "atomic", "toml", "files", "ops", "sequence", "weights", "recognize", "page"}
-    | {"evaluation", "data"},
+    | {"files", "ops", "sequence", "weights", "segmenter_weights", "recognize", "page"}
+    | {"evaluation", "data", "atomic", "archive", "toml", "weights_file"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
@@ -187,7 +187,8 @@ def test_what_is_cited_is_there():
     """Documents, scripts and sources that comments and documents name exist in the repository."""
     names = {str(path.relative_to(ROOT)) for path in tracked()}
     stems = {Path(name).name for name in names}
-    outside = {"config.toml", "NAME.md", "FILE.toml", "report.md", "a.md", "law.md"}  # users' files
+    outside = re.compile(r"[A-Z]+\.\w+|config\.toml|law\.md|_harness\.cpp|my_op.*")  # users' files
+    made = {"gpu.md", "probe.cu", "kernel.cu", "FOLDER/gpu.md"}  # by code
     missing = []
     for path in tracked():
         if path.suffix not in (".py", ".md", ".h", ".cpp", ".cu", ".cuh", ".sh"):
@@ -197,9 +198,11 @@ def test_what_is_cited_is_there():
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             for cited in CITATION.findall(line):
                 where = (path.parent / cited).resolve()
-                if cited in names or where.exists() or cited in outside:
+                if cited in names or where.exists() or cited in made:
                     continue
-                if "/" not in cited and cited in stems:
+                if Path(cited).name in stems and any(name.endswith(cited) for name in names):
+                    continue
+                if outside.fullmatch(Path(cited).name):
                     continue
                 missing.append(f"{path.relative_to(ROOT)}:{number} cites {cited}")
     assert not missing, "\n".join(missing)
@@ -221,7 +224,15 @@ def test_nothing_names_a_private_place():
 
 LONGEST = 450  # lines of a file that still can be read at one go
 LONGER = {  # and why they are
-    "tests/cuda_emulator/cuda_emulator.h": "being split by subject",
+    "tests/cuda_emulator/cuda_emulator.h": "the emulator, to be split by subject",
+    "benchmarks/gpu.py": "one report, until a GPU has run it",
+    "benchmarks/read.py": "to be split: engines, tables",
+    "csrc/cpu/attn_gru_sequence_kernel.h": "forward and backward of one op, read side by side",
+    "csrc/cuda/attn_gru_sequence_cuda.cu": "forward and backward of one op, read side by side",
+    "csrc/cuda/attn_gru_step_cuda.cu": "the five kernels of a step, in the reference's order",
+    "khmer_fast/page/pixels_reference.py": "the plain form of each compiled step",
+    "benchmarks/pages.py": "one benchmark",
+    "tests/test_cuda_decoder.py": "one list of kernels",
 }
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import read, tesseract
+from khmer_fast.data.corpus import data_folder
 from khmer_fast.evaluation.labels import Label
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import DEFAULT_CHARSET
@@ -25,7 +26,7 @@ from python_ref.ctc import ctc_greedy
 from python_ref.model import Model
 from tests.conftest import draw
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = data_folder()
 PUBLISHED = {"khm": 0.0389, "Khmer": 0.0254, "khm+Khmer": 0.0176}  # CER on real_lines
 
 
@@ -168,7 +169,7 @@ def test_models_that_lack_a_part_are_missing(fake_tesseract):
 
 
 @pytest.mark.skipif(
-    not (SHARED / "real_lines").is_dir(), reason="../shared/data/real_lines is not here"
+    not (SHARED / "real_lines").is_dir(), reason="needs KHMER_FAST_DATA with real_lines"
 )
 @pytest.mark.skipif(
     "khm+Khmer" not in tesseract.installed_models(), reason=f"needs {tesseract.PACKAGES}"

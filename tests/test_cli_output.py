@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from khmer_fast import document as document_module
 from khmer_fast import formats
 from khmer_fast.cli.output import (
     OutputOptions,
@@ -185,7 +186,7 @@ def test_many_pages_do_not_need_many_open_files(tmp_path):
 
 
 def line_page(text: str, number: int = 1) -> Page:
-    return Page(number, 300, 60, (Region("text", (0, 0, 1, 1), (documents.line(text, 0, 0),)),))
+    return document_module.line_page(documents.line(text, 0, 0), 300, 60, number)
 
 
 def test_stdout_takes_one_text_format():
@@ -234,6 +235,27 @@ def test_json_of_several_is_one_answer(capsysbinary):
     first, second, *rest = json.loads(capsysbinary.readouterr().out)
     assert first["source"] == "a.png" and len(first["pages"]) == 2
     assert second == {"source": "b.png", "error": "b.png: damaged"}
+
+
+def test_json_of_a_file_that_fails_is_its_error(capsysbinary):
+    outputs = Outputs(OutputOptions(("json",)), ["b.png"])
+    with pytest.raises(FileError):
+        with outputs.start("b.png"):
+            raise FileError("b.png: damaged")
+    outputs.close()
+    assert json.loads(capsysbinary.readouterr().out) == {
+        "source": "b.png",
+        "error": "b.png: damaged",
+    }
+
+
+def test_a_page_that_failed_and_a_line_without_text_are_empty_lines(capsysbinary):
+    outputs = Outputs(OutputOptions(), ["a", "b", "c"])
+    write(outputs, "a", [Page(1, 9, 9, error="too small")])
+    write(outputs, "b", [line_page("")])
+    write(outputs, "c", [line_page("ក")])
+    outputs.close()
+    assert capsysbinary.readouterr().out.decode() == "\n\f\nក\n"
 
 
 def test_an_error_amid_pages_still_ends_the_json(capsysbinary):

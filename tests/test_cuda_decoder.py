@@ -1,4 +1,4 @@
-"""The CUDA decoder, emulated, against the reference: SPEC.md section 3, to the tie."""
+"""The CUDA decoder, emulated, against the reference: docs/spec.md, section 3, to the tie."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_random_models(emulator):
         lines, excused = lines + len(case.length), excused + ties
     launches = emulator.launches() - before
     print(f"\n{lines} lines, {excused} excused, {launches} launches")
-    # At most 1 % of many (SPEC.md section 3, as the CPU's tests count); 2 % of these few.
+    # At most 1 % of many (docs/spec.md, section 3, as the CPU's tests count); 2 % of these few.
     assert excused <= 0.02 * lines and lines > 100
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from khmer_fast import formats
 from khmer_fast.document import Document, Origin, Page, Region
 from khmer_fast.errors import FormatError
 from khmer_fast.formats import PdfOptions, glyphless_font
-from khmer_fast.formats.pdf_layer import expected_words
+from khmer_fast.formats.pdf_layer import expected_words, layer
 from khmer_fast.text import DEFAULT_CHARSET
 from tests.support import documents
 from tests.support.pdfs import (
@@ -129,6 +130,41 @@ def test_words_stand_where_they_were_read():
         assert first[1] < baseline < first[3]
         at += len(word.text) + 1
     document.close()
+
+
+def test_numbers_have_no_exponents():
+    """A line that falls by a hair: PDF knows no 1e-06."""
+    line = documents.line("ក ខ គ", 0, 100, 900, baseline=((0.0, 130.0), (900.0, 130.0001)))
+    content = layer(page_of([line]), (1, 0, 0, -1, 0, 1400), "F", glyphless_font.Codes())
+    assert not re.search(rb"\de[+-]?\d", re.sub(rb"<[0-9a-f]*>", b"", content))
+
+
+def test_lines_that_lie_on_each_other_keep_their_letters():
+    """As where a stamp's text runs over a line's, both with the same letters."""
+    lines = [
+        documents.line("ព្រះរាជាណាចក្រកម្ពុជា ជាតិ សាសនា", 50, 100, 600),
+        documents.line("ព្រះរាជាណាចក្រកម្ពុជា ជាតិ", 52, 103, 500),
+        documents.line("ក្រសួង", 300, 95, 100),
+        documents.line("មិនជាប់គ្នា", 50, 160),
+    ]
+    page = page_of(lines)
+    words = pdfium_words(pdf_of(page))
+    assert words == words_of(page)
+
+
+def test_words_that_lie_on_each_other_keep_their_letters():
+    """A loop of the reader: three words that look at one place."""
+    line = documents.line("សង្គម កិច្ច កិច្ច កិច្ច", 50, 100, 500)
+    first, second, _, _ = line.words
+    words = (first, second, *(replace(second, box=second.box),) * 2)
+    page = page_of([replace(line, words=words), documents.line("abc abc", 50, 200, 3, 60)])
+    assert pdfium_words(pdf_of(page)) == words_of(page)
+
+
+def test_lines_side_by_side_in_any_order():
+    """A number that was read before the words that it stands behind."""
+    lines = [documents.line("១", 300, 105, 20, 30), documents.line("មាត្រាទី", 100, 100, 207)]
+    assert pdfium_words(pdf_of(page_of(lines))) == ["១", "មាត្រាទី"]
 
 
 def test_the_layer_is_small_and_the_font_is_always_the_same():

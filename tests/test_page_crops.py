@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import find_bands
 from khmer_fast.page.crops import cut_line, line_inks, outline
 from khmer_fast.page.ink import assign_ink, find_ink
-from tests.page_drawings import DrawnLine, DrawnPage, level
+from tests.page_drawings import DrawnLine, DrawnPage, columns_in, level
 
 
 def find(page: DrawnPage):
     maps = page.maps()
-    ink, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    ink, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
     columns = owners.columns
     inks = sorted(line_inks(owners), key=lambda x: columns.middle[columns.of(x.index)][0])
     return ink, owners, inks
@@ -25,7 +24,7 @@ def tight_page(**options) -> DrawnPage:
     return DrawnPage(140, 400, lines=lines)
 
 
-def test_a_level_line_is_cut_as_it_stands_without_its_neighbours():
+def test_a_level_line_is_cut_as_it_stands_and_as_high_as_its_ink():
     page = tight_page()
     ink, owners, inks = find(page)
     assert len(inks) == 3
@@ -33,10 +32,27 @@ def test_a_level_line_is_cut_as_it_stands_without_its_neighbours():
     top, left = int(crop.rows[0]), crop.left
     height, width = crop.grey.shape
     there = (slice(top, top + height), slice(left, left + width))
-    mine = page.owner[there] == 2
-    assert mine.sum() == (page.owner == 2).sum()  # all of the line's ink
-    np.testing.assert_array_equal(crop.grey[mine], page.grey[there][mine])
-    assert (crop.grey[~mine] > 200).all() and (page.grey[there][~mine] < 200).any()
+    assert (page.owner[there] == 2).sum() == (page.owner == 2).sum()  # all of the line's ink
+    np.testing.assert_array_equal(crop.grey, page.grey[there])
+    rows = np.flatnonzero((page.owner == 2).any(1))
+    assert rows[0] - top <= 1 and top + height - 1 - rows[-1] <= 1
+
+
+def test_frames_and_rules_are_painted_over():
+    page = tight_page()
+    page.box(0, 69, 400, 71, 20)
+    rules = np.zeros(page.grey.shape, bool)
+    rules[69:71] = True
+    maps = page.maps()
+    ink, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset, rules)
+    line = next(
+        x
+        for x in line_inks(owners)
+        if owners.columns.middle[owners.columns.at(x.index, 200)] == pytest.approx(64, abs=1)
+    )
+    crop = cut_line(page.grey, ink, owners, line)
+    row = 69 - int(crop.rows[0])
+    assert (page.grey[69:71] < 50).all() and (crop.grey[row : row + 2] > 200).mean() > 0.6
 
 
 def test_crops_are_at_full_resolution():
@@ -89,19 +105,11 @@ def test_outline_holds_the_ink():
     assert double.box == tuple(2 * edge for edge in found.box)
 
 
-def test_boxes_in_a_crop_are_boxes_on_the_page():
-    page = tight_page()
-    ink, owners, inks = find(page)
-    crop = cut_line(page.grey, ink, owners, inks[0])
-    left, top = crop.left, int(crop.rows[0])
-    assert crop.box_on_page(3.2, 4, 10.7, 9) == (left + 3, top + 4, left + 11, top + 9)
-
-
 def test_a_line_without_ink_is_no_line():
     page = tight_page()
     maps = page.maps()
     page.grey[page.owner == 2] = page.paper
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
     assert len(line_inks(owners)) == 2
 
 
@@ -109,5 +117,5 @@ def test_an_edge_under_a_band_is_no_line():
     page = tight_page()
     maps = page.maps()
     page.box(20, 55, 380, 76, 20, 2)  # a dark bar where the second line was
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
     assert len(line_inks(owners)) == 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from khmer_fast.page.bands import Band, find_bands
-from khmer_fast.page.find import merge_scales, without_strokes
+from khmer_fast.page.bands import Band, columns_of, find_bands
+from khmer_fast.page.find import merge_scales
 from khmer_fast.page.rules import Rule, Rules
+from khmer_fast.page.walls import without_strokes
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
 
@@ -38,7 +39,7 @@ def test_a_line_of_both_scales_counts_once():
 
 
 def test_strokes_of_letters_are_no_rules():
-    text = [band(100, 900, y, 14) for y in (100, 140, 180)]
+    text = columns_of([band(100, 900, y, 14) for y in (100, 140, 180)], 700, 1000)
     stroke = Rule((300, 90), (300, 150), 2)  # two touching subscripts
     column = Rule((500, 20), (500, 600), 2)
     beside = Rule((950, 90), (950, 150), 2)

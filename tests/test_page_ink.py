@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import find_bands
+from khmer_fast.page.bands import columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
-from tests.page_drawings import DrawnLine, DrawnPage, level
+from tests.page_drawings import DrawnLine, DrawnPage, columns_in, level
 
 
 def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
@@ -16,9 +16,11 @@ def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
     maps = page.maps()
     bands = find_bands(maps)
     assert len(bands) == len(page.lines)
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), bands, maps.offset, rules)
+    _, owners = assign_ink(
+        page.grey, *find_ink(page.grey), columns_of(bands, *page.grey.shape), maps.offset, rules
+    )
     number = np.zeros(65536, np.uint16)
-    number[pixels.NOBODY] = pixels.NOBODY
+    number[pixels.FRAME :] = pixels.FRAME, pixels.NOBODY
     for i, band in enumerate(bands):
         x, y = band.middle[len(band.middle) // 2]
         distance = [
@@ -46,7 +48,7 @@ def test_light_text_on_a_dark_panel():
     for i, line in enumerate(page.lines):
         page._draw(line, i + 1)
     owners = owners_of(page)
-    np.testing.assert_array_equal(np.where(owners == pixels.NOBODY, 0, owners), page.owner)
+    np.testing.assert_array_equal(np.where(owners >= pixels.FRAME, 0, owners), page.owner)
 
 
 def test_small_text_beside_a_large_dark_panel():
@@ -135,7 +137,7 @@ def test_marks_just_beyond_a_lines_ends_are_its_own():
 def test_extents_and_colours_of_a_line():
     page = DrawnPage(120, 400, lines=[DrawnLine(40, 340, level(60), 12)])
     maps = page.maps()
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), find_bands(maps), maps.offset)
+    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
     dark, light = owners.counts[0]
     assert dark == (page.owner == 1).sum() and light == 0
     rows, columns = np.nonzero(page.owner)

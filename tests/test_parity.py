@@ -1,4 +1,4 @@
-"""The fused decoder against the reference: SPEC.md section 3, to the tie."""
+"""The fused decoder against the reference: docs/spec.md, section 3, to the tie."""
 
 from __future__ import annotations
 

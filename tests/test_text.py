@@ -21,6 +21,7 @@ from khmer_fast.text import (
     canonical,
     clusters,
     describe_character,
+    shorten_leaders,
 )
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -215,3 +216,27 @@ def test_ids_outside_the_vocabulary_are_errors(token):
 def test_vocabularies_compare_by_charset():
     assert Vocabulary("ab") == Vocabulary("ab") != Vocabulary("ba")
     assert Vocabulary("ab").encode("ba") == [4, 3]
+
+
+# ---- leaders ----
+
+
+@pytest.mark.parametrize(
+    ("text", "compared"),
+    [
+        ("ឈ្មោះ ....................", "ឈ្មោះ ......"),
+        ("ឈ្មោះ . . . . . . . . ភេទ", "ឈ្មោះ ...... ភេទ"),
+        ("ឈ្មោះ………", "ឈ្មោះ......"),
+        ("ឈ្មោះ……", "ឈ្មោះ……"),
+        ("a......b", "a......b"),
+        ("a.......b", "a......b"),
+        ("ab--------", "ab------"),
+        ("_ _ _ _ _ _ _ _", "______"),
+        ("——————————", "——————"),
+        ("e.g. no. 1.2.3.4.5.6.7.8.", "e.g. no. 1.2.3.4.5.6.7.8."),
+        ("", ""),
+    ],
+)
+def test_scores_compare_six_marks_of_a_leader(text, compared):
+    assert shorten_leaders(text) == compared
+    assert shorten_leaders(compared) == compared

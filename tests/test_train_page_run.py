@@ -111,7 +111,7 @@ def test_a_rate_of_zero_learns_nothing_and_training_learns(pages, tmp_path):
         changes = dict(learning_rate=rate, epochs=3, lines_per_epoch=40, accumulate=1)
         train(out=out, say=quiet, **options(pages, **changes))
         runs[rate] = [r["val_loss"] for r in open_history(RunFolder(out)).records]
-    assert runs[4e-3][-1] < 0.7 * runs[0.0][-1]
+    assert runs[4e-3][-1] < 0.8 * runs[0.0][-1]
 
 
 @pytest.mark.parametrize(

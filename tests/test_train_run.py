@@ -138,7 +138,7 @@ def wait_for(process: subprocess.Popen, word: str, times: int = 1) -> list[str]:
     raise AssertionError("".join(said))
 
 
-@pytest.mark.parametrize(("workers", "saves"), [(0, 1), (1, 2), (2, 3), (4, 4)])
+@pytest.mark.parametrize(("workers", "saves"), [(0, 1), (1, 2), (2, 3), (4, 3)])
 def test_killed_and_resumed_is_the_uninterrupted_run(whole, lines, tmp_path, workers, saves):
     out = tmp_path / "run"
     values = options(lines, out=out, workers=workers, **STEPWISE)

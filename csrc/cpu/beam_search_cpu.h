@@ -1,4 +1,4 @@
-// Beam search on the CPU: SPEC.md section 3, step by step beside python_ref/beam_search.py.
+// Beam search on the CPU: docs/spec.md, section 3, step by step beside python_ref/beam_search.py.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// The decoder's weights, packed once, and the numeric steps of SPEC.md section 2 over them.
+// The decoder's weights, packed once, and the numeric steps of docs/spec.md, section 2 over them.
 //
-// Raw pointers and no torch, so that the sanitizer harness can run it (STYLE.md, Traps).
+// Raw pointers and no torch, so that the sanitizer harness can run it (docs/architecture.md, Traps).
 #pragma once
 
 #include <cstdint>

@@ -16,9 +16,9 @@ struct Candidate {
   int32_t token;
 };
 
-// Inserts into best [count <= K], sorted in the total order of SPEC.md section 3, if the candidate's
+// Inserts into best [count <= K], sorted in the total order of docs/spec.md, section 3, if the candidate's
 // score is finite and it belongs there; candidates come with parent, then token, ascending, so equal
-// scores stay behind. Returns the new count. Static: see STYLE.md, Traps.
+// scores stay behind. Returns the new count. Static: see docs/architecture.md, Traps.
 static inline int64_t insert_candidate(Candidate candidate, Candidate* best, int64_t count,
                                        int64_t K) {
   if (!(__builtin_fabsf(candidate.score) < __builtin_inff())) return count;

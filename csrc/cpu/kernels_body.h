@@ -4,7 +4,7 @@
 // of W int32), U16 (vector of W uint16), fma(F, F, F), keep(F&) (holds a value in its register: without it the
 // compiler loads B once for each row), mask_greater(F, F) (bit i: a[i] > b[i]), and the shape of a tile:
 // kPanelVectors, kTileRows (most rows beside a whole panel), kNarrowVectors (beside more rows).
-// Nothing of the standard library is used here: see STYLE.md, Traps.
+// Nothing of the standard library is used here: see docs/architecture.md, Traps.
 
 #define KHMER_FAST_MATH static inline __attribute__((always_inline))
 

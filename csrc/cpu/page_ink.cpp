@@ -15,6 +15,7 @@ constexpr int32_t kTail = 96;           // one pixel of so many is beyond the co
 constexpr int32_t kLeastContrast = 12;  // grey levels between paper and ink
 constexpr int32_t kInkShare[2] = {5, 16};
 constexpr double kLineReach = 2.0;  // letter heights along a line whose pixels tell its paper
+constexpr int32_t kFaint[2] = {2, 5};  // of a line's usual threshold
 constexpr double kStrip = 1.25;     // of a line's distances: what its own paper is asked about
 
 using Histogram = std::array<int32_t, kBins>;
@@ -73,6 +74,36 @@ uint8_t ink_kind(int32_t difference, int32_t least) {
 }
 
 }  // namespace
+
+void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int64_t X,
+            uint8_t* out) {
+  const auto edge = [](int64_t i, int64_t size, int64_t parts) {
+    return (2 * i * size + parts) / (2 * parts);
+  };
+  std::vector<int64_t> left(X + 1);
+  for (int64_t x = 0; x <= X; ++x) left[x] = edge(x, page_x, X);
+  constexpr int64_t kRows = 256;  // that 16 bits can sum
+  std::vector<uint16_t> part(page_x);
+  std::vector<uint32_t> sum(page_x);
+  for (int64_t y = 0; y < Y; ++y) {
+    const int64_t top = edge(y, page_y, Y), bottom = edge(y + 1, page_y, Y);
+    std::fill(sum.begin(), sum.end(), 0);
+    for (int64_t from = top; from < bottom; from += kRows) {
+      std::fill(part.begin(), part.end(), 0);
+      for (int64_t row = from; row < std::min(from + kRows, bottom); ++row) {
+        const uint8_t* in = grey + row * page_x;
+        for (int64_t x = 0; x < page_x; ++x) part[x] = static_cast<uint16_t>(part[x] + in[x]);
+      }
+      for (int64_t x = 0; x < page_x; ++x) sum[x] += part[x];
+    }
+    for (int64_t x = 0; x < X; ++x) {
+      uint64_t total = 0;
+      for (int64_t i = left[x]; i < left[x + 1]; ++i) total += sum[i];
+      const uint64_t count = static_cast<uint64_t>((bottom - top) * (left[x + 1] - left[x]));
+      out[y * X + x] = static_cast<uint8_t>((total + count / 2) / count);
+    }
+  }
+}
 
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold) {
   const int64_t rows = cells(Y), columns = cells(X);
@@ -154,6 +185,11 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
       values[k] = static_cast<uint8_t>(value);
       least[k] = static_cast<uint8_t>(threshold_value(around, value));
     }
+    // where a line has no letters, their contrast elsewhere counts: an edge is none
+    std::vector<uint8_t> sorted = least;
+    std::nth_element(sorted.begin(), sorted.begin() + (blocks - 1) / 2, sorted.end());
+    const int32_t floor = sorted[(blocks - 1) / 2] * kFaint[0] / kFaint[1];
+    for (uint8_t& value : least) value = static_cast<uint8_t>(std::max<int32_t>(value, floor));
     spread_row(values.data(), 1, blocks, 0, width, scratch.data(), paper + begin);
     spread_row(least.data(), 1, blocks, 0, width, scratch.data(), threshold + begin);
   }

@@ -8,9 +8,13 @@ namespace khmer_fast {
 
 constexpr int64_t kCell = 16;  // pixels of a node of the paper's grid
 constexpr uint8_t kDarker = 1, kLighter = 2, kRule = 3;  // classes of ink
-constexpr uint16_t kNobody = 65535;                      // owner of ink that belongs to no line
+constexpr uint16_t kNobody = 65535, kFrame = 65534;  // owners of ink that belongs to no line
 
 inline int64_t cells(int64_t pixels) { return (pixels + kCell - 1) / kCell; }
+
+// grey [page_y, page_x] -> out [Y, X], means of whole rows and columns; Y <= page_y, X <= page_x.
+void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int64_t X,
+            uint8_t* out);
 
 // grey [Y, X] -> paper and threshold [cells(Y), cells(X)].
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <numeric>
 
 namespace khmer_fast {
 namespace {
@@ -12,6 +12,7 @@ constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
+constexpr double kMarkReach = 0.5;  // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
 constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
@@ -23,6 +24,7 @@ struct Line {
   int64_t from_x, to_x;  // of them those that the band reaches
   double letter;
   const float *middle, *above, *below;  // [end - first]
+  std::vector<int32_t> lettered;        // [end - first + 1] columns before with ink in the band
 
   int64_t at(int64_t x) const { return std::clamp(x, first, end - 1) - first; }
   bool holds(int64_t x) const { return first <= x && x < end; }
@@ -52,11 +54,14 @@ struct Core {
   int32_t line, pixels;
 };
 
-// Ink of each piece in each line's band, lines ascending: [C].
+// Ink of each piece in each line's band, lines ascending: [C]. Counts the columns with ink of each
+// line, up to each: line.lettered.
 std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int64_t X, size_t C,
-                                           const std::vector<Line>& lines) {
+                                           std::vector<Line>& lines) {
   std::vector<std::vector<Core>> cores(C);
-  for (size_t l = 0; l < lines.size(); ++l)
+  for (size_t l = 0; l < lines.size(); ++l) {
+    std::vector<int32_t>& lettered = lines[l].lettered;
+    lettered.assign(lines[l].end - lines[l].first + 1, 0);
     for (int64_t x = lines[l].from_x; x < lines[l].to_x; ++x) {
       const int64_t to_y = lines[l].to_y(x, Y);
       for (int64_t y = lines[l].from_y(x, Y); y < to_y; ++y) {
@@ -65,12 +70,16 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
         if (cores[c].empty() || cores[c].back().line != static_cast<int32_t>(l))
           cores[c].push_back({static_cast<int32_t>(l), 0});
         ++cores[c].back().pixels;
+        lettered[lines[l].at(x) + 1] = 1;
       }
     }
+    std::partial_sum(lettered.begin(), lettered.end(), lettered.begin());
+  }
   return cores;
 }
 
-// The line whose band is nearest to a piece that touches none, or -1 if none is near.
+// The line whose band is nearest to a piece that touches none, or -1 if none is near. What stands
+// over or under a band is a mark of letters that stand there, too.
 int64_t nearest_line(const Component& box, double opinion, const std::vector<Line>& lines) {
   int64_t best = -1;
   double cheapest = std::numeric_limits<double>::infinity();
@@ -87,6 +96,9 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
     if (overshoot > kSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
+    const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
+    const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);
+    if (gap > 0 && line.lettered[from] == line.lettered[to + 1]) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
     cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;
@@ -244,7 +256,7 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
     for (int64_t x = 0; x < width; ++x)
       if (const int32_t p = part[y * width + x])
         owners[(box.top + y) * X + box.left + x] =
-            final_kind[p] == nobody ? kNobody : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
+            final_kind[p] == nobody ? kFrame : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
 }
 
 }  // namespace
@@ -252,7 +264,7 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const std::vector<Component>& components, const float* offset, int64_t offset_ld,
                 const LineColumns& columns, uint16_t* owners) {
-  const std::vector<Line> lines = lines_of(columns);
+  std::vector<Line> lines = lines_of(columns);
   const size_t C = components.size();
   const Pieces pieces{labels, Y, X, offset, offset_ld};
   // 1. where the network thinks that each piece's line is: its ink's mean middle
@@ -272,7 +284,10 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   std::vector<uint16_t> owner(C, kNobody);
   std::vector<std::vector<int32_t>> cuts(C);
   for (size_t c = 0; c < C; ++c) {
-    if (kind[c] == kRule) continue;
+    if (kind[c] == kRule) {
+      owner[c] = kFrame;
+      continue;
+    }
     const Component& box = components[c];
     std::vector<int32_t> sure;
     const Core* most = nullptr;
@@ -292,7 +307,10 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       sure = with_voted(pieces, static_cast<int32_t>(c + 1), box, sure[0], lines);
     if (sure.size() > 1 || (cored && overshoots(box, lines[sure[0]]))) {
       const bool rule = sure.size() == 1 && is_rule(box, lines[sure[0]]);
-      if (sure.size() <= kMostShared && !rule) cuts[c] = sure;
+      if (sure.size() <= kMostShared && !rule)
+        cuts[c] = sure;
+      else
+        owner[c] = kFrame;
     } else {
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
@@ -305,41 +323,26 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       uint16_t& own = owners[y * X + x];
-      if (own != 0 && own != kNobody && !lines[own - 1].holds(x)) own = kNobody;
+      if (own != 0 && own < kFrame && !lines[own - 1].holds(x)) own = kNobody;
     }
 }
 
-void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened) {
-  for (int64_t y = 0; y < Y; ++y) {
-    const int64_t up = std::max<int64_t>(y - 1, 0), down = std::min(y + 1, Y - 1);
-    const auto four = [&](int64_t row, int64_t x) {
-      uint64_t pixels;
-      std::memcpy(&pixels, owners + row * X + x, sizeof(pixels));
-      return pixels;
-    };
+void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
+  std::fill_n(painted, Y * X, 0);
+  for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
-      // paper without ink around it, three pixels at once
-      while (x >= 1 && x + 4 <= X && !(four(up, x - 1) | four(y, x - 1) | four(down, x - 1)) &&
-             !owners[up * X + x + 3] && !owners[y * X + x + 3] && !owners[down * X + x + 3]) {
-        widened[y * X + x] = widened[y * X + x + 1] = widened[y * X + x + 2] = 0;
-        x += 3;
-      }
-      if (x == X) break;
-      uint16_t own = owners[y * X + x];
-      if (own == 0) {
-        uint16_t most = 0, least = kNobody;
-        const int64_t left = std::max<int64_t>(x - 1, 0), right = std::min(x + 1, X - 1);
-        for (int64_t r = up; r <= down; ++r)
-          for (int64_t s = left; s <= right; ++s)
-            if (const uint16_t other = owners[r * X + s]) {
-              most = std::max(most, other);
-              least = std::min(least, other);
-            }
-        if (most == least) own = most;
-      }
-      widened[y * X + x] = own;
+      if (owners[y * X + x] != kFrame) continue;
+      painted[y * X + x] = 1;
+      for (int64_t v = std::max<int64_t>(y - 1, 0); v < std::min(y + 2, Y); ++v)
+        for (int64_t u = std::max<int64_t>(x - 1, 0); u < std::min(x + 2, X); ++u) {
+          if (owners[v * X + u] != 0 || painted[v * X + u]) continue;
+          bool alone = true;
+          for (int64_t r = std::max<int64_t>(v - 1, 0); r < std::min(v + 2, Y); ++r)
+            for (int64_t s = std::max<int64_t>(u - 1, 0); s < std::min(u + 2, X); ++s)
+              alone = alone && (owners[r * X + s] == 0 || owners[r * X + s] == kFrame);
+          painted[v * X + u] = alone;
+        }
     }
-  }
 }
 
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
@@ -350,7 +353,7 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
   for (int64_t y = 0; y < Y; ++y)
     for (int64_t x = 0; x < X; ++x) {
       const uint16_t own = owners[y * X + x];
-      if (own == 0 || own == kNobody) continue;
+      if (own == 0 || own >= kFrame) continue;
       const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
       top[at] = std::min(top[at], static_cast<int32_t>(y));
       bottom[at] = static_cast<int32_t>(y + 1);

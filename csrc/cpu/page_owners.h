@@ -9,13 +9,14 @@
 namespace khmer_fast {
 
 // ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> owners [Y, X]: 0 paper,
-// line + 1, or kNobody.
+// line + 1, kNobody, or kFrame (frames, bars and rules).
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const std::vector<Component>& components, const float* offset, int64_t offset_ld,
                 const LineColumns& columns, uint16_t* owners);
 
-// owners [Y, X] -> widened [Y, X]: paper beside ink of one owner alone becomes the owner's.
-void widen_owners(const uint16_t* owners, int64_t Y, int64_t X, uint16_t* widened);
+// owners [Y, X] -> painted [Y, X], 0 or 1: ink of frames and rules, and paper beside it that has no
+// other ink beside it.
+void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted);
 
 // First and last + 1 row of each line's ink by column: top, bottom [M]; its pixels darker and
 // lighter than paper: counts [L, 2].

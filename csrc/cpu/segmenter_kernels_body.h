@@ -3,7 +3,8 @@
 //
 // The file that includes this has defined: W (floats in a vector), F (vector of W floats),
 // fma(F, F, F), and the most pixels beside 4, 2 and 1 vectors of channels: kRows4, kRows2, kRows1.
-// Nothing of the standard library is used here: see STYLE.md, Traps.
+// Nothing of the standard library is used here: the linker could merge its inline functions, compiled
+// for this instruction set, into code that runs elsewhere.
 
 #define KHMER_FAST_MATH static inline __attribute__((always_inline))
 

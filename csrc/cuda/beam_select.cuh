@@ -38,7 +38,7 @@ __device__ __forceinline__ double rank(float score, int length, double alpha) {
   return score / pow(static_cast<double>(length), alpha);
 }
 
-// A candidate as one number in the total order of SPEC.md section 3: score descending, then parent
+// A candidate as one number in the total order of docs/spec.md, section 3: score descending, then parent
 // and token ascending (flat = parent * V + token). 0: none. Adding 0 makes -0 and 0 the same score.
 __device__ __forceinline__ unsigned long long order_of(float score, int flat) {
   if (!(fabsf(score) < INFINITY)) return 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
-from khmer_fast.document import Page
+from khmer_fast.document import Page, is_line_picture
 from khmer_fast.errors import FormatError, KhmerFastError, printable
 from khmer_fast.formats import FORMATS, Format, PdfOptions, Writer, open_writer, page_path
 from khmer_fast.formats.files import NewFile
@@ -313,17 +314,17 @@ class _Stdout:
         self.file: BinaryIO = sys.stdout.buffer
         self.list = format == "json" and several  # one JSON answer: a list of documents
         self.begun = False
-        self.long = False  # whether the last document had more than one line
+        self.line: bool | None = None  # whether the last document was the picture of a line
 
     def separate(self, first: Page | None) -> None:
         """Writes what stands before a document whose first page this is (None: it has none)."""
         if self.list:
             self.file.write(b",\n" if self.begun else b"[\n")
         elif self.format == "text":
-            long = first is not None and _is_long(first)
-            if self.begun and (long or self.long):
+            line = first is None or is_line_picture(first)
+            if self.begun and not (line and self.line):
                 self.file.write(b"\f")
-            self.long = long
+            self.line = line
         elif self.begun:
             self.file.write(b"\n")
         self.begun = True
@@ -352,8 +353,10 @@ class _StdoutDocument:
             source = os.fsencode(self._source).decode("utf-8", "replace")
             self._writer = open_writer(self._stdout.format, self._stdout.file, source)
         else:
-            self._stdout.long = True
+            self._stdout.line = False
         self._writer.write_page(page)
+        if self._stdout.format == "text" and (page.error or is_line_picture(page)):
+            self._end_line(page)
         self._stdout.file.flush()
 
     def __exit__(
@@ -362,25 +365,25 @@ class _StdoutDocument:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not isinstance(error, KhmerFastError):
+            return  # such as a closed pipe
         if self._writer is not None:
             self._writer.close()
         elif isinstance(error, KhmerFastError):
             self._say_error(error)
         self._stdout.file.flush()
 
-    def _say_error(self, error: KhmerFastError) -> None:
-        import json
+    def _end_line(self, page: Page) -> None:
+        """A page that could not be read, or a picture of a line without text, is an empty line."""
+        if not any(line.text.strip() for line in page.lines()):
+            self._stdout.file.write(b"\n")
 
-        if self._stdout.list:
+    def _say_error(self, error: KhmerFastError) -> None:
+        if self._stdout.format == "json":
             self._stdout.separate(None)
             record = {"source": printable(self._source), "error": str(error)}
-            self._stdout.file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            text = json.dumps(record, ensure_ascii=False) + "\n"
+            self._stdout.file.write(text.encode("utf-8", "replace"))
         elif self._stdout.format == "text":
             self._stdout.separate(None)
             self._stdout.file.write(b"\n")
-
-
-def _is_long(page: Page) -> bool:
-    lines = page.lines()
-    next(lines, None)
-    return next(lines, None) is not None

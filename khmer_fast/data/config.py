@@ -6,7 +6,9 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from khmer_fast.data.degrade import STEPS
 from khmer_fast.data.mixture import RenderConfig
+from khmer_fast.data.texts import KINDS
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.toml import read_toml
 
@@ -107,9 +109,6 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: RenderConfig, where: str) -> None:
-    from khmer_fast.data.degrade import STEPS
-    from khmer_fast.data.texts import KINDS
-
     for kind in config.text.kinds:
         if kind not in KINDS:
             raise ConfigError(

@@ -1,4 +1,7 @@
-"""What a mixture of lines says: texts, fonts, typography, papers. default.toml explains it all."""
+"""The mixture of rendered lines as data: which texts, fonts, styles and papers, and how often.
+
+`config.py` reads it from TOML.
+"""
 
 from __future__ import annotations
 

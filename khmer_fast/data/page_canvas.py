@@ -127,11 +127,15 @@ class Canvas:
 
 
 def round_box(
-    pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], radius: float, **style: int
+    pen: ImageDraw.ImageDraw,
+    box: tuple[int, int, int, int],
+    radius: float,
+    *,
+    fill: int | None = None,
+    outline: int | None = None,
+    width: int = 1,
 ) -> None:
     """A rectangle with corners as round as there is room for."""
     most = min(box[2] - box[0], box[3] - box[1]) / 2
-    if radius < 1 or most < 1:
-        pen.rectangle(box, **style)
-    else:
-        pen.rounded_rectangle(box, min(radius, most), **style)
+    radius = min(radius, most) if radius >= 1 <= most else 0
+    pen.rounded_rectangle(box, radius, fill=fill, outline=outline, width=width)

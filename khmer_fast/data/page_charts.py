@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from PIL import ImageDraw
 
 from khmer_fast.data.page_composer import Composer
 from khmer_fast.data.page_marks import draw_mask
 from khmer_fast.data.page_pictures import Rect, photograph
 from khmer_fast.data.page_prose import caption, page_number, prose, running_head
+from khmer_fast.data.page_type import Type
 
 
 def bar_chart(page: Composer, box: Rect) -> None:
@@ -31,7 +33,7 @@ def bar_chart(page: Composer, box: Rect) -> None:
             page.canvas.blend(turned, round(left), round(top), type.level)
 
 
-def _lying(page: Composer, box: Rect, type, level: int) -> None:
+def _lying(page: Composer, box: Rect, type: Type, level: int) -> None:
     x0, y0, x1, y1 = box
     names = 0.3 * (x1 - x0)
     count = max(2, min(page.rng.randint(3, 9), int((y1 - y0) / (2.2 * type.size))))
@@ -63,7 +65,7 @@ def _lying(page: Composer, box: Rect, type, level: int) -> None:
     page.canvas.rule(x0 + names, y0, x0 + names, y1, type.level, 1)
 
 
-def _standing(page: Composer, box: Rect, type, level: int) -> None:
+def _standing(page: Composer, box: Rect, type: Type, level: int) -> None:
     x0, y0, x1, y1 = box
     bottom = y1 - 2 * type.size
     count = page.rng.randint(3, 8)
@@ -118,7 +120,7 @@ def pie_chart(page: Composer, box: Rect) -> None:
     for share, level in zip(shares, levels, strict=True):
         end = start + 360 * share / sum(shares)
 
-        def draw(pen, scale, a=start, b=end) -> None:
+        def draw(pen: ImageDraw.ImageDraw, scale: float, a: float = start, b: float = end) -> None:
             pen.pieslice((0, 0, 2 * radius * scale, 2 * radius * scale), a, b, fill=255)
 
         page.canvas.blend(draw_mask(2 * radius, 2 * radius, draw), round(x0), round(y0), level, 0)
@@ -161,7 +163,9 @@ def line_chart(page: Composer, box: Rect) -> None:
             for t in np.linspace(0, 1, 12).tolist()
         ]
 
-        def draw(pen, scale, path=points) -> None:
+        def draw(
+            pen: ImageDraw.ImageDraw, scale: float, path: list[tuple[float, float]] = points
+        ) -> None:
             at = [(x * wide * scale, y * high * scale) for x, y in path]
             pen.line(at, fill=255, width=round(1.5 * scale * page.unit), joint="curve")
 

@@ -62,6 +62,7 @@ class Composer:
     khmer_digits: bool = True
     after: list[Callable[[], None]] = field(default_factory=list)  # what is read last
     emphasis: float = 0.0  # chance that a body line has words in another style
+    noted: float = 0.0  # chance that it has a footnote's raised mark
 
     @property
     def width(self) -> int:
@@ -168,7 +169,7 @@ class Composer:
         if x < 0 or end > self.width or y - letter < 0 or y > self.height:
             return False
         band = self.canvas.owner[round(y - letter) : round(y), round(x) : round(end)]
-        return np.count_nonzero(band) <= 0.03 * band.size
+        return bool(np.count_nonzero(band) <= 0.03 * band.size)
 
     def _runs(self, text: str | Sequence[Run], type: Type) -> list[Run]:
         runs = [Run(text, type)] if isinstance(text, str) else list(text)
@@ -262,6 +263,10 @@ class Composer:
     def styled(self, text: str, type: Type) -> list[Run]:
         """A line's words, now and then some of them bold, coloured, underlined or marked."""
         words = text.split(" ")
+        if self.chance(self.noted):
+            last = self.rng.randrange(len(words))
+            before, behind = " ".join(words[: last + 1]), " ".join(words[last + 1 :])
+            return [Run(before, type), self.note_mark(type), Run(behind and " " + behind, type)]
         if not self.chance(self.emphasis):
             return [Run(text, type)]
         first = self.rng.randrange(len(words))
@@ -289,6 +294,15 @@ class Composer:
         else:
             changed = Run(parts[1], type.at(slant=0.2))
         return [Run(parts[0], type), changed, Run(parts[2], type)]
+
+    def note_mark(self, type: Type) -> Run:
+        """The small raised figure or letter of a footnote."""
+        form = self.rng.choice(("{}", "{}", "({})", "[{}]"))
+        mark = self.digits(str(self.rng.randint(1, 30)))
+        if self.chance(0.15):
+            mark = self.rng.choice("កខគឃ*")
+        small = type.at(size=type.size * self.some(0.5, 0.7), bold=0)
+        return Run(form.format(mark), small, lift=self.some(0.25, 0.5))
 
     def coloured(self, level: int) -> int:
         """The grey of a coloured ink that stands beside ink of `level`."""

@@ -90,7 +90,8 @@ def begin(
     if on == "screen" and rng.random() < 0.6:
         body = body.at(hinted=True, size=float(max(6, round(size))), stretch=1.0)
     emphasis = rng.choice((0.0, 0.0, 0.05, 0.15, 0.4))
+    noted = rng.choice((0.0, 0.0, 0.0, 0.0, 0.03, 0.12))
     return Composer(
         rng, numbers, texts, setter, Canvas(height, width), body, heading, unit,
-        khmer_digits=rng.random() < 0.7, emphasis=emphasis,
+        khmer_digits=rng.random() < 0.7, emphasis=emphasis, noted=noted,
     )  # fmt: skip

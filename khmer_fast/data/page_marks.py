@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from khmer_fast.data.page_composer import Composer
+from khmer_fast.data.page_type import Type
 
 _FINE = 3  # masks are drawn this many times larger, for smooth edges
 
@@ -126,7 +127,13 @@ def seal(page: Composer, cx: float, cy: float, radius: float) -> None:
 
 
 def _ring_letters(
-    page: Composer, cx: float, cy: float, radius: float, type, count: int, mark: np.ndarray | None
+    page: Composer,
+    cx: float,
+    cy: float,
+    radius: float,
+    type: Type,
+    count: int,
+    mark: np.ndarray | None,
 ) -> None:
     """Letters round a circle, into `mark` [h, w] or onto the page; they are no line's."""
     arc = page.some(0.5, 0.95) * math.tau
@@ -326,29 +333,3 @@ def watermark(page: Composer) -> None:
     mark = np.asarray(turned)
     left, top = (page.width - mark.shape[1]) // 2, (page.height - mark.shape[0]) // 2
     page.canvas.darken(mark, left, top, page.some(0.05, 0.2))
-
-
-def mark_page(page: Composer, marks) -> None:
-    """What lies on a page of paper, by the chances of a PageMarks."""
-    if page.chance(marks.stamp):
-        radius = page.unit * page.some(35, 65)
-        seal(page, page.some(0.2, 0.85) * page.width, page.some(0.3, 0.9) * page.height, radius)
-    if page.chance(marks.signature):
-        signature(
-            page,
-            page.some(0.2, 0.8) * page.width,
-            page.some(0.4, 0.9) * page.height,
-            page.unit * page.some(50, 130),
-        )
-    if page.chance(marks.scribble):
-        x, y = page.some(0.05, 0.7) * page.width, page.some(0.03, 0.97) * page.height
-        size = page.unit * page.some(8, 20)
-        wide = page.some(2, 12) * size
-        if not page.inked((x, y - size, x + wide, y + size)):
-            handwriting(page, x, y, wide, size)
-    if page.chance(marks.watermark):
-        watermark(page)
-    if page.chance(marks.holes):
-        holes(page)
-    if page.chance(marks.dark_border):
-        dark_border(page)

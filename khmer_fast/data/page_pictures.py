@@ -119,101 +119,108 @@ def barcode(page: Composer, x: float, y: float, width: float, height: float) -> 
         pen += thick + unit * page.rng.randint(1, 4)
 
 
-ICONS = (
-    "search", "plus", "cross", "back", "menu", "home", "gear", "bell", "heart", "person", "pin",
-    "phone", "dots", "check", "trash", "play", "wifi", "battery", "globe", "square", "circle",
-)  # fmt: skip
+class _IconPen:
+    """Draws white in a unit square on an image of `side` pixels."""
+
+    def __init__(self, pen: ImageDraw.ImageDraw, side: float):
+        self._pen, self._side = pen, side
+        self._thick = max(1, round(0.09 * side))
+
+    def _at(self, *values: float) -> list[float]:
+        return [value * self._side for value in values]
+
+    def line(self, *points: float) -> None:
+        self._pen.line(self._at(*points), fill=255, width=self._thick)
+
+    def area(self, *points: float) -> None:
+        self._pen.polygon(self._at(*points), fill=255)
+
+    def ring(self, x: float, y: float, radius: float, squeeze: float = 1.0) -> None:
+        wide = radius * squeeze
+        box = self._at(x - wide, y - radius, x + wide, y + radius)
+        self._pen.ellipse(box, outline=255, width=self._thick)
+
+    def disc(self, x: float, y: float, radius: float) -> None:
+        self._pen.ellipse(self._at(x - radius, y - radius, x + radius, y + radius), fill=255)
+
+    def frame(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        self._pen.rectangle(self._at(x0, y0, x1, y1), outline=255, width=self._thick)
+
+    def block(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        self._pen.rectangle(self._at(x0, y0, x1, y1), fill=255)
+
+    def arc(self, x: float, y: float, radius: float, start: float, end: float) -> None:
+        box = self._at(x - radius, y - radius, x + radius, y + radius)
+        self._pen.arc(box, start, end, fill=255, width=self._thick)
+
+    def dome(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        """The upper half of an ellipse in a box."""
+        self._pen.pieslice(self._at(x0, y0, x1, y1), 180, 360, fill=255)
+
+
+def _gear(pen: _IconPen) -> None:
+    pen.ring(0.5, 0.5, 0.35)
+    for k in range(8):
+        x, y = math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)
+        pen.line(0.5 + 0.33 * x, 0.5 + 0.33 * y, 0.5 + 0.48 * x, 0.5 + 0.48 * y)
+
+
+# Each icon: the strokes of its picture, method and arguments, in a unit square.
+_ICONS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
+    "search": (("ring", (0.38, 0.38, 0.28)), ("line", (0.6, 0.6, 0.9, 0.9))),
+    "plus": (("line", (0.5, 0.1, 0.5, 0.9)), ("line", (0.1, 0.5, 0.9, 0.5))),
+    "cross": (("line", (0.2, 0.2, 0.8, 0.8)), ("line", (0.8, 0.2, 0.2, 0.8))),
+    "back": (
+        ("line", (0.9, 0.5, 0.15, 0.5)),
+        ("line", (0.5, 0.15, 0.15, 0.5, 0.5, 0.85)),
+    ),
+    "menu": tuple(("line", (0.1, y, 0.9, y)) for y in (0.25, 0.5, 0.75)),
+    "home": (("area", (0.5, 0.1, 0.95, 0.5, 0.05, 0.5)), ("block", (0.2, 0.5, 0.8, 0.9))),
+    "globe": (
+        ("ring", (0.5, 0.5, 0.35)),
+        ("ring", (0.5, 0.5, 0.35, 0.43)),
+        ("line", (0.15, 0.5, 0.85, 0.5)),
+    ),
+    "bell": (("dome", (0.2, 0.1, 0.8, 1.2)), ("disc", (0.5, 0.84, 0.08))),
+    "heart": (
+        ("disc", (0.3, 0.37, 0.22)),
+        ("disc", (0.7, 0.37, 0.22)),
+        ("area", (0.1, 0.48, 0.9, 0.48, 0.5, 0.92)),
+    ),
+    "person": (("disc", (0.5, 0.28, 0.2)), ("dome", (0.12, 0.52, 0.88, 1.4))),
+    "pin": (("ring", (0.5, 0.33, 0.28)), ("area", (0.28, 0.5, 0.72, 0.5, 0.5, 0.95))),
+    "phone": (
+        ("arc", (0.7, 0.3, 0.6, 90, 180)),
+        ("disc", (0.17, 0.28, 0.13)),
+        ("disc", (0.72, 0.82, 0.13)),
+    ),
+    "dots": tuple(("disc", (x, 0.5, 0.09)) for x in (0.2, 0.5, 0.8)),
+    "check": (("line", (0.1, 0.55, 0.4, 0.85, 0.9, 0.2)),),
+    "trash": (
+        ("frame", (0.25, 0.3, 0.75, 0.92)),
+        ("line", (0.12, 0.25, 0.88, 0.25)),
+        ("line", (0.42, 0.45, 0.42, 0.8)),
+        ("line", (0.58, 0.45, 0.58, 0.8)),
+    ),
+    "play": (("area", (0.2, 0.1, 0.9, 0.5, 0.2, 0.9)),),
+    "wifi": tuple(("arc", (0.5, 0.85, radius, 225, 315)) for radius in (0.2, 0.4, 0.6)),
+    "battery": (("frame", (0.1, 0.3, 0.85, 0.7)), ("block", (0.15, 0.35, 0.6, 0.65))),
+    "square": (("frame", (0.2, 0.2, 0.8, 0.8)),),
+    "circle": (("ring", (0.5, 0.5, 0.35)),),
+    "gear": (),  # _gear draws it
+}
 
 
 def icon(page: Composer, x: float, y: float, size: float, level: int, name: str = "") -> None:
     """An icon whose box's corner is (x, y)."""
-    name = name or page.rng.choice(ICONS)
+    name = name or page.rng.choice(tuple(_ICONS))
 
     def draw(pen: ImageDraw.ImageDraw, scale: float) -> None:
-        s = size * scale
-        thick = max(1, round(0.09 * s))
-        line = {"fill": 255, "width": thick}
-        ring = {"outline": 255, "width": thick}
-        if name == "search":
-            pen.ellipse((0.1 * s, 0.1 * s, 0.65 * s, 0.65 * s), **ring)
-            pen.line((0.6 * s, 0.6 * s, 0.9 * s, 0.9 * s), **line)
-        elif name == "plus":
-            pen.line((0.5 * s, 0.1 * s, 0.5 * s, 0.9 * s), **line)
-            pen.line((0.1 * s, 0.5 * s, 0.9 * s, 0.5 * s), **line)
-        elif name == "cross":
-            pen.line((0.2 * s, 0.2 * s, 0.8 * s, 0.8 * s), **line)
-            pen.line((0.8 * s, 0.2 * s, 0.2 * s, 0.8 * s), **line)
-        elif name == "back":
-            pen.line((0.9 * s, 0.5 * s, 0.15 * s, 0.5 * s), **line)
-            pen.line((0.5 * s, 0.15 * s, 0.15 * s, 0.5 * s, 0.5 * s, 0.85 * s), **line)
-        elif name == "menu":
-            for k in (0.25, 0.5, 0.75):
-                pen.line((0.1 * s, k * s, 0.9 * s, k * s), **line)
-        elif name == "home":
-            pen.polygon([(0.5 * s, 0.1 * s), (0.95 * s, 0.5 * s), (0.05 * s, 0.5 * s)], fill=255)
-            pen.rectangle((0.2 * s, 0.5 * s, 0.8 * s, 0.9 * s), fill=255)
-        elif name in ("gear", "globe"):
-            pen.ellipse((0.15 * s, 0.15 * s, 0.85 * s, 0.85 * s), **ring)
-            for k in range(8 if name == "gear" else 0):
-                a = k * math.pi / 4
-                pen.line(
-                    (
-                        s * (0.5 + 0.33 * math.cos(a)),
-                        s * (0.5 + 0.33 * math.sin(a)),
-                        s * (0.5 + 0.48 * math.cos(a)),
-                        s * (0.5 + 0.48 * math.sin(a)),
-                    ),
-                    **line,
-                )
-            if name == "globe":
-                pen.ellipse((0.35 * s, 0.15 * s, 0.65 * s, 0.85 * s), **ring)
-                pen.line((0.15 * s, 0.5 * s, 0.85 * s, 0.5 * s), **line)
-        elif name == "bell":
-            pen.pieslice((0.2 * s, 0.1 * s, 0.8 * s, 1.2 * s), 180, 360, fill=255)
-            pen.ellipse((0.42 * s, 0.75 * s, 0.58 * s, 0.92 * s), fill=255)
-        elif name == "heart":
-            pen.ellipse((0.08 * s, 0.15 * s, 0.52 * s, 0.6 * s), fill=255)
-            pen.ellipse((0.48 * s, 0.15 * s, 0.92 * s, 0.6 * s), fill=255)
-            pen.polygon([(0.1 * s, 0.48 * s), (0.9 * s, 0.48 * s), (0.5 * s, 0.92 * s)], fill=255)
-        elif name == "person":
-            pen.ellipse((0.3 * s, 0.08 * s, 0.7 * s, 0.48 * s), fill=255)
-            pen.pieslice((0.12 * s, 0.52 * s, 0.88 * s, 1.4 * s), 180, 360, fill=255)
-        elif name == "pin":
-            pen.ellipse((0.22 * s, 0.05 * s, 0.78 * s, 0.6 * s), **ring)
-            pen.polygon([(0.28 * s, 0.5 * s), (0.72 * s, 0.5 * s), (0.5 * s, 0.95 * s)], fill=255)
-        elif name == "phone":
-            pen.arc((0.1 * s, -0.3 * s, 1.3 * s, 0.9 * s), 90, 180, fill=255, width=2 * thick)
-            pen.ellipse((0.05 * s, 0.15 * s, 0.3 * s, 0.4 * s), fill=255)
-            pen.ellipse((0.6 * s, 0.7 * s, 0.85 * s, 0.95 * s), fill=255)
-        elif name == "dots":
-            for k in (0.2, 0.5, 0.8):
-                pen.ellipse(
-                    (k * s - thick, 0.5 * s - thick, k * s + thick, 0.5 * s + thick), fill=255
-                )
-        elif name == "check":
-            pen.line((0.1 * s, 0.55 * s, 0.4 * s, 0.85 * s, 0.9 * s, 0.2 * s), **line)
-        elif name == "trash":
-            pen.rectangle((0.25 * s, 0.3 * s, 0.75 * s, 0.92 * s), **ring)
-            pen.line((0.12 * s, 0.25 * s, 0.88 * s, 0.25 * s), **line)
-            pen.line((0.42 * s, 0.45 * s, 0.42 * s, 0.8 * s), **line)
-            pen.line((0.58 * s, 0.45 * s, 0.58 * s, 0.8 * s), **line)
-        elif name == "play":
-            pen.polygon([(0.2 * s, 0.1 * s), (0.9 * s, 0.5 * s), (0.2 * s, 0.9 * s)], fill=255)
-        elif name == "wifi":
-            for k in (0.2, 0.4, 0.6):
-                pen.arc(
-                    (0.5 * s - k * s, 0.85 * s - k * s, 0.5 * s + k * s, 0.85 * s + k * s),
-                    225,
-                    315,
-                    **line,
-                )
-        elif name == "battery":
-            pen.rectangle((0.1 * s, 0.3 * s, 0.85 * s, 0.7 * s), **ring)
-            pen.rectangle((0.15 * s, 0.35 * s, 0.6 * s, 0.65 * s), fill=255)
-        elif name == "square":
-            pen.rectangle((0.2 * s, 0.2 * s, 0.8 * s, 0.8 * s), **ring)
-        else:
-            pen.ellipse((0.15 * s, 0.15 * s, 0.85 * s, 0.85 * s), **ring)
+        icon_pen = _IconPen(pen, size * scale)
+        if name == "gear":
+            _gear(icon_pen)
+        for method, arguments in _ICONS[name]:
+            getattr(icon_pen, method)(*arguments)
 
     page.canvas.blend(draw_mask(size, size, draw), round(x), round(y), level)
 

@@ -20,7 +20,7 @@ def poster(page: Composer) -> None:
     while y < bottom - page.body.size:
         roll = page.rng.random()
         size = page.unit * page.rng.choice(
-            (page.some(30, 75), page.some(18, 40), page.some(12, 20))
+            (page.some(30, 100), page.some(18, 40), page.some(12, 20))
         )
         if roll < 0.2:
             high = page.some(0.15, 0.4) * page.height

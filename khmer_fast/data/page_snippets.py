@@ -8,6 +8,7 @@ from khmer_fast.data.page_composer import Composer
 from khmer_fast.data.page_marks import corners, crest, handwriting, holes, scrawl, seal, signature
 from khmer_fast.data.page_pictures import barcode, icon, keyboard, photograph, qr_code, scene
 from khmer_fast.data.page_prose import pitch_of
+from khmer_fast.data.page_type import Type
 
 
 def line(page: Composer) -> None:
@@ -34,7 +35,7 @@ def word(page: Composer) -> None:
     _alone(page, text, type.at(size=size, hinted=False))
 
 
-def _alone(page: Composer, text: str, type) -> None:
+def _alone(page: Composer, text: str, type: Type) -> None:
     page.region("text")
     x, y = 0.04 * page.width, 0.5 * page.height
     page.line(text, x, y, type, kind="line")

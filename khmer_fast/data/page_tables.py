@@ -45,11 +45,13 @@ def choose_style(page: Composer) -> TableStyle:
     """A table's manner."""
     rng = page.rng
     type = page.body.at(size=page.body.size * page.some(0.75, 1.0))
+    rules = rng.choice(("all", "all", "all", "rows", "head", "columns", "none"))
+    apart = (0.25, 0.8) if rules in ("all", "columns") else (0.9, 2.0)  # no rule parts the cells
     return TableStyle(
         type=type,
-        pad=page.some(0.25, 0.8) * type.size,
+        pad=page.some(*apart) * type.size,
         pitch=page.letter(type) * page.some(2.4, 3.2),
-        rules=rng.choice(("all", "all", "all", "rows", "head", "columns", "none")),
+        rules=rules,
         ink=rng.choice((0, 0, 60, 140, 190)),
         thick=page.unit * rng.choice((0.5, 0.8, 1.2)),
         head=rng.choice((None, None, 215, 180, 120, 70, 30, 0)),

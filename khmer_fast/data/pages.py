@@ -20,10 +20,23 @@ from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import GlyphCache
 from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.data.page_composer import Composer, DrawnLine
-from khmer_fast.data.page_config import LayoutChoice, PageConfig, PagePaper, load_page_config
+from khmer_fast.data.page_config import (
+    LayoutChoice,
+    PageConfig,
+    PageMarks,
+    PagePaper,
+    load_page_config,
+)
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_layouts import LAYOUTS, begin
-from khmer_fast.data.page_marks import mark_page
+from khmer_fast.data.page_marks import (
+    dark_border,
+    handwriting,
+    holes,
+    seal,
+    signature,
+    watermark,
+)
 from khmer_fast.data.page_type import Typesetter
 from khmer_fast.data.source import LineSource
 
@@ -132,7 +145,7 @@ class PageSource:
         for last in page.after:
             last()
         if paper.on == "paper":
-            mark_page(page, self.config.marks)
+            _mark(page, self.config.marks)
         if layout.on == "paper" and rng.random() < self.config.marks.cut_margin:
             _cut_margins(page)
         return self._photographed(page, layout.name, paper)
@@ -185,6 +198,32 @@ def _chosen(
     return chosen or config.layouts
 
 
+def _mark(page: Composer, marks: PageMarks) -> None:
+    """What lies on a page of paper and is no text."""
+    if page.chance(marks.stamp):
+        radius = page.unit * page.some(35, 65)
+        seal(page, page.some(0.2, 0.85) * page.width, page.some(0.3, 0.9) * page.height, radius)
+    if page.chance(marks.signature):
+        signature(
+            page,
+            page.some(0.2, 0.8) * page.width,
+            page.some(0.4, 0.9) * page.height,
+            page.unit * page.some(50, 130),
+        )
+    if page.chance(marks.scribble):
+        x, y = page.some(0.05, 0.7) * page.width, page.some(0.03, 0.97) * page.height
+        size = page.unit * page.some(8, 20)
+        wide = page.some(2, 12) * size
+        if not page.inked((x, y - size, x + wide, y + size)):
+            handwriting(page, x, y, wide, size)
+    if page.chance(marks.watermark):
+        watermark(page)
+    if page.chance(marks.holes):
+        holes(page)
+    if page.chance(marks.dark_border):
+        dark_border(page)
+
+
 def _without_unseen(grey: np.ndarray, owner: np.ndarray, lines: int) -> np.ndarray:
     """`owner` [Y, X] without the lines that cannot be seen in `grey` [Y, X]: the camera or the
     copier lost them."""
@@ -217,7 +256,7 @@ def _cut_margins(page: Composer) -> None:
 
 
 def _warp(rng: random.Random, paper: PagePaper, width: int, height: int) -> Warp:
-    tilt = (0.0,) * 8
+    tilt: tuple[float, ...] = (0.0,) * 8
     if rng.random() < paper.tilted:
         most = rng.uniform(*paper.tilt)
         tilt = tuple(rng.uniform(-most, most) for _ in range(8))

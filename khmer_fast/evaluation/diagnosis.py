@@ -37,7 +37,7 @@ class LineResult:
     confidence: float | None = None
     characters: tuple[tuple[str, float], ...] | None = None  # clusters and their probabilities
     truncated: bool = False
-    height: int | None = None  # of the image, in pixels
+    height: int | None = None  # of its ink, in pixels
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from khmer_fast.evaluation.metrics import (
     summarise,
 )
 from khmer_fast.evaluation.predictions import Prediction
-from khmer_fast.text import DEFAULT_CHARSET, canonical
+from khmer_fast.text import DEFAULT_CHARSET, canonical, shorten_leaders
 
 
 class LineReader(Protocol):
@@ -80,7 +80,7 @@ class Evaluation:
         return [(reference, prediction, times) for (reference, prediction), times in ordered]
 
     def as_json(self, confusion_count: int = 0, worst_count: int = 0) -> dict[str, Any]:
-        """The evaluation under the key names of SPEC section 5, and what goes beyond them."""
+        """The evaluation under the key names of docs/spec.md (5), and what goes beyond."""
         document: dict[str, Any] = {
             **self.scores.as_json(),
             "seconds": self.seconds,
@@ -122,7 +122,7 @@ def evaluate(
 ) -> Evaluation:
     """Score one prediction for each label; labels whose prediction is a Problem are left out.
 
-    `heights` are those of the images in pixels; `facts` are further fields of the Evaluation.
+    `heights` are those of the ink in pixels; `facts` are further fields of the Evaluation.
     Raises KhmerFastError if no line is left.
     """
     left_out = list(problems)
@@ -131,7 +131,8 @@ def evaluate(
         if isinstance(prediction, Problem):
             left_out.append(prediction)
             continue
-        reference, text = canonical(label.text), canonical(prediction.text)
+        reference = shorten_leaders(canonical(label.text))
+        text = shorten_leaders(canonical(prediction.text))
         results.append(
             LineResult(
                 label=label,
@@ -164,7 +165,7 @@ def evaluate(
 def read_lines(
     reader: LineReader, labels: Sequence[Label], progress: bool = False
 ) -> tuple[list[Prediction | Problem], list[int | None], float]:
-    """Read each label's image: predictions, image heights in pixels, and seconds it took."""
+    """Read each label's image: predictions, heights of the ink in pixels, and seconds it took."""
     from tqdm import tqdm
 
     predictions: list[Prediction | Problem] = []

@@ -1,9 +1,9 @@
 """Scores of predicted lines against references: error rates, their intervals, confusions.
 
-All over canonical text (SPEC section 4). Micro rates: edits of all lines over reference characters
-of all lines; a space is a character but no cluster. An empty reference counts its prediction's
-characters as insertions and adds none to the denominator; where no line has a reference character,
-the rate is None, not 0.
+All over canonical text (docs/spec.md, section 4). Micro rates: edits of all lines over reference
+characters of all lines; a space is a character but no cluster. An empty reference counts its
+prediction's characters as insertions and adds none to the denominator; where no line has a
+reference character, the rate is None, not 0.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Scores:
     cer_without_spaces_interval: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
-        """The scores under the key names of SPEC section 5, as JSON can hold them."""
+        """The scores under the key names of docs/spec.md, section 5, as JSON can hold them."""
         return {
             "cer": self.cer,
             "interval": _as_list(self.interval),

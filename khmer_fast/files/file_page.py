@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from khmer_fast.document import Note
+from khmer_fast.document import Note, Page
 from khmer_fast.errors import FileError
 from khmer_fast.files.text_layer import TextLayer
 
@@ -27,6 +27,19 @@ class FilePage:
     notes: tuple[Note, ...] = ()
     text_layer: TextLayer | None = None  # of a PDF's page that has text; boxes in points
     error: str | None = None
+
+    def unread(self) -> Page:
+        """The document's page of which only the file is known, with its error if it has one."""
+        height, width = self.grey.shape
+        return Page(
+            self.number,
+            width,
+            height,
+            dpi=self.dpi,
+            notes=self.notes,
+            transform=self.transform,
+            error=self.error,
+        )
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def _strip_to_grey(image: Image.Image) -> np.ndarray:
         image = Image.alpha_composite(paper, image)
     if image.mode == "P":
         image = image.convert("RGB")
-    return np.array(image.convert("L"))
+    return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def _wide_values_to_grey(strips: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:

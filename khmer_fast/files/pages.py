@@ -25,6 +25,7 @@ __all__ = [
     "count_pages",
     "find_files",
     "open_pages",
+    "read_stdin",
 ]
 
 STDIN = "-"
@@ -59,7 +60,7 @@ def open_pages(
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, data = name or "file bytes", bytes(source)
     elif os.fspath(source) == STDIN:
-        name, data = name or "standard input", _read_stdin()
+        name, data = name or "standard input", read_stdin()
     else:
         path = Path(source)
         name = name or os.fspath(source)
@@ -99,7 +100,7 @@ def find_files(sources: list[str], recursive: bool = False) -> list[str]:
     """The files that `sources` name: of a folder those with a suffix of SUFFIXES, in natural order
     (page2 before page10), and of its subfolders if `recursive`. Files, and `-`, stay as they are.
 
-    Raises FileError for a folder with no such file.
+    A folder with no such file stays, too: opening it is an error that says so.
     """
     files = []
     for source in sources:
@@ -107,10 +108,7 @@ def find_files(sources: list[str], recursive: bool = False) -> list[str]:
             files.append(source)
             continue
         found = sorted(_files_of_folder(source, recursive), key=_natural)
-        if not found:
-            hint = "" if recursive else " (its subfolders are read with --recursive)"
-            raise FileError(f"{printable(source)}: no image and no PDF in this folder{hint}")
-        files += found
+        files += found or [source]  # opening it says that it is empty, in its place
     return files
 
 
@@ -134,7 +132,10 @@ def _start_of_file(path: Path, name: str) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise FileError(f"{name}: is a folder; its files are read with find_files")
+            raise FileError(
+                f"{name}: is a folder with no image and no PDF in it (--recursive looks into its "
+                "folders, too)"
+            )
         if not stat.S_ISREG(mode):
             raise FileError(f"{name}: is no regular file; give its bytes on standard input (-)")
         with path.open("rb") as file:
@@ -144,7 +145,8 @@ def _start_of_file(path: Path, name: str) -> bytes:
         raise FileError(f"{name}: cannot be opened: {reason}") from error
 
 
-def _read_stdin() -> bytes:
+def read_stdin() -> bytes:
+    """All of standard input. Raises FileError for more than MAX_STREAM_BYTES."""
     data = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
     if len(data) > MAX_STREAM_BYTES:
         raise FileError(f"standard input: more than {MAX_STREAM_BYTES >> 20} MiB; give a file")

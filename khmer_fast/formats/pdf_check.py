@@ -44,8 +44,7 @@ def _check_page(library: Any, page: Any, index: int, words: list[str], alone: bo
             wanted = _comparable(["".join(words)])
     finally:
         text_page.close()
-    # Lines that overlap come in another order: sorted, the words are still the same.
-    if sorted(found) != sorted(wanted) and not _same_right_to_left(found, wanted):
+    if found != wanted and not _same_in_another_order(found, wanted):
         at = 0
         while at < min(len(found), len(wanted)) and found[at] == wanted[at]:
             at += 1
@@ -65,12 +64,18 @@ def _comparable(words: list[str]) -> list[str]:
     return unicodedata.normalize("NFKC", text).split()
 
 
-def _same_right_to_left(found: list[str], wanted: list[str]) -> bool:
-    """pdfium turns Arabic and Hebrew round: then the letters count, not their order."""
-    letters = "".join(wanted)
-    if not any(unicodedata.bidirectional(c) in ("R", "AL") for c in letters):
+def _same_in_another_order(found: list[str], wanted: list[str]) -> bool:
+    """Whether every word is there and nothing else, as where lines overlap, or stand side by side
+    and not from left to right. Arabic and Hebrew words, which pdfium turns round, count by letter.
+    """
+    letters = "".join(found)
+    if sorted(letters) != sorted("".join(wanted)):
         return False
-    return sorted("".join(found)) == sorted(letters)
+    return all(word in letters or _is_right_to_left(word) for word in wanted)
+
+
+def _is_right_to_left(word: str) -> bool:
+    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in word)
 
 
 def _own_letters(raw: Any, text_page: Any) -> str:

@@ -24,7 +24,7 @@ def placed_words(line: Line) -> tuple[Word, ...]:
     if len(line.words) == len(texts):
         boxes = [word.box for word in line.words]
     else:
-        boxes = _shared_boxes(texts, line.box)
+        boxes = shared_boxes(texts, line.box)
     return tuple(Word(text, line.confidence, box) for text, box in zip(texts, boxes, strict=True))
 
 
@@ -44,7 +44,8 @@ def height_at(points: tuple[Point, ...], x: float) -> float:
     return y0 if x1 <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-def _shared_boxes(texts: list[str], box: Box) -> list[Box]:
+def shared_boxes(texts: list[str], box: Box) -> list[Box]:
+    """Places of words along a line's box, by the width that their letters take."""
     left, top, right, bottom = box
     widths = [sum(unicodedata.category(c) != "Mn" for c in text) or 1 for text in texts]
     whole = sum(widths) + len(texts) - 1  # a space is as wide as a letter

@@ -13,6 +13,7 @@ from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
+from khmer_fast.page.marks import are_marks, note_marks
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.words import ink_columns, place_line
@@ -46,6 +47,10 @@ def make_page(
         if line.text or line.flags:
             numbers.append(number)
             placed.append(marked(line, min_confidence))
+    no_text = are_marks(placed)
+    marks = [line for line, mark in zip(placed, no_text, strict=True) if mark]
+    numbers = [number for number, mark in zip(numbers, no_text, strict=True) if not mark]
+    placed = [line for line, mark in zip(placed, no_text, strict=True) if not mark]
     height, width = found.grey.shape
     plans = arrange([found.lines[i] for i in numbers], found.rules, (width, height))
     return Page(
@@ -56,7 +61,7 @@ def make_page(
         dpi=image.dpi,
         rotation=found.rotation,
         skew=round(found.skew, 2) + 0.0,  # not -0.0
-        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds)),
+        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds), *note_marks(marks)),
         transform=_chained(_transform(found), image.transform),
     )
 
@@ -65,7 +70,7 @@ def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
     """A read line with places in pixels of the upright page."""
     place = found.lines[number]
     if isinstance(read.answer, Line):
-        line = place_line(read.answer, read.crop, ink_columns(found, number))
+        line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
     return replace(

@@ -99,7 +99,11 @@ def without_fragments(bands: list[Band]) -> list[Band]:
     ends = np.array([(band.middle[0, 1], band.middle[-1, 1]) for band in bands]).reshape(-1, 2)
     reach = np.array([(band.above.max(), band.below.max()) for band in bands]).reshape(-1, 2)
     kept = []
+    largest = letter.max(initial=0)
     for i, band in enumerate(bands):
+        if letter[i] > FRAGMENT_LETTER * largest or right[i] - left[i] > FRAGMENT_LENGTH * largest:
+            kept.append(band)
+            continue
         x, y = (left[i] + right[i]) / 2, ends[i].mean()
         share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
         height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles

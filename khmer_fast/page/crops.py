@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from khmer_fast.document import Box, Point
 from khmer_fast.page import pixels
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.lines import FoundLine
 
-MARGIN = (0.3, 0.12)  # letter heights of paper beside, and above and below a line's ink
-STRAIGHT = 0.06  # letter heights: a middle that rises and falls less is cut as a rectangle
+MARGIN = 0.3  # letter heights of paper beside a line's ink
+STRAIGHT = 0.2  # letter heights: a middle that rises and falls less is cut as a rectangle
 LEAST_INK = 0.1  # letter heights squared: a line with less ink is none
 LONG_LINE = 3.0  # letter heights: a longer line must have strokes,
 LEAST_STROKES = 0.6  # so many a letter height; letters have one to three
@@ -28,18 +27,6 @@ class Crop:
     grey: np.ndarray  # [h, w] uint8
     left: int  # page column of the crop's first
     rows: np.ndarray  # [w] float32, page row of the crop's top edge by column
-
-    def box_on_page(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The page's box of a box in the crop, which it follows where the line is not level."""
-        first = min(max(int(left), 0), len(self.rows) - 1)
-        last = max(min(int(np.ceil(right)), len(self.rows)), first + 1)
-        rows = self.rows[first:last]
-        return (
-            self.left + int(np.floor(left)),
-            int(np.floor(top + float(rows.min()))),
-            self.left + int(np.ceil(right)),
-            int(np.ceil(bottom + float(rows.max()))),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,25 +81,24 @@ def cut_line(
     owners: Owners,
     line: LineInk,
 ) -> Crop:
-    """A line's picture at the page's resolution; others' ink in it is painted over with paper."""
+    """A line's picture at the page's resolution, as high as its own ink; frames and rules in it are
+    painted over with paper. Ink of its neighbours stays: what is theirs is never quite sure."""
     page_y, page_x = grey.shape
     Y, X = owners.owners.shape
     scale = page_x / X, page_y / Y  # page pixels a network pixel
     letter = float(owners.columns.letter[line.index])
-    left = max(int((line.first - MARGIN[0] * letter) * scale[0]), 0)
-    right = min(int(np.ceil((line.end + MARGIN[0] * letter) * scale[0])), page_x)
+    left = max(int((line.first - MARGIN * letter) * scale[0]), 0)
+    right = min(int(np.ceil((line.end + MARGIN * letter) * scale[0])), page_x)
     x = (np.arange(left, right) + 0.5) / scale[0]
     middle = _middle(owners, line.index, x)
     if float(np.ptp(middle)) < STRAIGHT * letter:
         middle = np.full_like(middle, middle.mean())
-        rows = np.floor((middle - line.up - MARGIN[1] * letter) * scale[1])
+        rows = np.floor((middle - line.up) * scale[1])
     else:
-        rows = (middle - line.up - MARGIN[1] * letter) * scale[1]
-    height = int(np.ceil((line.up + line.down + 2 * MARGIN[1] * letter) * scale[1])) + 1
+        rows = (middle - line.up) * scale[1]
+    height = int(np.ceil((line.up + line.down) * scale[1])) + 1
     rows = rows.astype(np.float32)
-    crop = pixels.cut_line(
-        grey, owners.widened, found.paper, line.index, left, rows, height, line.polarity
-    )
+    crop = pixels.cut_line(grey, owners.painted, found.paper, left, rows, height, line.polarity)
     return Crop(crop, left, rows)
 
 
@@ -144,16 +130,13 @@ def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundL
     # 1. polygon: the upper edge from left to right, the lower one back
     parts = max(1, round((line.end - line.first) / (OUTLINE_STEP * letter)))
     edges = np.linspace(0, line.end - line.first, parts + 1).round().astype(int)
-    upper: list[Point] = []
-    lower: list[Point] = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        some = inked[a:b]
-        if not some.any():
-            continue
-        high, low = float(top[a:b][some].min()), float(bottom[a:b][some].max())
-        for x in (a, b):
-            upper.append(((line.first + int(x)) * scale_x, high * scale_y))
-            lower.append(((line.first + int(x)) * scale_x, low * scale_y))
+    high = np.minimum.reduceat(top, edges[:-1]) * scale_y  # [parts]; Y where there is no ink
+    low = np.maximum.reduceat(bottom, edges[:-1]) * scale_y
+    some = low > 0
+    x = np.stack([edges[:-1], edges[1:]], 1)[some].reshape(-1)
+    x = ((x + line.first) * scale_x).tolist()
+    upper = list(zip(x, np.repeat(high[some], 2).tolist(), strict=True))
+    lower = list(zip(x, np.repeat(low[some], 2).tolist(), strict=True))
     # 2. baseline: half a letter height under the middle
     bent = float(np.ptp(middle)) >= STRAIGHT * letter
     points = max(2, round((line.end - line.first) / (BASELINE_STEP * letter)) + 1) if bent else 2
@@ -161,7 +144,7 @@ def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundL
     y = _middle(owners, line.index, x) + letter / 2
     return FoundLine(
         box=box,
-        baseline=tuple((float(a) * scale_x, float(b) * scale_y) for a, b in zip(x, y, strict=True)),
+        baseline=tuple(zip((x * scale_x).tolist(), (y * scale_y).tolist(), strict=True)),
         polygon=tuple(upper + lower[::-1]),
         letter_height=letter * scale_y,
     )

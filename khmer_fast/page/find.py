@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from khmer_fast.document import Box, Point
-from khmer_fast.page.bands import Band, Maps, find_bands
+from khmer_fast.page.bands import Band, Maps, columns_of, find_bands
 from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
 from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
-from khmer_fast.page.rules import Rule, Rules, find_rules
+from khmer_fast.page.rules import Rules, find_rules
 from khmer_fast.page.segment import Segmenter, network_scale, scale_page
+from khmer_fast.page.walls import crossed, walls_of, without_strokes
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
@@ -23,8 +23,6 @@ WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as lon
 WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
-UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
-LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
 
 
@@ -121,13 +119,15 @@ def find_lines(
     scale = small.shape[1] / grey.shape[1]
     large, by = _large_maps(small, segmenter)
     both = merge_scales(bands, _large_bands(large, by))
-    rules = without_strokes(find_rules(small, scale), both, scale)
-    walls = _walls(rules, scale)
-    if any(_crosses(wall, band) for wall in walls for band in both):
+    columns = columns_of(both, *small.shape)
+    rules = without_strokes(find_rules(small, scale), columns, scale)
+    walls = walls_of(rules, scale)
+    if any(len(crossed(wall, columns)) for wall in walls):
         both = merge_scales(find_bands(maps, walls), _large_bands(large, by, walls))
+        columns = columns_of(both, *small.shape)
     # 4. ink
     ink, paper = find_ink(small)
-    pieces, owners = assign_ink(small, ink, paper, both, maps.offset, rules.mask)
+    pieces, owners = assign_ink(small, ink, paper, columns, maps.offset, rules.mask)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]
@@ -136,74 +136,12 @@ def find_lines(
     )
 
 
-def without_strokes(rules: Rules, bands: list[Band], scale: float) -> Rules:
-    """The rules that are longer than the strokes of the text that they stand in.
-
-    `scale`: network pixels a page pixel.
-    """
-    upright = tuple(
-        rule
-        for rule in rules.vertical
-        if scale * (rule.end[1] - rule.start[1])
-        >= UPRIGHT_STROKE * max((b.letter_height for b in _crossed(rule, bands, scale)), default=0)
-    )
-    level = tuple(
-        rule
-        for rule in rules.horizontal
-        if scale * (rule.end[0] - rule.start[0])
-        >= LEVEL_STROKE * max((b.letter_height for b in _run_in(rule, bands, scale)), default=0)
-    )
-    if rules.mask is None:
-        return replace(rules, horizontal=level, vertical=upright)
-    kept = Image.new("1", rules.mask.shape[::-1])
-    draw = ImageDraw.Draw(kept)
-    for rule in upright + level:
-        ends = [(scale * x - 0.5, scale * y - 0.5) for x, y in (rule.start, rule.end)]
-        draw.line(ends, 1, 3 + math.ceil(scale * rule.thickness))
-    mask = rules.mask & np.asarray(kept)
-    return replace(rules, horizontal=level, vertical=upright, mask=mask)
-
-
-def _crossed(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
-    """Bands that an upright rule crosses."""
-    x = (rule.start[0] + rule.end[0]) / 2
-    wall = scale * np.array([x, rule.start[1], rule.end[1]])
-    return (band for band in bands if _crosses(wall, band))
-
-
-def _run_in(rule: Rule, bands: list[Band], scale: float) -> Iterator[Band]:
-    """Bands that a level rule runs in, for most of its length."""
-    left, right = scale * rule.start[0], scale * rule.end[0]
-    y = scale * (rule.start[1] + rule.end[1]) / 2
-    for band in bands:
-        if min(right, band.right) - max(left, band.left) > (right - left) / 2:
-            middle = float(np.interp((left + right) / 2, band.middle[:, 0], band.middle[:, 1]))
-            if abs(y - middle) < 2 * band.letter_height:
-                yield band
-
-
-def _walls(rules: Rules, scale: float) -> np.ndarray:
-    """Vertical rules at the network's scale: [W, 3] float32 (x, top, bottom)."""
-    walls = [
-        ((rule.start[0] + rule.end[0]) / 2, rule.start[1], rule.end[1]) for rule in rules.vertical
-    ]
-    return scale * np.array(walls, np.float32).reshape(-1, 3)
-
-
 def _rotation(maps: Maps) -> int:
     """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
     upright, right, head, left = (float(p) for p in maps.rotation)
     if right + left > upright + head:
         return 90 if right >= left else 270
     return 0 if upright >= head else 180
-
-
-def _crosses(wall: np.ndarray, band: Band) -> bool:
-    """Whether a wall (x, top, bottom) stands in a band."""
-    x, top, bottom = (float(v) for v in wall)
-    if not band.left < x < band.right:
-        return False
-    return top < float(np.interp(x, band.middle[:, 0], band.middle[:, 1])) < bottom
 
 
 def _large_maps(small: np.ndarray, segmenter: Segmenter) -> tuple[Maps, tuple[float, float]]:
@@ -274,6 +212,8 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
 def _shared(band: Band, line: Band) -> tuple[float, float]:
     """How much of a band lies within the reach of a line: pixels of its length, and its part."""
     x, y = band.middle[:, 0], band.middle[:, 1]
+    if band.right <= line.left or band.left >= line.right:
+        return 0.0, 0.0
     middle = np.interp(x, line.middle[:, 0], line.middle[:, 1])
     above = np.interp(x, line.middle[:, 0], line.above)
     below = np.interp(x, line.middle[:, 0], line.below)
@@ -284,19 +224,19 @@ def _shared(band: Band, line: Band) -> tuple[float, float]:
 
 def _skew(bands: list[Band]) -> float:
     """The angle of most of the text, in degrees; 0 where lines are too short to tell."""
-    slopes, weights = [], []
-    for band in bands:
-        run = band.right - band.left
-        if run >= 6 * band.letter_height and len(band.middle) > 1:
-            x, y = band.middle[:, 0], band.middle[:, 1]
-            slopes.append(float(np.polyfit(x - x.mean(), y, 1)[0]))
-            weights.append(run)
-    if not slopes:
+    long = [x for x in bands if len(x.middle) > 1 and x.right - x.left >= 6 * x.letter_height]
+    if not long:
         return 0.0
+    slopes, weights = np.zeros(len(long)), np.zeros(len(long))
+    for i, band in enumerate(long):
+        x, y = band.middle.astype(np.float64).T
+        x -= x.mean()
+        slopes[i] = (x * y).sum() / (x * x).sum()
+        weights[i] = band.right - band.left
     order = np.argsort(slopes)
-    total = np.cumsum(np.array(weights)[order])
+    total = np.cumsum(weights[order])
     middle = order[int(np.searchsorted(total, total[-1] / 2))]
-    return math.degrees(math.atan(slopes[middle]))
+    return math.degrees(math.atan(float(slopes[middle])))
 
 
 def _level(grey: np.ndarray, skew: float) -> np.ndarray:

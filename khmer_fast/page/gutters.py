@@ -20,7 +20,10 @@ _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
 _WIDE = 4.0  # letter heights of a gutter that parts two blocks
-_GROUNDS = 0.4  # letter heights between the edges of two grounds, at least
+_GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
+_FEW = 4  # rows of pieces
+_LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
+_FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -79,7 +82,7 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     """The run round places i and j, which stand beside each other."""
     a, b = places[i], places[j]
     gutter = _Gutter(a.right, b.left, GUTTER * max(a.letter, b.letter))
-    if _walled(a, b, page):
+    if min(a.index, b.index) < 0 or _walled(a, b, page):
         gutter.least *= WALLED
     low, high = min(i, j), max(i, j)
     if not all(gutter.passes(place) for place in places[low : high + 1]):
@@ -99,7 +102,28 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     beside = fewer >= _MANY or wide and (fewer > 1 or _within(*sorted((left, right), key=len)))
     if not beside and not any(_level(one, other) for one in left for other in right):
         return None
+    if fewer <= _FEW and _in_paragraph(run, places):
+        return None
     return Run(tuple(run), *edges, fewer)
+
+
+def _in_paragraph(run: Sequence[Place], places: Sequence[Place]) -> bool:
+    """Whether a run's rows reach over the same width as the line above or below it, as close as
+    lines are: pieces of justified lines, whose gaps happen to lie over each other."""
+    left, right = min(place.left for place in run), max(place.right for place in run)
+    letter = max(place.letter for place in run)
+    inside = {place.index for place in run}
+    top, bottom = min(place.bottom for place in run), max(place.bottom for place in run)
+    return any(
+        place.index not in inside
+        and (
+            0 < top - place.bottom < _LEADING * letter
+            or 0 < place.bottom - bottom < _LEADING * letter
+        )
+        and abs(place.left - left) < 2 * letter
+        and abs(place.right - right) < 2 * letter
+        for place in places
+    )
 
 
 def _within(few: Sequence[Place], many: Sequence[Place]) -> bool:
@@ -136,13 +160,13 @@ def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
 
 
 def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
-    """Whether a new row has pieces on both sides that begin where the lines of the run do."""
-    row = [place for place in places if _level(place, new)]
-    if len({gutter.is_left(place) for place in row}) < 2:
-        return False
+    """Whether a new row's pieces begin where lines of the run do: two where there are pieces on
+    both sides, else more."""
+    row = [place for place in places if _level(place, new)] or [new]
+    least = 2 if len({gutter.is_left(place) for place in row}) == 2 else _FLUSH
     return all(
         sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
-        >= 2
+        >= least
         for place in row
     )
 
@@ -164,19 +188,21 @@ def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> 
     """Whether a horizontal rule over the gutter ends what stands above it, or a ground does that
     another one follows."""
     letter = max(upper.letter, lower.letter)
-    between = sorted(
-        rule.at
+    between = [
+        rule
         for rule in (*page.horizontal, *page.level_edges)
         if upper.bottom < rule.at < lower.top - 0.2 * letter
-        and rule.low < gutter.left
-        and rule.high > gutter.right
-    )
-    if not between:
-        return False
-    if between[-1] - between[0] > _GROUNDS * letter:
+    ]
+    ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
+    begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
+    if ends and begins and max(begins) - min(ends) > _GROUNDS * letter:
         return True
-    far = max(between[0] - upper.bottom, lower.top - between[-1]) > _CELL * letter
-    return far and any(rule.at in between for rule in page.horizontal)
+    over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
+    return any(
+        max(rule.at - upper.bottom, lower.top - rule.at) > _CELL * letter
+        for rule in over
+        if rule.thickness > 0
+    )
 
 
 def _walled(a: Place, b: Place, page: LevelPage) -> bool:
@@ -268,16 +294,19 @@ def _goes_on(
     ]
     if not following:
         return False
-    letter = max(place.letter, following[0].letter)
-    row = [p for p in following if abs(p.bottom - following[0].bottom) < 0.5 * letter]
+    under = [p for p in following if p.left < place.right and place.left < p.right]
+    near = (under or following)[0]
+    letter = max(place.letter, near.letter)
+    row = [p for p in following if abs(p.bottom - near.bottom) < 0.5 * letter]
     if not prose and not any(_aligned(place, other) for other in row):
         return False
-    if _parted(place, following[0], page):
+    if _parted(place, near, page):
         return False
-    steps = [abs(b.bottom - a.bottom) for a, b in zip(following, following[1:], strict=False)]
+    column = under if len(under) > 1 else following
+    steps = [abs(b.bottom - a.bottom) for a, b in zip(column, column[1:], strict=False)]
     leading = min([step for step in steps if step > 1.5 * letter], default=3.2 * letter)
     most = (_PROSE_GOES_ON if prose else _GOES_ON) * max(leading, 2.2 * letter)
-    return abs(following[0].bottom - place.bottom) <= most
+    return abs(near.bottom - place.bottom) <= most
 
 
 def _parted(a: Place, b: Place, page: LevelPage) -> bool:

@@ -8,7 +8,6 @@ import numpy as np
 
 from khmer_fast.document import Box
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import Band, columns_of
 
 LETTER = 0.2  # letter heights squared of a small letter's ink
 FRAME = 0.9  # of a page's width or height: what is wider or higher surrounds it
@@ -30,8 +29,8 @@ class PageInk:
 class Owners:
     """Whose each pixel of ink is, and how far each line's ink reaches by column."""
 
-    owners: np.ndarray  # [Y, X] uint16: 0 paper, line + 1, or pixels.NOBODY
-    widened: np.ndarray  # [Y, X] uint16, with the paper beside ink of one owner alone
+    owners: np.ndarray  # [Y, X] uint16: 0 paper, line + 1, pixels.NOBODY or FRAME
+    painted: np.ndarray  # [Y, X] uint8, not 0 where crops are painted over with paper
     columns: pixels.Columns  # of the bands
     top: np.ndarray  # [M] int32, first row of the line's ink by column; Y where there is none
     bottom: np.ndarray  # [M] int32, last + 1; 0 where there is none
@@ -49,12 +48,11 @@ def assign_ink(
     grey: np.ndarray,  # [Y, X] uint8
     ink: np.ndarray,  # [Y, X] uint8, of find_ink
     paper: np.ndarray,  # [Y, X] uint8, of find_ink
-    bands: list[Band],
+    columns: pixels.Columns,  # of the bands
     offset: np.ndarray,  # [Y/4, X/4] float32, px down to the middle of an ink pixel's own band
     rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
 ) -> tuple[PageInk, Owners]:
     """Gives every connected piece of ink to one of the bands or to nobody."""
-    columns = columns_of(bands, *grey.shape)
     # within a line's reach its own paper counts, not what stands around it
     ink, paper = pixels.find_line_ink(ink, paper, grey, columns, *pixels.line_paper(grey, columns))
     if rules is not None:
@@ -63,8 +61,8 @@ def assign_ink(
     owners = pixels.assign_ink(ink, found.labels, found.boxes, found.areas, offset, columns)
     top, bottom, counts = pixels.line_extents(owners, ink, columns)
     strokes = pixels.count_strokes(owners, columns)
-    widened = pixels.widen_owners(owners)
-    return found, Owners(owners, widened, columns, top, bottom, counts, strokes)
+    painted = pixels.paint_mask(owners)
+    return found, Owners(owners, painted, columns, top, bottom, counts, strokes)
 
 
 def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
@@ -76,7 +74,7 @@ def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
     if not len(found.areas):
         return 0.0, []
     letter = float(np.median(owners.columns.letter)) if len(owners.columns.letter) else 12.0
-    unread = (owners.owners == pixels.NOBODY) & (found.ink != pixels.RULE)
+    unread = (owners.owners >= pixels.FRAME) & (found.ink != pixels.RULE)
     areas = np.bincount(found.labels[unread], minlength=len(found.areas) + 1)[1:]
     Y, X = found.ink.shape
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))

@@ -7,16 +7,17 @@ prices) across. What has no gutter is one column, which becomes regions (paragra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from khmer_fast.page.gutters import GUTTER, SHRUNK, longest_run
+from khmer_fast.page.grounds import find_grounds
+from khmer_fast.page.gutters import GUTTER, SHRUNK, WALLED, longest_run
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import Beside, cell_rows, part, reading_sequence
-from khmer_fast.page.tables import FoundTable, ruled_tables, unruled_table
+from khmer_fast.page.side_by_side import Beside, cell_rows, is_list, part, reading_sequence
+from khmer_fast.page.tables import ruled_tables, unruled_table
 
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
 _SECTION = 2.3  # times the white between rows
@@ -36,15 +37,16 @@ def arrange(
     if len(lines) > MOST_LINES:
         order = sorted(page.lines, key=lambda place: (place.bottom, place.left))
         return [RegionPlan("text", tuple(place.index for place in order))]
-    tables = {-1 - k: table for k, table in enumerate(ruled_tables(page))}
-    taken = {i for table in tables.values() for i in table.lines}
-    places = [place for place in page.lines if place.index not in taken]
-    places += [table.place(index) for index, table in tables.items()]
+    reader = _Reader(page)
+    places = list(page.lines)
+    for table in ruled_tables(page):
+        places = reader.put(table.place(reader.next_index), [table.plan()], table.lines, places)
+    for ground in find_grounds(places, page):
+        place = ground.place(reader.next_index)
+        inside = {place.index for place in ground.places}
+        places = reader.put(place, reader.plans(ground.places), inside, places)
     body, foot = _without_foot(places, page)
-    plans: list[RegionPlan] = []
-    for column in _Reader(page, tables).read(body):
-        plans += split_column(column, tables, page)
-    return plans + [RegionPlan("footer", (place.index,)) for place in foot]
+    return reader.plans(body) + [RegionPlan("footer", (place.index,)) for place in foot]
 
 
 def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
@@ -60,10 +62,32 @@ def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], li
 
 
 class _Reader:
-    """Cuts a page; new tables that it finds are added to `tables`, by negative indices."""
+    """Cuts a page. What is finished stands in it as one place of a negative index."""
 
-    def __init__(self, page: LevelPage, tables: dict[int, FoundTable]):
-        self.page, self.tables = page, tables
+    def __init__(self, page: LevelPage):
+        self.page = page
+        self.finished: dict[int, list[RegionPlan]] = {}
+
+    @property
+    def next_index(self) -> int:
+        """The index of what is finished next."""
+        return -1 - len(self.finished)
+
+    def put(
+        self, place: Place, plans: list[RegionPlan], lines: Iterable[int], places: Sequence[Place]
+    ) -> list[Place]:
+        """Places with one for finished plans instead of those of its lines."""
+        self.finished[place.index] = plans
+        gone = set(lines)
+        return [other for other in places if other.index not in gone] + [place]
+
+    def plans(self, places: Sequence[Place]) -> list[RegionPlan]:
+        """The regions of places in reading order."""
+        return [
+            plan
+            for column in self.read(places)
+            for plan in split_column(column, self.finished, self.page)
+        ]
 
     def read(self, places: Sequence[Place]) -> list[list[Row]]:
         """Columns of rows, one after the other as they are read."""
@@ -95,6 +119,8 @@ class _Reader:
 
     def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
         """What is read row by row; parts of it that have other columns are read by themselves."""
+        if is_list(group.columns):
+            return [rows_of(places)]
         columns = []
         for section in _joined(_sections(places), len(group.columns)):
             parts = _columns(section)
@@ -105,9 +131,9 @@ class _Reader:
             if table is None:
                 columns.append(_rows_across(parts, self.page))
             else:
-                index = -1 - len(self.tables)
-                self.tables[index] = table
-                columns.append([[table.place(index)]])
+                place = table.place(self.next_index)
+                self.finished[place.index] = [table.plan()]
+                columns.append([[place]])
         return columns
 
 
@@ -134,7 +160,8 @@ def _columns(places: Sequence[Place]) -> list[list[Place]]:
     right = float("-inf")
     for place in sorted(places, key=lambda place: place.left):
         shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
-        if columns and place.left + shrunk - right < 0.9 * GUTTER * place.letter:
+        least = WALLED if place.index < 0 else 1.0
+        if columns and place.left + shrunk - right < 0.9 * least * GUTTER * place.letter:
             columns[-1].append(place)
         else:
             columns.append([place])

@@ -131,7 +131,7 @@ class PageReader:
         else:
             images = iter((FilePage(1, load_grey(file)),))
         if text_layer == "only":
-            yield from (layers.layer_page(_bare(image), image.text_layer) for image in images)
+            yield from (layers.layer_page(image.unread(), image.text_layer) for image in images)
         else:
             yield from self.read_pages(images)
 
@@ -157,7 +157,7 @@ class PageReader:
 
     def _find(self, image: FilePage) -> _Sheet | Page:
         if image.error is not None:
-            return replace(_bare(image), error=image.error)
+            return image.unread()
         if self.layout == "line":
             return _Sheet(image, None, [0])
         try:
@@ -254,16 +254,8 @@ def _sureness(lines: Sequence[ReadLine]) -> float:
     return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
 
 
-def _bare(image: FilePage) -> Page:
-    """A page of which only its file is known."""
-    height, width = image.grey.shape
-    return Page(
-        image.number, width, height, dpi=image.dpi, notes=image.notes, transform=image.transform
-    )
-
-
 def _failed(image: FilePage, error: KhmerFastError) -> Page:
-    return replace(_bare(image), error=str(error))
+    return replace(image.unread(), error=str(error))
 
 
 def read(

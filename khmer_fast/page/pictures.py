@@ -63,14 +63,14 @@ def lines_picture(found: FoundPage) -> Image.Image:
 
 
 def owners_picture(found: FoundPage) -> Image.Image:
-    """Ink by line, in turns of colours; ink of no line red."""
+    """Ink by line, in turns of colours; ink of no line red, rules and frames pink."""
     owners = found.owners.owners
     colours = np.full((pixels.NOBODY + 1, 3), UNREAD, np.uint8)
+    colours[pixels.FRAME] = RULE
     lines = np.arange(1, len(found.bands) + 1)
     colours[lines] = np.array(COLOURS, np.uint8)[(lines - 1) % len(COLOURS)]
     picture = np.array(_page(found))
     picture[owners > 0] = colours[owners[owners > 0]]
-    picture[found.ink.ink == pixels.RULE] = RULE
     return Image.fromarray(picture)
 
 

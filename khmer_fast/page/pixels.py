@@ -14,7 +14,7 @@ import numpy as np
 from khmer_fast.ops import _native
 
 DARKER, LIGHTER, RULE = 1, 2, 3  # classes of ink: than its paper, and straight rules
-NOBODY = 65535  # owner of ink that belongs to no line
+NOBODY, FRAME = 65535, 65534  # owners of ink that belongs to no line; of frames, bars and rules
 AS_IT_IS, TURNED, BOTH = 0, 1, 2  # dark on light; light on dark; two colours of ink
 
 
@@ -43,6 +43,12 @@ class Columns:
         return (
             self.left, self.begin, self.inner, self.letter, self.middle, self.above, self.below
         )  # fmt: skip
+
+
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    return _native.page_shrink(grey, Y, X)
 
 
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,14 +97,15 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
     """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
     return _native.page_assign_ink(ink, labels, boxes, areas, offset, columns._arrays())
 
 
-def widen_owners(owners: np.ndarray) -> np.ndarray:
-    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
-    return _native.page_widen_owners(owners)
+def paint_mask(owners: np.ndarray) -> np.ndarray:
+    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
+    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
+    return _native.page_paint_mask(owners)
 
 
 def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
@@ -119,16 +126,15 @@ def line_extents(
 
 def cut_line(
     grey: np.ndarray,  # uint8 [page Y, page X], full resolution
-    owners: np.ndarray,  # uint16 [Y, X], widened
+    painted: np.ndarray,  # uint8 [Y, X], not 0 where the crop is paper
     paper: np.ndarray,  # uint8 [Y, X]
-    line: int,
     left: int,  # page column of the crop's first
     rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
     height: int,
     polarity: int,
 ) -> np.ndarray:  # uint8 [height, width]
-    """A line at full resolution along its rows, the ink of others painted over with paper."""
-    return _native.page_cut_line(grey, owners, paper, line, left, rows, height, polarity)
+    """A line at full resolution along its rows, with paper where it is painted over."""
+    return _native.page_cut_line(grey, painted, paper, left, rows, height, polarity)
 
 
 def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:

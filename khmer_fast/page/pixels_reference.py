@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from khmer_fast.page.pixels import BOTH, DARKER, LIGHTER, NOBODY, RULE, TURNED, Columns
+from khmer_fast.page.pixels import BOTH, DARKER, FRAME, LIGHTER, NOBODY, RULE, TURNED, Columns
 
 CELL = 16  # pixels of a node of the paper's grid
 PAPER_REACH, CONTRAST_REACH = 2, 1  # cells around a node whose pixels count
@@ -18,7 +18,26 @@ TAIL = 96  # one pixel of so many is darker or lighter than the contrast says
 LEAST_CONTRAST = 12  # grey levels between paper and ink
 INK_SHARE = (5, 16)  # how far from paper to the strongest ink nearby a pixel counts as ink
 LINE_REACH = 2.0  # letter heights along a line whose pixels tell its paper
+FAINT = (2, 5)  # of a line's usual least difference: less is not asked of its ink anywhere
 STRIP = 1.25  # of a line's distances: within them a pixel is looked at by the line's own paper
+
+
+def shrink(grey: np.ndarray, Y: int, X: int) -> np.ndarray:
+    """The page with at most as many rows and columns, each the mean of whole ones whose middles lie
+    in it, as Pillow's BOX: uint8 [page Y, page X] -> uint8 [Y, X]."""
+    (top, bottom), (left, right) = (_shares(a, b) for a, b in zip(grey.shape, (Y, X), strict=True))
+    total = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1), np.int64)
+    total[1:, 1:] = grey.astype(np.int64).cumsum(0).cumsum(1)
+    low, high = total[top], total[bottom]
+    sums = high[:, right] - high[:, left] - low[:, right] + low[:, left]
+    count = (bottom - top)[:, None] * (right - left)
+    return ((sums + count // 2) // count).astype(np.uint8)
+
+
+def _shares(size: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from, to (exclusive) of each of the parts of `size` rows, int [parts] both."""
+    edges = (2 * np.arange(parts + 1) * size + parts) // (2 * parts)
+    return edges[:-1], edges[1:]
 
 
 def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,8 +133,12 @@ def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarr
         some = around.sum(-1, keepdims=True) > 0
         around[~some[..., 0], 31] = 1  # a line beyond the page: no ink
         values = _paper_values(around)
+        least = _thresholds(around, values)
+        # where a line has no letters, their contrast elsewhere counts: an edge is none
+        median = np.sort(least, axis=None)[(least.size - 1) // 2]
+        least = np.maximum(least, median * FAINT[0] // FAINT[1])
         paper.append(spread(values.astype(np.uint8), 1, width)[0])
-        threshold.append(spread(_thresholds(around, values).astype(np.uint8), 1, width)[0])
+        threshold.append(spread(least.astype(np.uint8), 1, width)[0])
     return np.concatenate(paper), np.concatenate(threshold)
 
 
@@ -183,6 +206,7 @@ SURE_CORE = 0.25  # letter heights squared of ink in a line's band that make a p
 SLACK = 0.5  # letter heights that ink may overshoot the distances of its line
 BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
+MARK_REACH = 0.5  # letter heights to both sides of a mark in which its letter begins
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
 THIN = 0.5  # letter heights: what is narrower and overshoots its line is a bar
 LONG = 2.0  # times a line's length: what is longer and touches that line alone is a rule
@@ -198,7 +222,7 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, or NOBODY
+) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
     """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
     count = len(areas)
     y, x = np.nonzero(labels)
@@ -207,14 +231,16 @@ def assign_ink(
     opinion = np.bincount(
         piece, (y + 0.5) + offset[y // 4, x // 4].astype(np.float64), minlength=count
     ) / np.maximum(areas, 1)
-    # 2. ink of each piece in each line's band
+    # 2. ink of each piece in each line's band, and the columns of the band that have any
     core: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    lettered = np.zeros(len(columns.middle), bool)
     for line in range(len(columns.left)):
         from_y, to_y = core_rows(columns, line, np.arange(*columns.inner[line]), ink.shape[0])
         inside = np.zeros(count, np.int64)
         for column, top, bottom in zip(range(*columns.inner[line]), from_y, to_y, strict=True):
             found = labels[top:bottom, column]
             np.add.at(inside, found[found > 0] - 1, 1)
+            lettered[columns.at(line, column)] = (found > 0).any()
         for c in np.flatnonzero(inside):
             core[c].append((line, int(inside[c])))
     # 3. each piece to a line, to nobody, or cut
@@ -225,22 +251,22 @@ def assign_ink(
         place = owners[top:bottom, left:right]
         place[mine] = NOBODY
         if ink[top:bottom, left:right][mine][0] == RULE:
+            place[mine] = FRAME
             continue
         sure = [line for line, n in core[c] if n >= SURE_CORE * float(columns.letter[line]) ** 2]
         if not sure and core[c]:
             sure = [max(core[c], key=lambda entry: (entry[1], -entry[0]))[0]]
         cored = bool(sure)
         if not sure:
-            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], columns)
+            nearest = nearest_line(boxes[c], int(areas[c]), opinion[c], lettered, columns)
             if nearest is None:
                 continue
             sure = [nearest]
         if len(sure) == 1:
             sure = with_voted(mine, left, top, sure[0], offset, columns)
         if len(sure) > 1 or (cored and overshoots(boxes[c], columns, sure[0])):
-            if len(sure) > MOST_SHARED:
-                continue
-            if len(sure) == 1 and is_rule(boxes[c], columns, sure[0]):
+            if len(sure) > MOST_SHARED or (len(sure) == 1 and is_rule(boxes[c], columns, sure[0])):
+                place[mine] = FRAME
                 continue
             place[mine] = cut_piece(mine, left, top, sure, offset, columns)[mine]
         else:
@@ -263,8 +289,15 @@ def core_rows(columns: Columns, line: int, x: np.ndarray, Y: int) -> tuple[np.nd
     )
 
 
-def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -> int | None:
-    """The line whose band is nearest to a piece that touches none, or None if none is near."""
+def nearest_line(
+    box: np.ndarray,  # int32 [4]
+    area: int,
+    opinion: float,
+    lettered: np.ndarray,  # bool [M], whether a line's band has ink there
+    columns: Columns,
+) -> int | None:
+    """The line whose band is nearest to a piece that touches none, or None if none is near. What
+    stands over or under a band is a mark of letters that stand there, too."""
     left, top, right, bottom = (int(v) for v in box)
     best, cheapest = None, np.inf
     for line in range(len(columns.left)):
@@ -281,6 +314,10 @@ def nearest_line(box: np.ndarray, area: int, opinion: float, columns: Columns) -
         gap = max(up - letter / 2, -letter / 2 - down, 0.0)
         overshoot = max(-above - up, 0.0) + max(down - below, 0.0)
         if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
+            continue
+        reach = int(MARK_REACH * letter)
+        first, last = (columns.at(line, x) for x in (left - reach, right - 1 + reach))
+        if gap > 0 and not lettered[first : last + 1].any():
             continue
         cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
         cost /= np.sqrt(letter)
@@ -420,18 +457,18 @@ def cut_piece(
             small = box[3] - box[1] <= letter and box[2] - box[0] <= 2 * letter
             if contacts[best] > 0 and (own <= len(lines) or small):
                 kind = best + 1
-        result[inside] = NOBODY if kind == len(lines) + 1 else lines[kind - 1] + 1
+        result[inside] = FRAME if kind == len(lines) + 1 else lines[kind - 1] + 1
     return result
 
 
-def widen_owners(owners: np.ndarray) -> np.ndarray:
-    """Paper beside ink of one owner alone becomes the owner's, for painting: uint16 [Y, X] both."""
+def paint_mask(owners: np.ndarray) -> np.ndarray:
+    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
+    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
     Y, X = owners.shape
     padded = np.pad(owners, 1).astype(np.int64)
     around = np.stack([padded[i : i + Y, j : j + X] for i in range(3) for j in range(3)])
-    most = around.max(0)
-    least = np.where(around == 0, 2 * NOBODY, around).min(0)
-    return np.where((owners == 0) & (most == least), most, owners).astype(np.uint16)
+    beside = (around == FRAME).any(0) & ((around == 0) | (around == FRAME)).all(0)
+    return ((owners == FRAME) | ((owners == 0) & beside)).astype(np.uint8)
 
 
 def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
@@ -461,7 +498,7 @@ def line_extents(
     top = np.full(len(columns.middle), Y, np.int32)
     bottom = np.zeros(len(columns.middle), np.int32)
     counts = np.zeros((len(columns.left), 2), np.int32)
-    for y, x in zip(*np.nonzero((owners > 0) & (owners < NOBODY)), strict=True):
+    for y, x in zip(*np.nonzero((owners > 0) & (owners < FRAME)), strict=True):
         line = int(owners[y, x]) - 1
         at = columns.begin[line] + x - columns.left[line]
         top[at], bottom[at] = min(top[at], y), max(bottom[at], y + 1)
@@ -469,30 +506,43 @@ def line_extents(
     return top, bottom, counts
 
 
+UNIT = 1 << 14  # of the cubic weights
+
+
+def cubic_weights() -> np.ndarray:
+    """Catmull-Rom weights of the four rows around a place, for each 256th between the inner two:
+    int64 [256, 4], rows sum to UNIT."""
+    t = np.arange(256) / 256.0
+    outer = np.floor(UNIT * (0.5 * t * t * (t - 1)) + 0.5).astype(np.int64)  # of the fourth row
+    inner = np.floor(UNIT * (0.5 * t * (1 + t * (4 - 3 * t))) + 0.5).astype(np.int64)
+    first = np.floor(UNIT * (-0.5 * t * (1 - t) * (1 - t)) + 0.5).astype(np.int64)
+    return np.stack([first, UNIT - first - inner - outer, inner, outer], 1)
+
+
 def cut_line(
     grey: np.ndarray,  # uint8 [page Y, page X], full resolution
-    owners: np.ndarray,  # uint16 [Y, X], widened
+    painted: np.ndarray,  # uint8 [Y, X], not 0 where the crop is paper
     paper: np.ndarray,  # uint8 [Y, X]
-    line: int,
     left: int,  # page column of the crop's first
     rows: np.ndarray,  # float32 [width], continuous page row of the crop's top edge by column
     height: int,
     polarity: int,
 ) -> np.ndarray:  # uint8 [height, width]
-    """A line at full resolution along its rows, the ink of others painted over with paper."""
+    """A line at full resolution along its rows, with paper where it is painted over."""
     page_y, page_x = grey.shape
-    Y, X = owners.shape
+    Y, X = painted.shape
     sixteenth = np.floor(rows.astype(np.float64) * 256 + 0.5).astype(np.int64)
     y = (sixteenth >> 8) + np.arange(height)[:, None]  # [height, width]
     share = sixteenth & 255
     x = np.clip(left + np.arange(len(rows)), 0, page_x - 1)
-    upper = grey[np.clip(y, 0, page_y - 1), x].astype(np.int64)
-    lower = grey[np.clip(y + 1, 0, page_y - 1), x].astype(np.int64)
-    value = (upper * (256 - share) + lower * share + 128) >> 8
+    weight = cubic_weights()[share]  # [width, 4]
+    taps = [grey[np.clip(y + k - 1, 0, page_y - 1), x].astype(np.int64) for k in range(4)]
+    value = sum(tap * weight[:, k] for k, tap in enumerate(taps))
+    value = np.clip((value + UNIT // 2) // UNIT, 0, 255)
     nearest = np.clip(y + (share >= 128), 0, page_y - 1)
     at = ((2 * nearest + 1) * Y // (2 * page_y), (2 * x + 1) * X // (2 * page_x))
-    owner, level = owners[at].astype(np.int64), paper[at].astype(np.int64)
-    value = np.where((owner != 0) & (owner != line + 1), level, value)
+    level = paper[at].astype(np.int64)
+    value = np.where(painted[at] != 0, level, value)
     if polarity == TURNED:
         value = 255 - value
     elif polarity == BOTH:

@@ -66,6 +66,17 @@ class LevelPage:
     width: float
     height: float
 
+    @property
+    def letter(self) -> float:
+        """The height of most letters: the median over the lines' lengths."""
+        lines = sorted(self.lines, key=lambda place: place.letter)
+        half, seen = sum(max(place.width, 1.0) for place in lines) / 2, 0.0
+        for place in lines:
+            seen += max(place.width, 1.0)
+            if seen >= half:
+                return place.letter
+        return 1.0
+
 
 def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) -> LevelPage:
     """The page without its skew and bend; page_size is (width, height) in pixels."""
@@ -124,7 +135,7 @@ class _Bend:
             slope.append(step[wide, 1] / step[wide, 0])
             weight.append(step[wide, 0])
         self.weights = np.zeros(5)
-        if at:
+        if any(len(points) for points in at):
             where, slopes = np.concatenate(at), np.concatenate(slope)
             self.weights = self._fit(where, slopes, np.concatenate(weight))
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from khmer_fast import ops
+from khmer_fast.page import pixels
 from khmer_fast.page.bands import Maps
 from khmer_fast.segmenter_weights import SegmenterWeights, load_segmenter
 
@@ -36,11 +37,13 @@ def network_scale(height: int, width: int, long_side: int = LONG_SIDE) -> float:
 
 def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
     """The page with each pixel's share of area: uint8 [Y, X] -> uint8 [Y scale, X scale]."""
-    size = tuple(max(1, round(n * scale)) for n in reversed(grey.shape))
-    if size == grey.shape[::-1]:
-        return np.ascontiguousarray(grey)
-    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(grey).resize(size, how))
+    Y, X = (max(1, round(n * scale)) for n in grey.shape)
+    grey = np.ascontiguousarray(grey)
+    if (Y, X) == grey.shape:
+        return grey
+    if scale < 1:
+        return pixels.shrink(grey, Y, X)
+    return np.asarray(Image.fromarray(grey).resize((X, Y), Image.Resampling.BILINEAR))
 
 
 class Segmenter:

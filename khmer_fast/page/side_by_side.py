@@ -16,17 +16,19 @@ _PROSE = 12.0  # letter heights of a column of prose, at least
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
+_HANG = 8.0  # letter heights from a list's marks to its text, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
 _CLOSER = 0.87  # of the distance of rows: lines of one cell are closer
 _AS_CLOSE = 1.18  # times the least distance of lines in a column
 _ONE_LEVEL = 0.45  # letter heights between baselines of one row
-_MOST = 0.6  # of the columns have a line on a row's baseline
+_MOST = 0.6  # of the columns, and of the lines
 _HEAD = 0.35  # of the page's height, where a letter's head stands
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
-_GAP = 0.35  # letter heights between two grounds, at least
+_GAP = 0.7  # letter heights between two grounds, at least
+_SPARSE = 0.4  # of the lines that columns have beside it
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
 
@@ -68,17 +70,35 @@ def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
         following = next((c for c in columns[k:] if not _sparse(c, columns)), column)
         other = following if _sparse(column, columns) else column
         level = any(_level(before, other, rules) for before in usual[-2:])
+        level = level or is_list([groups[-1][-1], column])
         if level and not _on_grounds(groups[-1][-1], column, page):
             groups[-1].append(column)
         else:
             groups.append([column])
     parted = []
-    for group in groups:
+    for group in (half for whole in groups for half in _halves(whole, rules)):
         if len(group) == 1 or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
     return parted
+
+
+def _halves(
+    group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]
+) -> list[list[Sequence[Place]]]:
+    """Columns that are level as one, or as two lists beside each other: each begins with a flush
+    column, and has rows (headings) that the other has not, or is of names and prices."""
+    for k in range(2, len(group) - 1):
+        if not (_flush(group[0], "left") and _flush(group[k], "left")):
+            continue
+        sides = [{cell.column < k for cell in row} for row in cell_rows(group, rules)]
+        priced = len(group) == 4 and all(
+            _widest(group[i]) > _PROSE and _flush(group[i + 1], "right") for i in (0, 2)
+        )
+        if priced or min(sides.count({True}), sides.count({False})) >= 2:
+            return [list(group[:k]), list(group[k:])]
+    return [list(group)]
 
 
 def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
@@ -98,7 +118,24 @@ def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
     """Whether a column has so few lines that its neighbours say more (a total's name)."""
-    return len(column) < 0.35 * max(map(len, columns))
+    return len(column) < _SPARSE * statistics.median(map(len, columns))
+
+
+def is_list(columns: Sequence[Sequence[Place]]) -> bool:
+    """Whether columns are marks or numbers, and the text beside them: each on a line's baseline."""
+    if len(columns) != 2 or _widest(columns[0]) > _MARKS:
+        return False
+    marks, texts = columns
+    wide = max(p.right for p in texts) - min(p.left for p in texts)
+    near = min(p.left for p in texts) - max(p.right for p in marks) < _HANG * texts[0].letter
+    return (
+        near
+        and len(texts) >= len(marks)
+        and wide > _PROSE * texts[0].letter
+        and all(
+            any(abs(m.bottom - t.bottom) <= _ONE_LEVEL * t.letter for t in texts) for m in marks
+        )
+    )
 
 
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
@@ -120,11 +157,16 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
         group = [column for column in group if not _sparse(column, group)]
         if len(group) == 1:
             return True
+    if is_list(group):
+        return True
     if all(is_prose(column) for column in group):
+        return False
+    cards = all(_varies(column) for column in group)
+    if cards and max(map(len, group)) <= 2:
         return False
     if len(group) == 2 and _are_amounts(*group, rules):
         return True
-    if all(_varies(column) for column in group):  # cards
+    if cards:
         return False
     if len(group) > 2:
         return min(map(len, group)) > 1 or max(map(len, group)) <= 2
@@ -170,14 +212,21 @@ def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list
         return order
     left, right = order
     letter = statistics.median(place.letter for place in right)
-    top = min(place.top for place in left)
-    above = [place for place in right if place.bottom < top + 0.2 * letter]
+    first = min(left, key=lambda place: place.top)
+    above = [place for place in right if place.bottom < first.top + 0.2 * letter]
     if not above:
         return order
     middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
-        return [right, left]
-    return [above, left, [place for place in right if place not in above]]
+    if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+        higher = max(p.bottom for p in left) - max(p.bottom for p in right) > letter
+        return [right, left] if higher else order
+    beside = any(
+        abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
+        and max(place.letter, first.letter) < _LARGER * min(place.letter, first.letter)
+        for place in right
+    )
+    rest = [place for place in right if place not in above]
+    return [above, left, rest] if beside else order
 
 
 # ---- cells ----
@@ -205,17 +254,14 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
     steps = [_steps(column) for column in columns]
     usual = max((statistics.median(s) for s in steps if s), default=0.0)
     least = min((min(s) for s in steps if s), default=0.0)
-    full = _full_levels(columns)
-    levels = sorted(place.bottom for column in columns for place in column)
+    close = min(_AS_CLOSE * least, _CLOSER * usual)
+    rows = _rows_are_close(columns, close)
 
     def goes_on(a: Place, b: Place) -> bool:
         step, letter = b.bottom - a.bottom, max(a.letter, b.letter)
         if step < _ONE_LEVEL * letter:
             return True
-        if step >= min(_CONTINUED * letter, _AS_CLOSE * least, _CLOSER * usual):
-            return False
-        rows = _at(full, a.bottom, letter) and _at(full, b.bottom, letter)
-        if rows and not any(a.bottom + 0.3 * step < y < b.bottom - 0.3 * step for y in levels):
+        if rows or step >= min(_CONTINUED * letter, close):
             return False
         return not _ruled(a, b, rules)
 
@@ -238,23 +284,22 @@ def _steps(column: Sequence[Place]) -> list[float]:
     return [step for step in steps if step > 1.2 * column[0].letter]
 
 
-def _full_levels(columns: Sequence[Sequence[Place]]) -> list[float]:
-    """Baselines on which most columns have a line: each is a row, however close they are."""
-    places = sorted(
-        ((place.bottom, k, place.letter) for k, column in enumerate(columns) for place in column)
-    )
-    full, on, start = [], set(), float("-inf")
-    for bottom, column, letter in places:
-        if bottom - start > _ONE_LEVEL * letter:
-            on, start = set(), bottom
-        on.add(column)
-        if len(on) > _MOST * len(columns) and (not full or full[-1] != start):
-            full.append(start)
-    return full
-
-
-def _at(levels: Sequence[float], bottom: float, letter: float) -> bool:
-    return any(abs(bottom - level) <= _ONE_LEVEL * letter for level in levels)
+def _rows_are_close(columns: Sequence[Sequence[Place]], close: float) -> bool:
+    """Whether lines of a column that are close to each other are rows all the same: on most of
+    their baselines most columns have a line."""
+    bottoms = [[place.bottom for place in column] for column in columns]
+    letter = columns[0][0].letter
+    pairs = full = 0
+    for column in bottoms:
+        for a, b in zip(column, column[1:], strict=False):
+            if _ONE_LEVEL * letter < b - a < close:
+                pairs += 1
+                both = sum(
+                    all(any(abs(y - at) <= _ONE_LEVEL * letter for y in beside) for at in (a, b))
+                    for beside in bottoms
+                )
+                full += both > _MOST * len(bottoms)
+    return full > _MOST * pairs
 
 
 def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
@@ -296,9 +341,11 @@ def _widest(column: Sequence[Place]) -> float:
 
 
 def _flush(column: Sequence[Place], side: str) -> bool:
-    """Whether lines end, or begin, at one x."""
+    """Whether nearly all lines end, or begin, at one x."""
     edges = [getattr(place, side) for place in column]
-    return max(edges) - min(edges) < 0.8 * statistics.median(p.letter for p in column)
+    at = statistics.median(edges)
+    near = 0.7 * statistics.median(place.letter for place in column)
+    return sum(abs(edge - at) <= near for edge in edges) >= 0.8 * len(edges)
 
 
 def _centred(column: Sequence[Place]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, LevelRule, Place
-from khmer_fast.page.plans import CellPlan
+from khmer_fast.page.plans import CellPlan, RegionPlan
 from khmer_fast.page.side_by_side import cell_rows
 
 _TOUCH = 0.8  # letter heights between rules that meet
@@ -15,6 +15,7 @@ _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
 _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neighbour
 _BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
 _ROW_WHITE = 2.3  # letter heights of white that lines of one text do not have
+_GAP = 0.7, 2.6  # letter heights between frames beside each other
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -33,6 +34,10 @@ class FoundTable:
     def lines(self) -> tuple[int, ...]:
         """All lines in reading order."""
         return tuple(line for cell in self.cells for line in cell.lines)
+
+    def plan(self) -> RegionPlan:
+        """The table as a region."""
+        return RegionPlan("table", cells=self.cells)
 
     def place(self, index: int) -> Place:
         """The table as one place on the level page."""
@@ -141,7 +146,7 @@ def _ruled_table(
     ys = _edges(horizontal, (min(v.low for v in vertical), max(v.high for v in vertical)), same)
     xs = _edges(vertical, (min(h.low for h in horizontal), max(h.high for h in horizontal)), same)
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 1 or columns < 1 or rows * columns < 4:
+    if rows < 1 or columns < 2:
         return None
     inside = [
         place
@@ -149,6 +154,8 @@ def _ruled_table(
         if xs[0] - same < place.middle < xs[-1] + same
         and ys[0] - same < (place.top + place.bottom) / 2 < ys[-1] + same
     ]
+    if _have_gaps(vertical, inside, xs, letter):
+        return None
     if _goes_on_beside(places, inside, xs, ys, letter):
         return None
     cell_of, spans = _merged_cells(horizontal, vertical, inside, xs, ys, same)
@@ -160,9 +167,25 @@ def _ruled_table(
         home = cell_of[row, _slot(xs, place.middle)]
         crossing += cell_of[row, first] != cell_of[row, last]
         cells.setdefault(home, []).append(place)
+    cells, spans = _parted_rows(cells, spans)
     if crossing > _CROSSING * len(inside) or not _is_table(cells, inside):
         return None
-    return _table(*_parted_rows(cells, spans))
+    return _table(cells, spans)
+
+
+def _have_gaps(
+    vertical: Sequence[LevelRule], places: Sequence[Place], xs: Sequence[float], letter: float
+) -> bool:
+    """Whether two rules stand beside each other where one would part cells: frames with gaps
+    between them."""
+    inside = [rule for rule in vertical if xs[0] + letter < rule.at < xs[-1] - letter]
+    inside.sort(key=lambda rule: rule.at)
+    return any(
+        _GAP[0] * letter < b.at - a.at < _GAP[1] * letter
+        and min(a.high, b.high) - max(a.low, b.low) > 0.6 * (b.high - b.low)
+        and not any(a.at < place.middle < b.at for place in places)
+        for a, b in zip(inside, inside[1:], strict=False)
+    )
 
 
 Slot = tuple[int, int]  # row, column
@@ -316,19 +339,10 @@ def unruled_table(columns: Sequence[Sequence[Place]], page: LevelPage) -> FoundT
         return None
     rows = cell_rows(columns, page.horizontal)
     full = sum(len({cell.column for cell in row}) >= 2 for row in rows)
-    if full < (3 if len(columns) == 2 else 2) or _is_list(columns):
+    if full < (3 if len(columns) == 2 else 2):
         return None
     cells: dict[tuple[int, int], list[Place]] = {}
     for r, row in enumerate(rows):
         for cell in row:
             cells.setdefault((r, cell.column), []).extend(cell.lines)
     return _table(cells, {})
-
-
-def _is_list(columns: Sequence[Sequence[Place]]) -> bool:
-    """Marks or numbers, and prose beside them."""
-    marks, texts = columns[0], columns[1]
-    if len(columns) > 2 or max(place.width / place.letter for place in marks) > 3.0:
-        return False
-    wide = max(p.right for p in texts) - min(p.left for p in texts)
-    return len(texts) > len(marks) and wide > 20 * texts[0].letter

@@ -31,7 +31,7 @@ def decode(
     threads: int | None = None,
     backend: str = "fast",
 ) -> BeamResult:
-    """Decodes encoder output with beam search, K = `beam` (SPEC.md section 3).
+    """Decodes encoder output with beam search, K = `beam` (docs/spec.md, section 3).
 
     `weights` are the decoder's tensors, by name (`decoder.` in front is allowed); those who decode
     often pack them once with `khmer_fast.ops.make_decoder(DecoderWeights(...))` and pass that. All

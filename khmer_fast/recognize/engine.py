@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from khmer_fast.errors import OptionError
 from khmer_fast.recognize.batch import Batch
@@ -208,10 +209,30 @@ def _step_limits(config: Any, length: Tensor) -> Tensor:  # [B] -> [B], on the s
 
 
 def _ctc(head: nn.Linear, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-    at = torch.tensor(lines, dtype=torch.int64, device=encoded.length.device)
-    length = encoded.length[at].cpu()
-    memory = encoded.memory[at, : int(length.max())]
-    return ctc_greedy(head(memory).cpu(), length)
+    """What the CTC head reads in some lines, one line at a time: no padding is computed."""
+    found = []
+    for b in lines:
+        length = encoded.length[b : b + 1].cpu()
+        logits = head(encoded.memory[b : b + 1, : int(length)]).cpu()  # [1, T, V]
+        found.append(ctc_greedy(logits, length))
+    return _stacked(found)
+
+
+def _stacked(results: Sequence[BeamResult]) -> BeamResult:
+    """Results of one line each, as one."""
+
+    def padded(name: str) -> Tensor:
+        rows = [getattr(result, name)[0, 0] for result in results]  # [S] each
+        return pad_sequence(rows, batch_first=True)[:, None]
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(result, name) for result in results])
+
+    return BeamResult(
+        *(padded("tokens"), joined("length"), joined("score"), padded("log_prob")),
+        *(joined("truncated"), joined("failed"), joined("steps")),
+        position=padded("position"),
+    )
 
 
 def _on_cpu(result: BeamResult) -> BeamResult:

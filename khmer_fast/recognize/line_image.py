@@ -15,6 +15,7 @@ from PIL import Image
 
 from khmer_fast.document import Box
 from khmer_fast.errors import ImageError
+from khmer_fast.recognize import papers, slant, two_inks
 
 HEIGHT = 48
 MIN_WIDTH = 16
@@ -46,18 +47,31 @@ class PreparedLine:
         """Whether nothing is written there."""
         return self.image.min() == 255
 
-    def picture_box(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box in the picture round a box of the image, held to `box`."""
+    def ink_pixels(self) -> np.ndarray:
+        """The image without its margin: uint8 [Y, X]."""
+        left, top, right, bottom = self.ink
+        return self.image[top:bottom, left:right]
+
+    def picture_boxes(self, edges: np.ndarray) -> list[Box]:
+        """Upright boxes in the picture, held to `box`, of the ink between `edges` [n + 1], columns
+        of the image that do not decrease."""
         a, b, c, d, e, f = self.to_picture
-        xs = [a * x + c * y + e for x in (left, right) for y in (top, bottom)]
-        ys = [b * x + d * y + f for x in (left, right) for y in (top, bottom)]
+        _, top, _, bottom = self.ink
         first, upper, last, lower = self.box
-        return (
-            min(max(first, math.floor(min(xs))), last - 1),
-            min(max(upper, math.floor(min(ys))), lower - 1),
-            max(min(last, math.ceil(max(xs))), first + 1),
-            max(min(lower, math.ceil(max(ys))), upper + 1),
+        if b == c == 0:  # not turned
+            left = np.clip(np.floor(a * edges[:-1] + e), first, last - 1).astype(int).tolist()
+            right = np.clip(np.ceil(a * edges[1:] + e), first + 1, last).astype(int).tolist()
+            return [(x0, upper, x1, lower) for x0, x1 in zip(left, right, strict=True)]
+        corners = np.stack([edges[:-1], edges[1:]])  # [2, n]
+        xs = np.concatenate([a * corners + (c * top + e), a * corners + (c * bottom + e)])
+        ys = np.concatenate([b * corners + (d * top + f), b * corners + (d * bottom + f)])
+        sides = (
+            np.clip(np.floor(xs.min(axis=0)), first, last - 1),
+            np.clip(np.floor(ys.min(axis=0)), upper, lower - 1),
+            np.clip(np.ceil(xs.max(axis=0)), first + 1, last),
+            np.clip(np.ceil(ys.max(axis=0)), upper + 1, lower),
         )
+        return list(zip(*(side.astype(int).tolist() for side in sides), strict=True))
 
 
 def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
@@ -80,12 +94,30 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     if grey.size > MAX_PICTURE_PIXELS:
         shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
         return _enlarged(prepare(np.asarray(Image.fromarray(grey).reduce(shrink)), height), shrink)
-    grey = even_light(turn_dark_background(grey))
-    levels = find_levels(grey, LEGIBLE)
+    grey = papers.even(grey)
+    counts = Image.fromarray(grey).histogram()
+    grey, before = two_inks.merge(grey, counts), grey
+    known = counts if grey is before else None  # the histogram, as long as nothing changes
+    grey, before = turn_dark_background(grey), grey
+    known = known if grey is before else known and known[::-1]
+    grey, before = even_light(grey), grey
+    levels = find_levels(grey, LEGIBLE, known if grey is before else None)
     box = None if levels is None else ink_box(grey < levels.threshold(INK))
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
+    line = _scaled(grey, levels, box, height)
+    degrees = slant.angle(line.ink_pixels())
+    return _upright(grey, levels, line, degrees) if degrees else line
+
+
+def _scaled(
+    grey: np.ndarray,  # uint8 [Y', X']
+    levels: Levels,
+    box: tuple[int, int, int, int],  # top, bottom, left, right
+    height: int,
+) -> PreparedLine:
+    """The ink in a box of a picture at its final size, black on white with a margin."""
     top, bottom, left, right = box
     # 1. scale: the ink fills the height but for the margin
     margin = max(1, round(MARGIN * height))
@@ -112,6 +144,22 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
         (left, top, right, bottom),
         (a, 0, 0, d, left - a * x, top - d * y),
     )
+
+
+def _upright(grey: np.ndarray, levels: Levels, line: PreparedLine, degrees: float) -> PreparedLine:
+    """The line of a picture (uint8 [Y', X'], its ink in `line.box`) turned back by its slant."""
+    left, top, right, bottom = line.box
+    turned, way = slant.upright(grey[top:bottom, left:right], degrees, round(levels.paper))
+    box = ink_box(turned < levels.threshold(INK))
+    if box is None:
+        return line
+    straight = _scaled(turned, levels, box, line.image.shape[0])
+    a, b, c, d, e, f = way
+    m, _, _, n, p, q = straight.to_picture  # to the turned picture
+    to_picture = (
+        a * m, b * m, c * n, d * n, a * p + c * q + e + left, b * p + d * q + f + top,
+    )  # fmt: skip
+    return PreparedLine(straight.image, straight.ink, line.box, to_picture)
 
 
 def _enlarged(prepared: PreparedLine, factor: int) -> PreparedLine:
@@ -208,10 +256,12 @@ class Levels:
         return np.rint(values).clip(0, 255).astype(np.uint8)[grey]
 
 
-def find_levels(grey: np.ndarray, least: float = CLEAR) -> Levels | None:
+def find_levels(
+    grey: np.ndarray, least: float = CLEAR, counts: list[int] | None = None
+) -> Levels | None:
     """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written that
-    stands out by `least` deviations of the paper's grain."""
-    total = list(itertools.accumulate(Image.fromarray(grey).histogram()))
+    stands out by `least` deviations of the paper's grain. `counts` is its histogram, if known."""
+    total = list(itertools.accumulate(counts or Image.fromarray(grey).histogram()))
     # 1. first guess between the extremes, but for a few specks
     low, high = _rank(total, min(0.001 * total[-1], 8)), _rank(total, 0.98 * total[-1])
     middle = (low + high) // 2

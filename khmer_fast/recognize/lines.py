@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from khmer_fast.document import Alternative, Box, Character, Line, Word
+from khmer_fast.recognize import doubt
 from khmer_fast.recognize.batch import collate
 from khmer_fast.recognize.engine import Engine
 from khmer_fast.recognize.line_image import PreparedLine
+from khmer_fast.recognize.pieces import Piece
 from khmer_fast.text import Vocabulary, canonical, clusters
 from python_ref.beam_search import BeamResult
+
+DOUBTS = frozenset(("unread ink", "doubtful"))
+DOUBTED = 0.1  # what is left of the confidence of a line with such flags
 
 Calibration = Mapping[str, tuple[float, float]]  # slope and offset of "line" and "character"
 
@@ -24,10 +29,16 @@ class Reading:
     """One answer to one line image; `text` is as the model gives it, not canonical."""
 
     text: str
-    log_prob: list[float]  # of each character, and of <eos> where the decoder gave it
-    x: list[float]  # pixels of the line image, where each character was looked at
+    log_prob: list[float]  # of each character
+    end: float  # log-probability of <eos>, 0 where the decoder did not give it
+    x: list[float]  # pixels of the image, where each character was looked at
     score: float  # sum of log-probabilities
-    truncated: bool
+    flags: tuple[str, ...] = ()  # of document.FLAGS
+
+    @property
+    def probability(self) -> float:
+        """That it is right, as the decoder says."""
+        return math.exp(sum(self.log_prob) + self.end)
 
 
 def read_images(
@@ -40,18 +51,29 @@ def read_images(
 ) -> list[list[Reading]]:
     """The answers to each image of one batch, best first; none where the model failed.
 
-    A line that ran into its step limit is a loop: its best answer is what the CTC head reads.
-    Raises torch.OutOfMemoryError where the device has no room for the batch.
+    A line that ran into its step limit is a loop: its best answer is what the CTC head reads. One
+    that looks odd is compared with that, and flagged where it lost something. Raises
+    torch.OutOfMemoryError where the device has no room for the batch.
     """
     encoded = engine.encode(collate(images))
     result = engine.decode(encoded, beam, n_best)
     answers = [_answers(result, b, vocabulary, stride) for b in range(len(images))]
-    looped = [b for b, found in enumerate(answers) if found and found[0].truncated]
-    if looped:
-        opinion = engine.second_opinion(encoded, looped)
-        for i, b in enumerate(looped):
-            answers[b][0] = _reading(opinion, i, 0, vocabulary, stride, truncated=True)
+    odd = [b for b, found in enumerate(answers) if found and _is_odd(images[b], found[0])]
+    if odd:
+        opinion = engine.second_opinion(encoded, odd)
+        for i, b in enumerate(odd):
+            other = _reading(opinion, i, 0, vocabulary, stride, bool(result.truncated[b, 0]))
+            answers[b][0] = other if other.flags else _compared(images[b], answers[b][0], other)
     return answers
+
+
+def _is_odd(image: np.ndarray, best: Reading) -> bool:
+    return bool(best.flags) or doubt.is_odd(image, best.x, best.probability)
+
+
+def _compared(image: np.ndarray, best: Reading, other: Reading) -> Reading:
+    flags = doubt.flags(image, best.text, best.x, other.text, other.x)
+    return replace(best, flags=flags) if flags else best
 
 
 def _answers(result: BeamResult, b: int, vocabulary: Vocabulary, stride: int) -> list[Reading]:
@@ -71,13 +93,60 @@ def _reading(
     assert result.position is not None  # every engine gives it
     count = int(result.length[b, i])
     text = vocabulary.decode(result.tokens[b, i, :count].tolist())
+    log_prob = result.log_prob[b, i, :count].tolist()
     return Reading(
         text,
-        result.log_prob[b, i, :count].tolist(),
+        log_prob[: len(text)],
+        log_prob[len(text)] if len(text) < count else 0.0,
         [stride * (t + 0.5) for t in result.position[b, i, : len(text)].tolist()],
         float(result.score[b, i]),
-        truncated,
+        ("truncated",) if truncated else (),
     )
+
+
+def join(pieces: Sequence[Piece], answers: Sequence[Sequence[Reading]]) -> list[Reading]:
+    """The answers to a line from those to its pieces, best first; none where a piece has none.
+
+    The second answer and those after it differ from the best in one piece.
+    """
+    if len(pieces) == 1:
+        return list(answers[0])
+    if not all(answers):
+        return []
+    best = [found[0] for found in answers]
+    whole = [_joined(pieces, best)]
+    for i, found in enumerate(answers):
+        whole += [_joined(pieces, [*best[:i], other, *best[i + 1 :]]) for other in found[1:]]
+    return [whole[0], *sorted(whole[1:], key=lambda reading: -reading.score)]
+
+
+def _joined(pieces: Sequence[Piece], readings: Sequence[Reading]) -> Reading:
+    text = ""
+    log_prob: list[float] = []
+    x: list[float] = []
+    for piece, reading in zip(pieces, readings, strict=True):
+        if piece.space and text and reading.text:
+            text += " "
+            log_prob.append(0.0)
+            x.append(piece.left)
+        text += reading.text
+        log_prob += reading.log_prob
+        x += [piece.left + at for at in reading.x]
+    return Reading(
+        text,
+        log_prob,
+        sum(reading.end for reading in readings),
+        x,
+        sum(reading.score for reading in readings),
+        tuple(dict.fromkeys(flag for reading in readings for flag in reading.flags)),
+    )
+
+
+def known(piece: Piece) -> Reading:
+    """What a leader says: its marks stand evenly between its ends."""
+    pitch = (piece.right - piece.left) / len(piece.text)
+    middles = [pitch * (i + 0.5) for i in range(len(piece.text))]
+    return Reading(piece.text, [0.0] * len(piece.text), 0.0, middles, 0.0)
 
 
 def make_line(prepared: PreparedLine, answers: Sequence[Reading], calibration: Calibration) -> Line:
@@ -92,14 +161,17 @@ def make_line(prepared: PreparedLine, answers: Sequence[Reading], calibration: C
         if other != text:
             alternatives.setdefault(other, answer.score)
     characters = _characters(prepared, best, text, calibration)
+    confidence = _calibrated(calibration["line"], best.probability)
+    if not DOUBTS.isdisjoint(best.flags):
+        confidence *= DOUBTED
     return Line(
         text,
-        _calibrated(calibration["line"], math.exp(sum(best.log_prob))),
+        confidence,
         prepared.box,
         words=_words(characters),
         characters=characters,
         alternatives=tuple(Alternative(other, score) for other, score in alternatives.items()),
-        flags=("truncated",) if best.truncated else (),
+        flags=best.flags,
     )
 
 
@@ -107,7 +179,7 @@ def _characters(
     prepared: PreparedLine, reading: Reading, text: str, calibration: Calibration
 ) -> tuple[Character, ...]:
     """Clusters of the text; each token counts for the character it became."""
-    raw, log_prob, x = reading.text, reading.log_prob[: len(reading.text)], reading.x
+    raw, log_prob, x = reading.text, reading.log_prob, reading.x
     if raw != text:
         log_prob, x = carry_over(raw, text, log_prob), _carried_positions(raw, text, x)
     parts = clusters(text)
@@ -130,13 +202,9 @@ def character_boxes(prepared: PreparedLine, middles: Sequence[float]) -> list[Bo
     """
     if not middles:
         return []
-    left, top, right, bottom = prepared.ink
+    left, _, right, _ = prepared.ink
     at = np.maximum.accumulate(np.clip(middles, left, right))  # [n]
-    edges = np.concatenate([[left], (at[1:] + at[:-1]) / 2, [right]])  # [n + 1]
-    return [
-        prepared.picture_box(x0, top, x1, bottom)
-        for x0, x1 in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
+    return prepared.picture_boxes(np.concatenate([[left], (at[1:] + at[:-1]) / 2, [right]]))
 
 
 def _words(characters: Sequence[Character]) -> tuple[Word, ...]:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 
 from khmer_fast.document import Line
@@ -19,7 +20,8 @@ from khmer_fast.files.images import is_stream, load_grey, read_stream
 from khmer_fast.recognize.batch import plan_batches
 from khmer_fast.recognize.engine import Choice, Engine, make_engine
 from khmer_fast.recognize.line_image import PreparedLine, prepare
-from khmer_fast.recognize.lines import Reading, make_line, read_images
+from khmer_fast.recognize.lines import Reading, join, known, make_line, read_images
+from khmer_fast.recognize.pieces import pieces_of
 from khmer_fast.text import Vocabulary
 from khmer_fast.threads import Share, mend_after_fork, usable_processors
 from khmer_fast.weights import Weights, load_weights
@@ -156,23 +158,35 @@ class Reader:
 
     def read_prepared(self, prepared: Sequence[PreparedLine]) -> list[Line]:
         """The second half of `read`, for many lines: clean lines to texts, in their order."""
-        lines = [Line("", 1.0, x.box) for x in prepared]
-        written = [i for i, x in enumerate(prepared) if not x.blank]
-        widths = [prepared[i].image.shape[1] for i in written]
-        for group in plan_batches(widths, self.batch_size):
-            waiting = [[written[j] for j in group]]
+        pieces = [[] if x.blank else pieces_of(x.image) for x in prepared]
+        images = [piece.image for line in pieces for piece in line if piece.image is not None]
+        answers = iter(self._read_all(images))
+        lines = []
+        for x, parts in zip(prepared, pieces, strict=True):
+            if not parts:
+                lines.append(Line("", 1.0, x.box))
+                continue
+            found = [[known(part)] if part.image is None else next(answers) for part in parts]
+            lines.append(make_line(x, join(parts, found), self._calibration))
+        return lines
+
+    def _read_all(self, images: Sequence[np.ndarray]) -> list[list[Reading]]:  # uint8 [Y, X_i]
+        """The answers to each image, read in batches of nearly equal width."""
+        answers: list[list[Reading]] = [[] for _ in images]
+        for group in plan_batches([image.shape[1] for image in images], self.batch_size):
+            waiting = [group]
             while waiting:
                 chosen = waiting.pop()
                 try:
-                    answers = self._read_images([prepared[i].image for i in chosen])
+                    found = self._compute([images[i] for i in chosen])
                 except torch.OutOfMemoryError:
                     waiting += self._halves(chosen)
                     continue
-                for i, found in zip(chosen, answers, strict=True):
-                    lines[i] = make_line(prepared[i], found, self._calibration)
-        return lines
+                for i, readings in zip(chosen, found, strict=True):
+                    answers[i] = readings
+        return answers
 
-    def _read_images(self, images: list) -> list[list[Reading]]:  # of uint8 [Y, X_b]
+    def _compute(self, images: Sequence[np.ndarray]) -> list[list[Reading]]:  # uint8 [Y, X_b]
         mend_after_fork()
         threads = self.engine.threads
         with _processors.of(threads) if threads else nullcontext():

@@ -19,7 +19,10 @@ val_without_eos         share of lines that reached the step limit without <eos>
 val_loops               share of lines that repeat what their reference does not
 val_distinct            share of distinct texts among the predictions
 val_length, val_true_length        mean characters predicted, and true
-best_cer                lowest val_cer so far
+best_cer, best_loss     lowest val_cer so far; of pages, lowest val_loss
+train_band, train_dice, train_extent, train_offset, train_rotation   losses of pages
+val_lines, val_missed, val_lost   lines of the validation pages, shares of them not found
+val_invented, val_above, val_below, val_offset, val_turned   of pages (train/page_measure.py)
 attention_monotonicity, attention_sharpness, attention_coverage, lock_on   0 to 1
 learning_rate, gradient_norm       at the last step; largest norm since the record before
 lines_per_second, data_share       share of the wall time spent waiting for data
@@ -280,6 +283,8 @@ def epoch_line(record: Record, epochs: int | None = None) -> str:
             if record.get(name) is not None
         ]
         parts.append(text + (f" ({', '.join(terms)})" if terms else ""))
+    for name in ("missed", "lost", "invented", "turned"):
+        add(f"val_{name}", name, ".2%")
     add("val_cer_beam", "beam cer", ".2%")
     add("val_ctc_cer", "ctc cer", ".2%")
     add("best_cer", "best", ".2%")

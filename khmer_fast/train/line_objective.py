@@ -109,6 +109,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
 class Validation:
     """What one look at the validation lines gave; `record` holds the history's figures."""
 
+    cer: float
     record: dict[str, float | None]
     predictions: list[str]
     attention: list[Tensor]  # of [S, T], teacher-forced, for the first ATTENTION_LINES
@@ -129,7 +130,7 @@ def validate(
     from khmer_fast.evaluation.metrics import score
     from khmer_fast.recognize.decoder import decode
 
-    model, options, objective = trainer.average, trainer.options, trainer.objective
+    model, options, objective = trainer.average, trainer.options, _objective(trainer)
     decoder = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
     if by_decoder and options.backend == "fast":
         from khmer_fast.ops import Decoder
@@ -166,6 +167,7 @@ def validate(
     nll, tokens, ctc, ctc_tokens = sums.tolist()
     nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
     return Validation(
+        scores.cer,
         {
             "val_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
             "val_nll": nll if by_decoder else None,
@@ -191,7 +193,7 @@ def validate(
 @torch.no_grad()
 def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     """Attention weights [S, T] of each line when the decoder is given the true characters."""
-    model, objective = trainer.average, trainer.objective
+    model, objective = trainer.average, _objective(trainer)
     rows = []
     for line in lines:
         batch = objective.collate([line])
@@ -206,6 +208,11 @@ def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
         )  # fmt: skip
         rows.append(weight[0, :, : int(length[0])].cpu())
     return rows
+
+
+def _objective(trainer: Trainer) -> LineObjective:
+    assert isinstance(trainer.objective, LineObjective)
+    return trainer.objective
 
 
 def is_loop(text: str, reference: str) -> bool:

@@ -72,7 +72,7 @@ class LineTask:
         found = validate(trainer, self.validation, self.vocabulary, not self.first_measure(epoch))
         attention = [w.float().numpy() for w in found.attention]
         record = {**found.record, **mean_lock_on(attention)}
-        return Measured(found.record["val_cer"], record, attention)
+        return Measured(found.cer, record, attention)
 
     def figures(self, losses: Mapping[str, float], epoch: int) -> dict[str, float | None]:
         nll, ctc, weight = losses["nll"], losses["ctc"], self.options.ctc_weight
@@ -83,7 +83,7 @@ class LineTask:
             "train_ctc": ctc if weight > 0 or not by_decoder else None,
         }
 
-    def best(self, score: float) -> dict[str, float]:
+    def best(self, score: float | None) -> dict[str, float | None]:
         return {"best_cer": score}
 
     def draw(self, folder: Path, epoch: int, records: Sequence[Record], measured: Measured) -> None:

@@ -149,7 +149,7 @@ class Trainer:
         progress = upgraded(state["progress"])
         self.progress = Progress(**{**progress, "since": Since(**progress["since"])})
 
-    def start_from(self, state: dict[str, Tensor]) -> None:
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Takes over weights of a model whose vocabulary may be shorter; new rows stay random."""
         own = self.model.state_dict()
         with torch.no_grad():

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from khmer_fast.train.page_loss import PageBatch, collate_pages, page_losses
 from khmer_fast.train.page_targets import OFFSET_UNIT, PageCrop
-from python_ref.segmenter import Segmenter, SegmenterOutput
+from python_ref.segmenter import SegmenterOutput
 
 FOUND = 0.8  # share of a line's columns of cells in which a found line is seen
 BESIDE = 2  # cells off a band that still count as its edge
@@ -17,7 +18,7 @@ BESIDE = 2  # cells off a band that still count as its edge
 
 @torch.no_grad()
 def measure_pages(
-    model: Segmenter,
+    model: nn.Module,  # python_ref.segmenter.Segmenter
     crops: Sequence[PageCrop],
     collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
 ) -> dict[str, float]:
@@ -55,7 +56,7 @@ def measure_pages(
 
 @torch.no_grad()
 def find_bands(
-    model: Segmenter,
+    model: nn.Module,  # python_ref.segmenter.Segmenter
     crop: PageCrop,
     collate: Callable[[Sequence[PageCrop]], PageBatch] = collate_pages,
 ) -> np.ndarray:

@@ -77,7 +77,7 @@ class PageTask:
         total += ROTATION_WEIGHT * losses["rotation"]
         return {"train_loss": total, **{f"train_{name}": v for name, v in losses.items()}}
 
-    def best(self, score: float) -> dict[str, float]:
+    def best(self, score: float | None) -> dict[str, float | None]:
         return {"best_loss": score}
 
     def draw(self, folder: Path, epoch: int, records: Sequence[Record], measured: Measured) -> None:

@@ -21,13 +21,15 @@ from khmer_fast.train import options as options_module
 from khmer_fast.train.backup import Backup, refuse_foreign, restore
 from khmer_fast.train.health import Monitor
 from khmer_fast.train.history import History, counted, epoch_line, open_history
+from khmer_fast.train.line_task import LineTask
 from khmer_fast.train.loop import Since, StepReport, Trainer, lost_ranks
 from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
+from khmer_fast.train.page_task import PageTask
 from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.samples import batch_count, batches
 from khmer_fast.train.state import checkpoint_state, misfit_of_run, weights_writer
-from khmer_fast.train.task import Measured, Task, open_task
+from khmer_fast.train.task import Measured, Task
 
 
 class Interrupted(KhmerFastError):
@@ -89,7 +91,8 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         if resume and place.rank == 0:
             stack.enter_context(folder.lock())
             _mend(folder, options, say)
-        task = open_task(options, folder, bool(resume), place.device, place.rank == 0)
+        opened = PageTask if options.task == "pages" else LineTask
+        task: Task = opened(options, folder, bool(resume), place.device, place.rank == 0)
         trainer = Trainer(task.objective, options, place.device, place.rank, place.ranks)
         if task.start is not None:
             trainer.start_from(task.start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from khmer_fast.train.history import Record
 from khmer_fast.train.loop import Objective, Trainer
-from khmer_fast.train.options import TrainOptions
-from khmer_fast.train.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Task(Protocol):
     def figures(self, losses: Mapping[str, float], epoch: int) -> dict[str, float | None]:
         """The history's training losses, of mean losses by name."""
 
-    def best(self, score: float) -> dict[str, float]:
+    def best(self, score: float | None) -> dict[str, float | None]:
         """The history's name for the best score so far."""
 
     def draw(self, folder: Path, epoch: int, records: Sequence[Record], measured: Measured) -> None:
@@ -64,13 +62,3 @@ class Task(Protocol):
 
     def reads(self, weights: Path) -> str:
         """How a weights file of this task is used, in words."""
-
-
-def open_task(options: TrainOptions, folder: RunFolder, resume: bool, device, leads: bool) -> Task:
-    """The task that the options describe, its data opened and checked."""
-    opened: Callable[..., Task]
-    if options.task == "pages":
-        from khmer_fast.train.page_task import PageTask as opened
-    else:
-        from khmer_fast.train.line_task import LineTask as opened
-    return opened(options, folder, resume, device, leads)

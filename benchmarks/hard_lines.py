@@ -1,0 +1,256 @@
+"""Lines of the hard kinds, drawn from (kind, seed, index): long, of two inks, with leaders, ...
+
+Each is plain black and white, scaled to its size and given a little blur and grain; the paper of
+`benchmarks.rendered` would hide what its kind alone costs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from khmer_fast.data import LineSource
+from khmer_fast.data.draw import MASTER, GlyphCache, Setting, draw_line
+from khmer_fast.data.form_texts import machine_readable, short_cell
+
+TRIES = 200  # texts that the fonts cannot draw, one after the other
+
+
+@dataclass(frozen=True)
+class HardLine:
+    """A drawn line: grey uint8 [Y', X'], its text, and the lines it was made of, if any."""
+
+    image: np.ndarray
+    text: str
+    parts: tuple[HardLine, ...] = ()
+
+
+class HardLines:
+    """Draws lines of each kind; `line(kind, index)` depends on the fonts and texts of `source`."""
+
+    def __init__(self, source: LineSource, seed: int):
+        self.source, self.seed = source, seed
+        self._cache = GlyphCache()
+
+    def line(self, kind: str, index: int) -> HardLine:
+        """Line `index` of a kind of KINDS."""
+        rng = random.Random(f"{kind} {self.seed} {index}")
+        return KINDS[kind](self, rng)
+
+    # ---- text to ink ----
+
+    def running(self, rng: random.Random, length: int) -> str:
+        return self.source.texts.text(rng, "running", length)
+
+    def exactly(self, rng: random.Random, length: int, spaces: bool) -> str:
+        """Running text of nearly `length` characters, with its spaces or without any."""
+        text = ""
+        while len(text) < length:
+            more = self.running(rng, min(90, length - len(text) + 1))
+            text += more if spaces and not text else (" " + more if spaces else more)
+            if not spaces:
+                text = text.replace(" ", "")
+        return text
+
+    def ink(self, rng: random.Random, text: str) -> np.ndarray | None:
+        """A text in one face: ink uint8 [h, w] of font size MASTER; None where no face has it."""
+        face = self.source.fonts.choose(rng, text, heading=False)
+        spans = self.source.fonts.spans(rng, text, face) if face else None
+        if not spans:
+            return None
+        setting = Setting(MASTER, 0, 0.0, 0.0, False)
+        return draw_line(spans, setting, self._cache).ink
+
+    def drawn(
+        self, rng: random.Random, make: Callable[[], str], size: float | None = None
+    ) -> HardLine:
+        """What `make` writes, black on white with margins, in a font size of `size` pixels."""
+        size = rng.uniform(22, 46) if size is None else size
+        for _ in range(TRIES):
+            text = make()
+            ink = self.ink(rng, text) if text else None
+            if ink is not None:
+                return HardLine(finished(rng, 255 - padded(rng, ink), size / MASTER), text)
+        raise RuntimeError(f"no face draws any of {TRIES} texts")
+
+
+def padded(rng: random.Random, ink: np.ndarray) -> np.ndarray:  # [h, w] -> [Y, X]
+    sides = [round(rng.uniform(0.1, 0.5) * MASTER) for _ in range(4)]
+    return np.pad(ink, (tuple(sides[:2]), tuple(sides[2:])))
+
+
+def finished(rng: random.Random, page: np.ndarray, scale: float) -> np.ndarray:
+    """A page [Y, X] scaled, slightly blurred and grainy, as a scanner gives it."""
+    height, width = max(8, round(scale * page.shape[0])), max(8, round(scale * page.shape[1]))
+    image = Image.fromarray(page).resize((width, height), Image.Resampling.BOX)
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 0.02) * height))
+    noise = np.random.default_rng(rng.randrange(1 << 32)).normal(0, rng.uniform(0, 5), image.size)
+    return (np.asarray(image) + noise.T - 4).clip(0, 255).astype(np.uint8)
+
+
+# ---- kinds ----
+
+
+def plain(lines: HardLines, rng: random.Random) -> HardLine:
+    return lines.drawn(rng, lambda: lines.running(rng, rng.randint(40, 90)))
+
+
+def joined(lines: HardLines, rng: random.Random, count: int) -> HardLine:
+    """Lines side by side at one height, a space apart."""
+    parts = [plain(lines, rng) for _ in range(count)]
+    height = max(part.image.shape[0] for part in parts)
+    scaled = []
+    for part in parts:
+        width = round(part.image.shape[1] * height / part.image.shape[0])
+        picture = Image.fromarray(part.image).resize((width, height), Image.Resampling.BICUBIC)
+        scaled += [np.asarray(picture), np.full((height, height // 5), 251, np.uint8)]
+    text = " ".join(part.text for part in parts)
+    return HardLine(np.concatenate(scaled[:-1], axis=1), text, tuple(parts))
+
+
+def long_line(
+    lines: HardLines, rng: random.Random, length: int, spaces: bool | None = None
+) -> HardLine:
+    spaces = rng.random() < 0.5 if spaces is None else spaces
+    return lines.drawn(rng, lambda: lines.exactly(rng, length, spaces))
+
+
+def repeated(lines: HardLines, rng: random.Random) -> HardLine:
+    """A sentence five times in one line."""
+    return lines.drawn(rng, lambda: " ".join([lines.running(rng, 48)] * 5))
+
+
+def two_inks(lines: HardLines, rng: random.Random) -> HardLine:
+    """Words darker and words lighter than their paper, as on coloured banners."""
+    paper = rng.randint(110, 180)
+    dark, light = paper - rng.randint(60, 100), min(255, paper + rng.randint(45, 75))
+    return _in_inks(lines, rng, paper, (dark, light))
+
+
+def weak_ink(lines: HardLines, rng: random.Random) -> HardLine:
+    """Black words, and words in a colour that is grey on white."""
+    return _in_inks(lines, rng, 255, (rng.randint(0, 30), rng.randint(100, 170)))
+
+
+def _in_inks(lines: HardLines, rng: random.Random, paper: int, inks: tuple[int, int]) -> HardLine:
+    """Words of either ink in turns."""
+    for _ in range(TRIES):
+        words = lines.running(rng, rng.randint(40, 80)).split()
+        face = lines.source.fonts.choose(rng, " ".join(words), heading=False)
+        if face is None or len(words) < 2:
+            continue
+        ink = _pieces_of(lines, rng, words, face)
+        if ink is None:
+            continue
+        page = np.full(ink[0].shape, paper, np.float32)
+        most = max(1, len(words) // 2)
+        turn, left = rng.random() < 0.5, rng.randint(1, most)
+        for word in ink:
+            page += (inks[turn] - paper) * (word / 255.0)
+            left -= 1
+            if left == 0:
+                turn, left = not turn, rng.randint(1, most)
+        page = page.clip(0, 255).astype(np.uint8)
+        size = rng.uniform(22, 46)
+        return HardLine(finished(rng, page, size / MASTER), " ".join(words))
+    raise RuntimeError(f"no face draws any of {TRIES} texts")
+
+
+def _pieces_of(lines: HardLines, rng, words: list[str], face) -> list[np.ndarray] | None:
+    """The ink of each word where it stands in the line: [Y, X] each, all of one shape."""
+    setting = Setting(MASTER, 0, 0.0, 0.0, False)
+    drawn = []
+    for word in words:
+        spans = lines.source.fonts.spans(rng, word, face)
+        if not spans:
+            return None
+        drawn.append(draw_line(spans, setting, lines._cache))
+    margin, gap = 12, round(0.3 * MASTER)
+    above = max(ink.baseline for ink in drawn)
+    below = max(ink.ink.shape[0] - ink.baseline for ink in drawn)
+    width = sum(ink.ink.shape[1] + gap for ink in drawn)
+    pieces, x = [], margin
+    for ink in drawn:
+        page = np.zeros((above + below + 2 * margin, width + 2 * margin), np.uint8)
+        y = margin + above - ink.baseline
+        page[y : y + ink.ink.shape[0], x : x + ink.ink.shape[1]] = ink.ink
+        pieces.append(page)
+        x += ink.ink.shape[1] + gap
+    return pieces
+
+
+def highlighted(lines: HardLines, rng: random.Random) -> HardLine:
+    """A stretch of the line on a marker's colour."""
+    line = plain(lines, rng)
+    image = line.image.astype(np.float32)
+    left = rng.randint(0, image.shape[1] * 2 // 3)
+    right = left + rng.randint(image.shape[1] // 8, image.shape[1] // 2)
+    image[:, left:right] *= rng.uniform(0.55, 0.9)
+    return replace(line, image=image.astype(np.uint8))
+
+
+def leader(lines: HardLines, rng: random.Random) -> HardLine:
+    """Words, a run of dots or dashes as on forms, and sometimes words again."""
+    count = rng.randint(8, 60)
+    run = rng.choice(
+        ("." * count, " ".join("." * count), "…" * (count // 3), "-" * count, "_" * (count // 2))
+    )
+
+    def words() -> str:
+        return lines.running(rng, rng.randint(4, 25))
+
+    def make() -> str:
+        text = words() + rng.choice(("", " ", "៖ ", ": ")) + run
+        return text + rng.choice(("", "", " ")) + words() if rng.random() < 0.6 else text
+
+    return lines.drawn(rng, make)
+
+
+def machine_line(lines: HardLines, rng: random.Random) -> HardLine:
+    return lines.drawn(rng, lambda: machine_readable(lines.source.texts, rng, 44))
+
+
+def tiny(lines: HardLines, rng: random.Random) -> HardLine:
+    """Type whose line is 12 to 16 pixels high, ascenders and subscripts included."""
+    line = lines.drawn(rng, lambda: lines.running(rng, rng.randint(20, 80)), MASTER)
+    scale = rng.uniform(12, 16) / line.image.shape[0]
+    return replace(line, image=finished(rng, line.image, scale))
+
+
+def cell(lines: HardLines, rng: random.Random) -> HardLine:
+    """What stands in a table's cell: one to three clusters, numbers."""
+    source = lines.source.texts
+    return lines.drawn(rng, lambda: source._clean(short_cell(source, rng, 12), 24))
+
+
+def turned(line: HardLine, degrees: float) -> HardLine:
+    """The line as it comes out of a scanner that its paper lay askew in; positive: clockwise."""
+    return replace(line, image=turn(line.image, degrees), parts=(line,))
+
+
+def turn(image: np.ndarray, degrees: float) -> np.ndarray:  # uint8 [Y, X] -> [Y', X']
+    paper = int(np.median(image))
+    picture = Image.fromarray(image)
+    return np.asarray(picture.rotate(-degrees, Image.Resampling.BICUBIC, True, fillcolor=paper))
+
+
+KINDS: dict[str, Callable[[HardLines, random.Random], HardLine]] = {
+    "plain": plain,
+    "joined 2": lambda lines, rng: joined(lines, rng, 2),
+    "joined 4": lambda lines, rng: joined(lines, rng, 4),
+    "joined 6": lambda lines, rng: joined(lines, rng, 6),
+    "250 characters": lambda lines, rng: long_line(lines, rng, 250),
+    "400 characters": lambda lines, rng: long_line(lines, rng, 400),
+    "a sentence five times": repeated,
+    "two inks": two_inks,
+    "weak ink": weak_ink,
+    "highlighted": highlighted,
+    "leaders": leader,
+    "machine-readable": machine_line,
+    "tiny type": tiny,
+    "cells": cell,
+}
