@@ -28,16 +28,16 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"archive", "atomic", "errors", "text", "weights_file"},
     "segmenter_weights": {"archive", "atomic", "errors", "weights_file", "weights"},
     "pdfium": {"errors"},  # the one library that files and formats share, and its lock
-    "toml": {"errors"},
+    "toml_file": {"errors"},
     "files": FOUNDATION | {"pdfium"},
     "recognize": FOUNDATION | {"files", "ops", "weights"},
     "page": FOUNDATION | {"files", "ops", "weights", "segmenter_weights", "recognize"},
     "formats": {"errors", "document", "pdfium"},
     "evaluation": FOUNDATION | {"atomic", "files"},
-    "data": FOUNDATION | {"toml", "files", "recognize", "evaluation"},
+    "data": FOUNDATION | {"toml_file", "files", "recognize", "evaluation"},
     "train": FOUNDATION
     | {"files", "ops", "sequence", "weights", "segmenter_weights", "recognize", "page"}
-    | {"evaluation", "data", "atomic", "archive", "toml", "weights_file"},
+    | {"evaluation", "data", "atomic", "archive", "toml_file", "weights_file"},
     "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }

@@ -13,7 +13,7 @@ from khmer_fast.data.corpus import data_folder
 from khmer_fast.data.words import words
 from khmer_fast.evaluation.labels import load_labels
 from khmer_fast.text import canonical
-from khmer_fast.toml import read_toml
+from khmer_fast.toml_file import read_toml
 
 FOLDER = Path(data.__file__).parent
 # what stands at the head of every letter: kingdom and motto, government, kinds of documents

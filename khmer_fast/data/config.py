@@ -10,7 +10,7 @@ from khmer_fast.data.degrade import STEPS
 from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.data.texts import KINDS
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.toml import read_toml
+from khmer_fast.toml_file import read_toml
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
 Parsed = TypeVar("Parsed")

@@ -14,7 +14,7 @@ import numpy as np
 
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.images import load_grey
-from khmer_fast.toml import read_toml
+from khmer_fast.toml_file import read_toml
 
 REAL_IMAGES = Path(__file__).with_name("real_images.toml")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

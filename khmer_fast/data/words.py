@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.toml import read_toml
+from khmer_fast.toml_file import read_toml
 
 WORDS = Path(__file__).with_name("words.toml")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from khmer_fast import toml
+from khmer_fast import toml_file
 from khmer_fast.errors import OptionError
 
 
@@ -254,7 +254,7 @@ def from_arguments(arguments: argparse.Namespace) -> TrainOptions:
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Options by name from a TOML file; OptionError lists every wrong key and value in it."""
-    return from_table(toml.read_toml(path, OptionError), str(path))
+    return from_table(toml_file.read_toml(path, OptionError), str(path))
 
 
 def from_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def load_config(path: str | Path) -> TrainOptions:
     A run must stay resumable over an upgrade, so they are no error as in a file that a user wrote.
     """
     try:
-        table = toml.read_toml(path, OptionError)
+        table = toml_file.read_toml(path, OptionError)
     except OptionError as error:
         raise OptionError(
             f"{error}; it holds the run's options: copy it from the backup, or write them again"
