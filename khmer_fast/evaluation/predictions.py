@@ -158,8 +158,10 @@ def _confidence(value: Any, where: str) -> float | None:
 def _probability(value: Any, where: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise KhmerFastError(f"{where}: expected a confidence in [0, 1], got {value!r}")
+        raise KhmerFastError(
+            f"{where}: expected a confidence in [0, 1], got {printable(repr(value), 80)}"
+        )
     return number
