@@ -16,7 +16,9 @@ from PIL import Image, ImageFilter
 from khmer_fast.data import LineSource
 from khmer_fast.data.draw import MASTER, GlyphCache, Setting, draw_line
 from khmer_fast.data.form_texts import machine_readable, short_cell
+from khmer_fast.text import clusters
 
+PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
 TRIES = 200  # texts that the fonts cannot draw, one after the other
 
 
@@ -34,7 +36,7 @@ class HardLines:
 
     def __init__(self, source: LineSource, seed: int):
         self.source, self.seed = source, seed
-        self._cache = GlyphCache()
+        self.cache = GlyphCache()
 
     def line(self, kind: str, index: int) -> HardLine:
         """Line `index` of a kind of KINDS."""
@@ -62,8 +64,7 @@ class HardLines:
         spans = self.source.fonts.spans(rng, text, face) if face else None
         if not spans:
             return None
-        setting = Setting(MASTER, 0, 0.0, 0.0, False)
-        return draw_line(spans, setting, self._cache).ink
+        return draw_line(spans, PLAIN, self.cache).ink
 
     def drawn(
         self, rng: random.Random, make: Callable[[], str], size: float | None = None
@@ -115,8 +116,38 @@ def joined(lines: HardLines, rng: random.Random, count: int) -> HardLine:
 def long_line(
     lines: HardLines, rng: random.Random, length: int, spaces: bool | None = None
 ) -> HardLine:
+    """Running text in one face, with its spaces or without any; its parts are what fits a line."""
     spaces = rng.random() < 0.5 if spaces is None else spaces
-    return lines.drawn(rng, lambda: lines.exactly(rng, length, spaces))
+    for _ in range(TRIES):
+        text = lines.exactly(rng, length, spaces)
+        pieces = _of_a_line(text, 80)
+        face = lines.source.fonts.choose(rng, text, heading=False)
+        size, state = rng.uniform(22, 46), rng.getstate()
+        drawn = []
+        for piece in (text, *pieces):
+            rng.setstate(state)  # the same Latin face, margins, blur and grain
+            spans = lines.source.fonts.spans(rng, piece, face) if face else None
+            if not spans:
+                break
+            ink = draw_line(spans, PLAIN, lines.cache).ink
+            image = finished(rng, 255 - padded(rng, ink), size / MASTER)
+            drawn.append(HardLine(image, piece))
+        if len(drawn) == len(pieces) + 1:
+            return replace(drawn[0], parts=tuple(drawn[1:]))
+    raise RuntimeError(f"no face draws any of {TRIES} texts")
+
+
+def _of_a_line(text: str, most: int) -> list[str]:
+    """The text cut at spaces, or between clusters where there are none, to at most so much."""
+    units = text.split(" ") if " " in text else clusters(text)
+    mark = " " if " " in text else ""
+    pieces = [units[0]]
+    for unit in units[1:]:
+        if len(pieces[-1]) + len(mark) + len(unit) <= most:
+            pieces[-1] += mark + unit
+        else:
+            pieces.append(unit)
+    return pieces
 
 
 def repeated(lines: HardLines, rng: random.Random) -> HardLine:
@@ -146,6 +177,7 @@ def _in_inks(lines: HardLines, rng: random.Random, paper: int, inks: tuple[int, 
         ink = _pieces_of(lines, rng, words, face)
         if ink is None:
             continue
+        size = rng.uniform(22, 46)
         page = np.full(ink[0].shape, paper, np.float32)
         most = max(1, len(words) // 2)
         turn, left = rng.random() < 0.5, rng.randint(1, most)
@@ -154,21 +186,23 @@ def _in_inks(lines: HardLines, rng: random.Random, paper: int, inks: tuple[int, 
             left -= 1
             if left == 0:
                 turn, left = not turn, rng.randint(1, most)
+        text, state = " ".join(words), rng.getstate()
+        plain = 255 - np.maximum.reduce(ink)
+        easy = HardLine(finished(rng, plain, size / MASTER), text)
+        rng.setstate(state)  # the same blur and grain
         page = page.clip(0, 255).astype(np.uint8)
-        size = rng.uniform(22, 46)
-        return HardLine(finished(rng, page, size / MASTER), " ".join(words))
+        return HardLine(finished(rng, page, size / MASTER), text, (easy,))
     raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
 def _pieces_of(lines: HardLines, rng, words: list[str], face) -> list[np.ndarray] | None:
     """The ink of each word where it stands in the line: [Y, X] each, all of one shape."""
-    setting = Setting(MASTER, 0, 0.0, 0.0, False)
     drawn = []
     for word in words:
         spans = lines.source.fonts.spans(rng, word, face)
         if not spans:
             return None
-        drawn.append(draw_line(spans, setting, lines._cache))
+        drawn.append(draw_line(spans, PLAIN, lines.cache))
     margin, gap = 12, round(0.3 * MASTER)
     above = max(ink.baseline for ink in drawn)
     below = max(ink.ink.shape[0] - ink.baseline for ink in drawn)
@@ -190,7 +224,7 @@ def highlighted(lines: HardLines, rng: random.Random) -> HardLine:
     left = rng.randint(0, image.shape[1] * 2 // 3)
     right = left + rng.randint(image.shape[1] // 8, image.shape[1] // 2)
     image[:, left:right] *= rng.uniform(0.55, 0.9)
-    return replace(line, image=image.astype(np.uint8))
+    return replace(line, image=image.astype(np.uint8), parts=(line,))
 
 
 def leader(lines: HardLines, rng: random.Random) -> HardLine:
@@ -227,12 +261,8 @@ def cell(lines: HardLines, rng: random.Random) -> HardLine:
     return lines.drawn(rng, lambda: source._clean(short_cell(source, rng, 12), 24))
 
 
-def turned(line: HardLine, degrees: float) -> HardLine:
-    """The line as it comes out of a scanner that its paper lay askew in; positive: clockwise."""
-    return replace(line, image=turn(line.image, degrees), parts=(line,))
-
-
 def turn(image: np.ndarray, degrees: float) -> np.ndarray:  # uint8 [Y, X] -> [Y', X']
+    """A picture as it comes out of a scanner that its paper lay askew in; positive: clockwise."""
     paper = int(np.median(image))
     picture = Image.fromarray(image)
     return np.asarray(picture.rotate(-degrees, Image.Resampling.BICUBIC, True, fillcolor=paper))

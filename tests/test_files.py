@@ -326,9 +326,9 @@ def test_folders(tmp_path):
     assert find_files([str(tmp_path)], recursive=True)[-1].endswith("sub/c.tif")
     assert find_files(["-", "missing.png"]) == ["-", "missing.png"]
     (tmp_path / "sub" / "c.tif").unlink()
-    assert find_files([str(tmp_path / "sub")]) == [str(tmp_path / "sub")]
-    with pytest.raises(FileError, match="folder with no image and no PDF in it.*--recursive"):
-        list(open_pages(str(tmp_path / "sub")))
+    (empty,) = find_files([str(tmp_path / "sub")])
+    with pytest.raises(FileError, match="sub: is a folder, expected a file .*--recursive"):
+        list(open_pages(empty))
 
 
 def test_standard_input(monkeypatch):

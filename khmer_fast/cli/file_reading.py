@@ -1,4 +1,4 @@
-"""Files read with one model, into their outputs: what `read` and each of its jobs does."""
+"""Files to their outputs: what `khmer-fast read` does in each of its processes."""
 
 from __future__ import annotations
 

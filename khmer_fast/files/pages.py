@@ -98,17 +98,16 @@ def count_pages(source: str | os.PathLike[str], password: str | None = None) -> 
 
 def find_files(sources: list[str], recursive: bool = False) -> list[str]:
     """The files that `sources` name: of a folder those with a suffix of SUFFIXES, in natural order
-    (page2 before page10), and of its subfolders if `recursive`. Files, and `-`, stay as they are.
+    (page2 before page10), and of its subfolders if `recursive`.
 
-    A folder with no such file stays, too: opening it is an error that says so.
+    Files, `-`, and folders without such a file stay as they are, for `open_pages` to judge.
     """
     files = []
     for source in sources:
-        if source == STDIN or not os.path.isdir(source):
-            files.append(source)
-            continue
-        found = sorted(_files_of_folder(source, recursive), key=_natural)
-        files += found or [source]  # opening it says that it is empty, in its place
+        found: list[str] = []
+        if source != STDIN and os.path.isdir(source):
+            found = sorted(_files_of_folder(source, recursive), key=_natural)
+        files += found or [source]
     return files
 
 
@@ -133,8 +132,8 @@ def _start_of_file(path: Path, name: str) -> bytes:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise FileError(
-                f"{name}: is a folder with no image and no PDF in it (--recursive looks into its "
-                "folders, too)"
+                f"{name}: is a folder, expected a file (of a folder its images and PDFs are read, "
+                "with --recursive those of its subfolders, too)"
             )
         if not stat.S_ISREG(mode):
             raise FileError(f"{name}: is no regular file; give its bytes on standard input (-)")

@@ -127,7 +127,7 @@ def judge(layer: TextLayer, lines: Sequence[Line]) -> Verdict:
         reason = "nothing was read on this page" if held else "the layer has no letters"
         return Verdict(False, reason, None, match)
     edits = sum(_edits(ocr, own) for ocr, own in pairs) + sum(map(len, others))
-    distance = edits / max(read, held)
+    distance = min(edits / max(read, held), 1.0)
     objection = _objection(layer, pairs, read, held, distance)
     if objection is None:
         return Verdict(True, "the layer agrees with the picture", distance, match)

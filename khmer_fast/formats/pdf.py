@@ -63,7 +63,9 @@ class Writer:
                 )
                 self._originals = list(self._pdf.pages)
         except pikepdf.PasswordError as error:
-            raise FormatError("the original PDF is encrypted: its password is needed") from error
+            raise FormatError(
+                "the original PDF is encrypted; give its password with --password"
+            ) from error
         self._remover = TextRemover(self._pdf)
         self._font = self._make_font()
 

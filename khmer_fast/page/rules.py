@@ -107,9 +107,11 @@ def _upright(rule: Rule) -> Rule:
 
 
 def _joined(pieces: list[_Piece]) -> list[_Piece]:
-    """Pieces in line made one, over small breaks."""
+    """Pieces in line made one, over small breaks; those that lie on a longer one are it."""
     rules: list[_Piece] = []
-    for piece in sorted(pieces, key=lambda p: p.left):
+    for piece in sorted(pieces, key=lambda p: (p.left, -p.right)):
+        if any(_lies_on(rule, piece) for rule in rules):
+            continue
         for i, rule in enumerate(rules):
             if _goes_on(rule, piece):
                 y0, y1 = rule.at(rule.left), piece.at(piece.right)
@@ -120,6 +122,12 @@ def _joined(pieces: list[_Piece]) -> list[_Piece]:
         else:
             rules.append(piece)
     return rules
+
+
+def _lies_on(rule: _Piece, piece: _Piece) -> bool:
+    """Whether a piece is a stretch of a rule."""
+    x = (piece.left + piece.right) / 2
+    return piece.right <= rule.right and abs(rule.at(x) - piece.at(x)) <= _APART
 
 
 def _goes_on(rule: _Piece, piece: _Piece) -> bool:
