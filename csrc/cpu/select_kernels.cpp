@@ -49,4 +49,14 @@ const Kernels& select_kernels() {
   return *kKernelsBaseline;
 }
 
+template <>
+const SequenceKernels<float>& select_sequence_kernels<float>() {
+  return *select_kernels().sequence;
+}
+
+template <>
+const SequenceKernels<double>& select_sequence_kernels<double>() {
+  return kSequenceKernelsDouble;
+}
+
 }  // namespace khmer_fast
