@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from khmer_fast.errors import ImageError, KhmerFastError
 from khmer_fast.evaluation.describe import describe_reliability, percent, show
 from khmer_fast.evaluation.diagnosis import (
@@ -35,8 +37,13 @@ def write_report(
     path: str | Path, evaluation: Evaluation, worst: int = 40, confusion_count: int = 40
 ) -> None:
     """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot."""
+    write_html(path, render_report(evaluation, worst, confusion_count))
+
+
+def write_html(path: str | Path, html: str) -> None:
+    """Write a report; raises KhmerFastError if it cannot."""
     try:
-        Path(path).write_text(render_report(evaluation, worst, confusion_count), encoding="utf-8")
+        Path(path).write_text(html, encoding="utf-8")
     except OSError as error:
         raise KhmerFastError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -53,10 +60,15 @@ def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> s
         _worst(evaluation, worst),
         _left_out(evaluation),
     ]
+    return html_document(_title(evaluation), sections)
+
+
+def html_document(title: str, sections: Sequence[str]) -> str:
+    """A whole HTML document of sections, in the reports' style."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(_title(evaluation))}</title>\n"
+        f"<title>{escape(title)}</title>\n"
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
         + "\n".join(section for section in sections if section)
         + "\n</body>\n</html>\n"
@@ -359,11 +371,12 @@ def _worst_line(result: LineResult) -> str:
         facts.append("never ended")
     return (
         f'<li><div class="quiet">{escape(" · ".join(facts))}</div>{_image(result)}'
-        f'<div class="aligned" lang="km">{_aligned(result.reference, result.prediction)}</div></li>'
+        f'<div class="aligned" lang="km">{aligned(result.reference, result.prediction)}</div></li>'
     )
 
 
-def _aligned(reference: str, prediction: str) -> str:
+def aligned(reference: str, prediction: str) -> str:
+    """Two texts below each other, cluster by cluster, their edits marked."""
     columns = ['<span class="side" lang="en"><span>paper</span><span>read</span></span>']
     for tag, a, b in align(reference, prediction):
         if tag == "equal":
@@ -377,8 +390,6 @@ def _aligned(reference: str, prediction: str) -> str:
 
 def _image(result: LineResult) -> str:
     """The line's image inlined as a small JPEG."""
-    from PIL import Image
-
     from khmer_fast.files.images import load_grey
 
     try:
@@ -387,12 +398,17 @@ def _image(result: LineResult) -> str:
         return f'<p class="quiet">no image: {escape(str(error))}</p>'
     scale = min(1.0, IMAGE_HEIGHT / image.height, IMAGE_WIDTH / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return jpeg(image.resize(size, Image.Resampling.LANCZOS), "the line's image")
+
+
+def jpeg(image: Image.Image, what: str) -> str:
+    """A picture inlined as a JPEG; `what` it shows."""
     data = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(data, "JPEG", quality=80)
+    image.save(data, "JPEG", quality=80)
     encoded = base64.b64encode(data.getvalue()).decode("ascii")
     return (
-        f'<div class="strip"><img width="{size[0]}" height="{size[1]}" alt="the line\'s image" '
-        f'src="data:image/jpeg;base64,{encoded}"></div>'
+        f'<div class="strip"><img width="{image.width}" height="{image.height}" '
+        f'alt="{escape(what)}" src="data:image/jpeg;base64,{encoded}"></div>'
     )
 
 
