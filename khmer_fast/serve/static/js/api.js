@@ -74,14 +74,15 @@ export async function getFile(id, format) {
   return { blob: await answer.blob(), name: name ?? `document.${format}` };
 }
 
-/** Uploads a file as a job; `progress` is told the share that was sent. */
-export function postJob(file, options, progress) {
+/** Uploads a file as a job, `key` once only; `progress` is told the share that was sent. */
+export function postJob(file, options, key, progress) {
   const form = new FormData();
   for (const [name, value] of Object.entries(options)) if (value) form.append(name, value);
   form.append("file", file, file.name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch tells nothing of what was sent
     request.open("POST", "v1/jobs");
+    request.setRequestHeader("Idempotency-Key", key);
     request.upload.onprogress = (event) => {
       if (event.lengthComputable) progress(event.loaded / event.total);
     };

@@ -106,12 +106,31 @@ export class Home {
       el("span", { class: "state" }, `${t(`upload.${status}`)} ${text}`),
     );
     if (status === "failed") {
+      const again = () => this.uploads.retry(upload);
       row.append(
-        button("turn", t("again"), { onclick: () => this.uploads.retry(upload) }),
+        error.code === "password_needed"
+          ? this.passwordForm(upload)
+          : button("turn", t("again"), { onclick: again }),
         button("close", t("close"), { quiet: true, onclick: () => this.uploads.drop(upload) }),
       );
     }
     return row;
+  }
+
+  passwordForm(upload) {
+    const input = el("input", {
+      type: "password",
+      autocomplete: "off",
+      required: true,
+      "aria-label": t("upload.password"),
+      placeholder: t("upload.password"),
+    });
+    const form = el("form", { class: "choose" }, input, el("button", {}, t("upload.open")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.uploads.retry(upload, { password: input.value });
+    });
+    return form;
   }
 
   /** Brings the rows in line with the jobs; a row that stays keeps its focus and open menu. */

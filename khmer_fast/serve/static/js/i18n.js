@@ -39,27 +39,23 @@ export function t(key, values = {}) {
   });
 }
 
-/** A number in the language's digits. */
+/** A whole number in the language's digits (not every browser knows Khmer ones). */
 export function number(value) {
-  return new Intl.NumberFormat(locale()).format(value);
+  const digits = String(Math.round(value));
+  if (language !== "km") return digits;
+  return digits.replace(/\d/g, (digit) => String.fromCharCode(0x17e0 + Number(digit)));
 }
 
 export function percent(share) {
-  const options = { style: "percent", maximumFractionDigits: 0 };
-  return new Intl.NumberFormat(locale(), options).format(share);
+  return `${number(100 * share)} %`;
 }
 
 /** How long ago a time (ISO text, or seconds since 1970) was. */
 export function ago(time) {
   const date = new Date(typeof time === "number" ? time * 1000 : time);
-  const minutes = Math.round((date - Date.now()) / 60_000);
-  const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
-  if (minutes >= 0) return format.format(0, "second");
-  if (minutes > -60) return format.format(minutes, "minute");
-  if (minutes > -60 * 24) return format.format(Math.round(minutes / 60), "hour");
-  return format.format(Math.round(minutes / 60 / 24), "day");
-}
-
-function locale() {
-  return language === "km" ? "km-u-nu-khmr" : "en";
+  const minutes = Math.round((Date.now() - date) / 60_000);
+  if (minutes < 1) return t("ago.now");
+  if (minutes < 60) return t("ago.minutes", { n: minutes });
+  if (minutes < 24 * 60) return t("ago.hours", { n: Math.round(minutes / 60) });
+  return t("ago.days", { n: Math.round(minutes / 60 / 24) });
 }

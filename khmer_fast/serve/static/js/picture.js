@@ -212,26 +212,19 @@ export class Picture extends EventTarget {
   }
 }
 
-/** Points round a line: the convex hull of its polygon, which is calmer to look at, or its box. */
+/** Points round a line: its polygon's extent along the slope of its baseline, or its box. */
 function outline(line) {
   const [left, top, right, bottom] = line.box;
-  let points = [[left, top], [right, top], [right, bottom], [left, bottom]];
-  if (line.polygon?.length > 2) points = hull(line.polygon);
-  return points.map((point) => point.join()).join(" ");
-}
-
-function hull(polygon) {
-  const points = [...polygon].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-  const turns = (o, a, b) => (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0]);
-  const side = (all) => {
-    const kept = [];
-    for (const point of all) {
-      while (kept.length > 1 && turns(kept.at(-2), kept.at(-1), point) <= 0) kept.pop();
-      kept.push(point);
-    }
-    return kept.slice(0, -1);
-  };
-  return [...side(points), ...side(points.reverse())];
+  const { baseline = [], polygon = [] } = line;
+  let [slope, low, high] = [0, top, bottom];
+  if (baseline.length > 1 && polygon.length > 2) {
+    const [first, last] = [baseline[0], baseline.at(-1)];
+    slope = (last[1] - first[1]) / Math.max(last[0] - first[0], 1);
+    const offsets = polygon.map(([x, y]) => y - slope * x);
+    [low, high] = [Math.min(...offsets), Math.max(...offsets)];
+  }
+  const at = (x, offset) => `${x},${slope * x + offset}`;
+  return [at(left, low), at(right, low), at(right, high), at(left, high)].join(" ");
 }
 
 /** Boxes of a line's doubted clusters and of the one at the cursor. */

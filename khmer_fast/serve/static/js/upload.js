@@ -44,13 +44,16 @@ export class Uploads extends EventTarget {
   }
 
   add(files, options) {
-    for (const file of files) this.all.push({ file, options, status: "waiting", share: 0, tries: 0 });
+    for (const file of files) {
+      this.all.push({ file, options, key: newKey(), status: "waiting", share: 0, tries: 0 });
+    }
     this.next();
   }
 
-  /** Sends one that failed again. */
-  retry(upload) {
-    Object.assign(upload, { status: "waiting", share: 0, tries: 0, error: null });
+  /** Sends one that failed again, with other options where they were wrong. */
+  retry(upload, options = {}) {
+    const anew = { status: "waiting", share: 0, tries: 0, error: null, key: newKey() };
+    Object.assign(upload, anew, { options: { ...upload.options, ...options } });
     this.next();
   }
 
@@ -71,7 +74,7 @@ export class Uploads extends EventTarget {
     upload.status = "sending";
     this.sending += 1;
     try {
-      const job = await postJob(upload.file, upload.options, (share) => {
+      const job = await postJob(upload.file, upload.options, upload.key, (share) => {
         upload.share = share;
         this.tell("change");
       });
@@ -102,4 +105,10 @@ export class Uploads extends EventTarget {
   tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** A name for one upload, by which the service knows a second try of it. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID needs https
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
