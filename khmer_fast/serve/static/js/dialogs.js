@@ -60,7 +60,7 @@ export function help() {
     el("dt", {}, el("kbd", {}, keys)),
     el("dd", {}, t(text)),
   ]);
-  return ask(t("keys.title"), [el("dl", { class: "keys" }, rows)], [
+  return ask(t("keys.title"), [el("p", {}, t("keys.marks")), el("dl", { class: "keys" }, rows)], [
     { name: t("close"), value: "", kind: "main" },
   ]);
 }

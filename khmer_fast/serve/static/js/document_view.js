@@ -33,7 +33,7 @@ export class DocumentView {
       "aria-label": t("page.choose"),
       onchange: () => this.go(Number(this.choice.value)),
     });
-    this.state = el("span", { class: "save-state", role: "status" });
+    this.state = el("span", { class: "save-state" });
     this.undo = button("undo", t("undo"), {
       quiet: true,
       keys: "Control+Z",
@@ -281,7 +281,7 @@ export class DocumentView {
     const { state, error } = this.editor.saver;
     for (const name of SAVE_STATES) this.state.classList.toggle(name, name === state);
     this.state.replaceChildren(el("span", {}, t(`save.${state}`)));
-    if (state === "refused") this.state.title = sentence(error);
+    if (["away", "conflict", "refused"].includes(state)) announce(t(`save.${state}`));
     if (state === "refused") notice(t("save.why", { why: sentence(error) }), "error");
     if (state === "conflict") this.settle();
   }

@@ -13,7 +13,7 @@ export function svg(tag, attributes = {}, ...children) {
 /** A button with an icon and a name that is shown beside it or, `quiet`, told only. */
 export function button(icon, name, attributes = {}) {
   const { quiet, keys, ...rest } = attributes;
-  const title = keys ? `${name} (${keys})` : name;
+  const title = keys ? `${name} (${keys.replace(/\w+/g, (key) => KEYS[key] ?? key)})` : name;
   return el(
     "button",
     { type: "button", title, "aria-keyshortcuts": keys, ...rest },
@@ -21,6 +21,16 @@ export function button(icon, name, attributes = {}) {
     el("span", { class: quiet ? "told" : null }, name),
   );
 }
+
+const KEYS = {
+  ArrowUp: "↑",
+  ArrowDown: "↓",
+  Enter: "↵",
+  Control: "Ctrl",
+  Delete: "Del",
+  PageUp: "PgUp",
+  PageDown: "PgDn",
+};
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

@@ -183,6 +183,7 @@ class JobRow {
     }
     if (job.failed) parts.push(t("pages.failed", { n: job.failed }));
     if (job.created) parts.push(ago(job.created));
+    if (job.expires) parts.push(t("expires", { n: daysUntil(job.expires) }));
     this.state.textContent = parts.join(" · ");
     this.strip.setAttribute("aria-label", t("progress.of", { name: job.name }));
     this.strip.setAttribute("aria-valuemax", job.pages ?? 1);
@@ -197,7 +198,7 @@ class JobRow {
         ),
       );
     }
-    this.menu.hidden = !job.done;
+    this.menu.hidden = !job.done || job.status === "queued" || job.status === "reading";
   }
 
   async delete() {
@@ -210,6 +211,10 @@ class JobRow {
       notice(sentence(error), "error");
     }
   }
+}
+
+function daysUntil(time) {
+  return Math.max(Math.ceil((new Date(time) - Date.now()) / 86_400_000), 0);
 }
 
 /** What may be said about the files before they are sent. */

@@ -42,6 +42,7 @@ export class LineEditor {
     this.area.addEventListener("beforeinput", (event) => {
       if (event.inputType.startsWith("history")) event.preventDefault(); // undo is the page's
     });
+    this.area.addEventListener("pointerdown", () => this.withKeyboard(true));
     for (const name of ["focus", "keyup", "click", "select"]) {
       this.area.addEventListener(name, () => view.cursor(this));
     }
@@ -52,8 +53,15 @@ export class LineEditor {
     return { key: this.key, start: this.area.selectionStart, end: this.area.selectionEnd };
   }
 
+  /** Whether the cursor brings a phone's keyboard up: not when it only goes to a doubted place. */
+  withKeyboard(wanted) {
+    const touch = matchMedia("(pointer: coarse)").matches;
+    this.area.inputMode = wanted || !touch ? "text" : "none";
+  }
+
   update(line, number, least) {
-    this.line = line;
+    if (line === this.line && number.value === this.value && least === this.least) return;
+    Object.assign(this, { line, least, value: number.value });
     this.number.textContent = number.text;
     if (this.area.value !== line.text) this.area.value = line.text;
     const unsure = doubts(line, least);

@@ -41,12 +41,14 @@ async function route(anew = false) {
 }
 
 async function replace(make) {
+  const first = view === null;
   await view?.close();
   view = make();
   main.replaceChildren(view.element);
   main.classList.toggle("wide", view instanceof DocumentView);
   document.body.classList.toggle("open", view instanceof DocumentView);
   window.scrollTo(0, 0);
+  if (!first) main.focus(); // a screen reader begins at the new view
 }
 
 /** The texts of index.html itself. */

@@ -10,7 +10,8 @@ import { places } from "./page_model.js";
 const STEP = 1.25; // of a zoom
 const LEAST = 0.05; // screen pixels a page pixel
 const MOST = 6;
-const WIDTHS = [800, 1200, 1600, 2400, 3600]; // of pictures that are asked for
+const WIDTHS = [1200, 1800, 2700]; // of pictures that are asked for
+const STRIP = 2700; // width of the picture that a line is cut out of
 const MARGIN = 24; // screen pixels round the page when it is fitted
 
 /** Events: "pick" (detail: {key, index}): a line was clicked, at its cluster `index` or null. */
@@ -93,7 +94,7 @@ export class Picture extends EventTarget {
         preserveAspectRatio: "xMinYMid meet",
         "aria-hidden": "true",
       },
-      svg("image", { href: this.address(), width: this.page.width, height: this.page.height }),
+      svg("image", { href: this.address(STRIP), width: this.page.width, height: this.page.height }),
       marks(line, index, this.least),
     );
   }
@@ -156,10 +157,11 @@ export class Picture extends EventTarget {
     return this.turn % 180 === 0 ? [width, height] : [height, width];
   }
 
-  address() {
-    const wanted = this.page.width * this.scale * Math.min(window.devicePixelRatio, 2);
-    const width = WIDTHS.find((size) => size >= wanted) ?? WIDTHS.at(-1);
-    return imageAddress(this.id, this.number, Math.max(width, 1200));
+  /** The picture at the width that the view (or a strip) needs; the page has no wider one. */
+  address(width = null) {
+    const wanted = width ?? this.page.width * this.scale * Math.min(window.devicePixelRatio, 2);
+    const size = WIDTHS.find((known) => known >= wanted) ?? this.page.width;
+    return imageAddress(this.id, this.number, Math.min(size, this.page.width));
   }
 
   draw(scale) {

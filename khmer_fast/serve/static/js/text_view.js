@@ -209,6 +209,7 @@ export class TextView extends EventTarget {
   }
 
   goTo(doubt, left) {
+    this.editors.get(doubt.key).withKeyboard(false);
     this.focus(doubt.key, doubt.start, doubt.end);
     this.picking = true;
     const line = this.editor.line(doubt.key);

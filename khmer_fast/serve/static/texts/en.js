@@ -48,6 +48,7 @@ export const en = {
   "ago.minutes": ["a minute ago", "{n} minutes ago"],
   "ago.hours": ["an hour ago", "{n} hours ago"],
   "ago.days": ["a day ago", "{n} days ago"],
+  expires: ["kept for one more day", "kept for {n} more days"],
   "status.queued": "waiting",
   "status.reading": "reading",
   "status.done": "read",
@@ -169,6 +170,8 @@ export const en = {
   "announce.no_redo": "Nothing to redo.",
 
   "keys.title": "Keyboard",
+  "keys.marks":
+    "Yellow marks what the reader was unsure of, red what is more likely wrong than right.",
   "keys.next": "next place to check",
   "keys.previous": "previous place to check",
   "keys.accept": "it is right: this place, or else the whole line",
