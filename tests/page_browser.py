@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +21,6 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-AXE = "axe-core@4.14.1"
 STARTED = 60.0  # seconds, at most, until a service is ready
 
 
@@ -148,20 +147,11 @@ def two_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """axe-core's source: of the file that KHMER_FAST_AXE names, or fetched by npm."""
+def axe() -> str:
+    """axe-core's source: the file that KHMER_FAST_AXE names, or that of axe-playwright-python."""
     if named := os.environ.get("KHMER_FAST_AXE"):
         return Path(named).read_text("utf-8")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("needs axe-core: KHMER_FAST_AXE=axe.min.js, or npm to fetch it")
-    folder = tmp_path_factory.mktemp("axe")
-    fetched = subprocess.run(
-        [npm, "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    if fetched.returncode != 0:
-        pytest.skip(f"npm pack {AXE}: {fetched.stderr.strip()[-200:] or 'failed'}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        source = archive.extractfile("package/axe.min.js")
-        assert source is not None
-        return source.read().decode("utf-8")
+    package = importlib.util.find_spec("axe_playwright_python")
+    if package is None or package.origin is None:
+        pytest.skip("needs axe-core: pip install axe-playwright-python")
+    return Path(package.origin).with_name("axe.min.js").read_text("utf-8")

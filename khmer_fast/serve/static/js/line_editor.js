@@ -125,6 +125,9 @@ export class LineEditor {
   option(choice, i, selected) {
     const { view } = this;
     const name = choice.text === "" ? t("choices.nothing") : choice.text.replaceAll(" ", "␣");
+    // A reading may replace more than the doubted cluster: then it says what.
+    const old = i === 0 ? "" : this.line.text.slice(choice.start, choice.end);
+    const whole = i > 0 && old !== this.choices[0].text ? `${old} →` : null;
     const note = choice.confidence === undefined ? null : percent(choice.confidence);
     return el(
       "div",
@@ -138,6 +141,7 @@ export class LineEditor {
         onclick: () => view.take(this, i),
       },
       el("kbd", { "aria-hidden": "true" }, i === 0 ? "↵" : String(i)),
+      whole ? el("span", { lang: "km", class: "old" }, whole) : null,
       el("span", { lang: "km" }, name),
       note ? el("small", {}, note) : null,
     );
