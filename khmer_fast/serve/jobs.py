@@ -137,7 +137,7 @@ class Jobs:
 
     def source(self, job: StoredJob) -> tasks.Source:
         """The file of a job."""
-        return tasks.Source(str(self._files / job.id / "original"), job.name, job.password)
+        return source_of(self._files.parent, job)
 
     def new_file(self, job: StoredJob) -> Path:
         """A name for a file beside the job's own."""
@@ -173,6 +173,11 @@ class Jobs:
             took = {stage: round(value, 4) for stage, value in seconds.items()}
             fields = {"job": job, "page": number, "failed": failed, "seconds": took}
             log.info("page", extra={"fields": fields})
+
+
+def source_of(folder: Path, job: StoredJob) -> tasks.Source:
+    """The file of a job in a data folder."""
+    return tasks.Source(str(folder / "jobs" / job.id / "original"), job.name, job.password)
 
 
 def _locked(path: Path) -> BinaryIO:
