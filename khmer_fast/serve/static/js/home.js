@@ -12,7 +12,12 @@ export class Home {
   constructor(jobs, uploads) {
     Object.assign(this, { jobs, uploads, rows: new Map() });
     document.title = "khmer_fast";
-    this.files = el("input", { type: "file", multiple: true, accept: ".pdf,image/*", hidden: true });
+    this.files = el("input", {
+      type: "file",
+      multiple: true,
+      accept: ".pdf,image/*",
+      hidden: true,
+    });
     this.folder = el("input", { type: "file", webkitdirectory: true, hidden: true });
     for (const input of [this.files, this.folder]) {
       input.addEventListener("change", () => {
@@ -224,7 +229,11 @@ function options() {
     return el("label", {}, el("span", {}, t(`option.${name}`)), input);
   };
   const select = (name, values) =>
-    el("select", {}, values.map((value) => el("option", { value }, t(`option.${name}.${value}`))));
+    el(
+      "select",
+      {},
+      values.map((value) => el("option", { value }, t(`option.${name}.${value}`))),
+    );
   const form = el(
     "form",
     { class: "options" },

@@ -23,7 +23,11 @@ export class Picture extends EventTarget {
     this.boxes = svg("g");
     this.top = svg("g");
     this.sheet = svg("g", {}, this.image, this.boxes, this.top);
-    this.svg = svg("svg", { class: "sheet", role: "img", "aria-label": t("picture.of", { n: number }) });
+    this.svg = svg("svg", {
+      class: "sheet",
+      role: "img",
+      "aria-label": t("picture.of", { n: number }),
+    });
     this.svg.append(this.sheet);
     this.scroll = el("div", { class: "scroll", tabindex: 0, role: "region" }, this.svg);
     this.scroll.setAttribute("aria-label", t("picture.scroll"));
