@@ -14,8 +14,20 @@ from PIL import Image
 
 from khmer_fast.text import clusters
 from tests.page_browser import (
-    ROOT, Service, area, axe, browser, opened, saved, service, tab, texts, two_pages, type_text,
-    until, values,
+    ROOT,
+    Service,
+    area,
+    axe,
+    browser,
+    opened,
+    saved,
+    service,
+    tab,
+    texts,
+    two_pages,
+    type_text,
+    until,
+    values,
 )  # fmt: skip
 
 __all__ = ["axe", "browser", "service", "two_pages"]  # fixtures

@@ -233,8 +233,8 @@ def test_both_languages_say_everything(modules: Any):
 
 
 DYNAMIC = {  # keys whose last part is data
-    "conflict", "error", "flag", "format", "option", "option.layout", "option.text_layer", "region", "save",
-    "status", "upload",
+    "conflict", "error", "flag", "format", "option", "option.layout", "option.text_layer", "region",
+    "save", "status", "upload",
 }  # fmt: skip
 
 

@@ -129,11 +129,12 @@ export class DocumentView {
       const state = entry.status === "done" ? "" : ` · ${t(`status.${entry.status}`)}`;
       return [entry.number, `${number(entry.number)} / ${number(job.pages ?? all.length)}${state}`];
     });
-    const shape = JSON.stringify(options);
-    if (shape !== this.options) {
-      this.options = shape;
-      this.choice.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
-    }
+    while (this.choice.length > options.length) this.choice.lastChild.remove();
+    options.forEach(([value, text], i) => {
+      const option = this.choice.options[i] ?? this.choice.appendChild(el("option"));
+      option.value = value;
+      if (option.textContent !== text) option.textContent = text;
+    });
     this.choice.value = String(this.number);
     this.before.disabled = !all.some((entry) => entry.number < this.number);
     this.behind.disabled = !all.some((entry) => entry.number > this.number);
@@ -176,6 +177,8 @@ export class DocumentView {
     this.saveState();
     if (this.seek) this.text.nextDoubt();
     this.seek = false;
+    const behind = this.numberBehind();
+    if (behind !== undefined) new Image().src = this.picture.address(null, behind); // ahead of time
   }
 
   /** What the reader says of the page beside its text. */
@@ -305,6 +308,7 @@ export class DocumentView {
 
   leaving(event) {
     if (!this.editor || this.editor.saver.state === "saved") return;
+    this.editor.saver.keep();
     this.editor.saver.save();
     event.preventDefault();
   }

@@ -8,6 +8,8 @@ import { downloads } from "./downloads.js";
 import { ago, number, percent, t } from "./i18n.js";
 import { dropped, readable } from "./upload.js";
 
+const CELLS = 60; // of a progress strip, at most
+
 export class Home {
   constructor(jobs, uploads) {
     Object.assign(this, { jobs, uploads, rows: new Map() });
@@ -194,14 +196,10 @@ class JobRow {
     this.strip.setAttribute("aria-valuemax", job.pages ?? 1);
     this.strip.setAttribute("aria-valuenow", (job.done ?? 0) + (job.failed ?? 0));
     this.strip.hidden = job.status === "done" && !job.failed;
-    const shape = pages.map(({ status }) => status).join();
-    if (shape !== this.shape) {
-      this.shape = shape;
-      this.strip.replaceChildren(
-        ...pages.map(({ status, number: n }) =>
-          el("i", { class: status, title: `${number(n)}: ${t(`status.${status}`)}` }),
-        ),
-      );
+    const cells = grouped(pages);
+    if (cells.join() !== this.cells?.join()) {
+      this.cells = cells;
+      this.strip.replaceChildren(...cells.map((status) => el("i", { class: status })));
     }
     this.menu.hidden = !job.done || job.status === "queued" || job.status === "reading";
   }
@@ -216,6 +214,18 @@ class JobRow {
       notice(sentence(error), "error");
     }
   }
+}
+
+/** A status for each page, or for each of CELLS groups of them. */
+function grouped(pages) {
+  const size = Math.ceil(pages.length / CELLS);
+  const cells = [];
+  for (let i = 0; i < pages.length; i += size) {
+    const all = new Set(pages.slice(i, i + size).map(({ status }) => status));
+    if (all.size === 1) cells.push([...all][0]);
+    else cells.push(all.has("failed") ? "failed" : "reading");
+  }
+  return cells;
 }
 
 function daysUntil(time) {

@@ -162,10 +162,10 @@ export class Picture extends EventTarget {
   }
 
   /** The picture at the width that the view (or a strip) needs; the page has no wider one. */
-  address(width = null) {
+  address(width = null, number = this.number) {
     const wanted = width ?? this.page.width * this.scale * Math.min(window.devicePixelRatio, 2);
     const size = WIDTHS.find((known) => known >= wanted) ?? this.page.width;
-    return imageAddress(this.id, this.number, Math.min(size, this.page.width));
+    return imageAddress(this.id, number, Math.min(size, this.page.width));
   }
 
   draw(scale) {

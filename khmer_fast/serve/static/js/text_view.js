@@ -129,8 +129,9 @@ export class TextView extends EventTarget {
   choicesOf(line, index) {
     const all = characters(line);
     if (index === null || index < 0 || !all[index]) return [];
-    const others = alternatives(line, index);
     const { text, confidence } = all[index];
+    if (confidence === 1) return []; // typed, chosen or accepted
+    const others = alternatives(line, index);
     if (others.length === 0 && confidence >= this.least) return [];
     return [{ text, confidence, index }, ...others];
   }
