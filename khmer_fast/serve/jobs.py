@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,10 +151,10 @@ class Jobs:
         for number in numbers:
             task = tasks.ReadPage(self.source(job), number, job.layout, job.text_layer)
             key = (number not in first, job.created, number)
-            future = self._pool.submit(task, key, lambda n=number: self.store.begin(job.id, n))
+            future = self._pool.submit(task, key, partial(self.store.begin, job.id, number))
             futures.add(future)
             future.add_done_callback(futures.discard)
-            future.add_done_callback(lambda done, n=number: self._finish(job.id, n, done))
+            future.add_done_callback(partial(self._finish, job.id, number))
 
     def _finish(self, job: str, number: int, future: Future[Any]) -> None:
         """Keeps what became of a page."""

@@ -10,7 +10,14 @@ from typing import Any
 from fastapi import Request
 
 from khmer_fast.serve.changes import Changes
-from khmer_fast.serve.errors import ServiceError, TaskRefused, WorkerDied, not_found, refused
+from khmer_fast.serve.errors import (
+    CLIENT_GONE,
+    ServiceError,
+    TaskRefused,
+    WorkerDied,
+    not_found,
+    refused,
+)
 from khmer_fast.serve.jobs import Jobs
 from khmer_fast.serve.metrics import Metrics
 from khmer_fast.serve.options import ServeOptions
@@ -67,7 +74,7 @@ class Service:
             while not future.done():
                 await asyncio.wait([future], timeout=LOOK_SECONDS)
                 if not future.done() and await request.is_disconnected():
-                    raise ServiceError(499, "client_gone", "the client went away")
+                    raise ServiceError(CLIENT_GONE, "client_gone", "the client went away")
             return future.result()
         except TaskRefused as error:
             raise refused(error) from error
