@@ -21,7 +21,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-STARTED = 60.0  # seconds, at most, until a service is ready
+STARTED = 60.0  # seconds, at most, until a service answers
 
 
 class Service:
@@ -47,14 +47,14 @@ class Service:
         assert line.startswith("khmer-fast: http://"), f"expected the address, got {line!r}"
         self.port = int(line.rstrip("/\n").rpartition(":")[2])
         until = time.monotonic() + STARTED
-        while not self._ready():
-            assert time.monotonic() < until, f"not ready after {STARTED:.0f} s"
+        while not self._answers():
+            assert time.monotonic() < until, f"no answer after {STARTED:.0f} s"
             time.sleep(0.1)
 
-    def _ready(self) -> bool:
+    def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}ready", timeout=5) as answer:
-                return json.load(answer)["ready"]
+            with urllib.request.urlopen(f"{self.address}health", timeout=5):
+                return True
         except OSError:
             return False
 
