@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError, OptionError
-from khmer_fast.recognize.batch import Batch
+from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
 from khmer_fast.recognize.scales import load_scales
 from khmer_fast.threads import default_threads
@@ -60,6 +60,7 @@ class Engine(Protocol):
 
     choice: Choice
     threads: int  # of the processor that a call keeps busy; 0: it computes elsewhere
+    max_padding: float  # share of a batch that may be padding, 1 where it costs nothing
 
     def encode(self, batch: Batch) -> Encoded:
         """Lines to memory; torch.OutOfMemoryError where the device has no room for the batch."""
@@ -76,6 +77,8 @@ class Engine(Protocol):
 
 class ReferenceEngine:
     """Plain torch on the CPU: the specification. Computes with torch's threads."""
+
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice):
         self.choice = choice
@@ -110,6 +113,8 @@ class CpuEngine:
     Raises OptionError where KHMER_FAST_ISA asks for an
     instruction set that is not there.
     """
+
+    max_padding = 1.0  # each line is computed at its own width
 
     def __init__(
         self, weights: Weights, choice: Choice, dtype: str = "float32", threads: int | None = None
@@ -162,6 +167,7 @@ class CudaEngine:
     """
 
     threads = 0
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice, dtype: str = "float32"):
         self.choice = choice
