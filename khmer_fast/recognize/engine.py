@@ -9,23 +9,22 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.errors import OptionError
 from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
-from khmer_fast.recognize.scales import load_scales
+from khmer_fast.recognize.scales import quantized_encoder
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace, beam_search
 from python_ref.encoder import Encoder, StandardizedConv2d
-from python_ref.quantized_encoder import QuantizedEncoder
 
 if TYPE_CHECKING:
     from khmer_fast.ops import Decoder
@@ -84,9 +83,8 @@ class ReferenceEngine:
         self.choice = choice
         self.threads = torch.get_num_threads()
         self._config, self._model = weights.config, weights.model
-        self._encode: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = weights.model.encode
-        if choice.dtype == "int8":
-            self._encode = QuantizedEncoder(weights.model.encoder, load_scales(weights))
+        whole = choice.dtype == "int8"
+        self._encode = quantized_encoder(weights) if whole else weights.model.encode
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
@@ -109,9 +107,8 @@ class ReferenceEngine:
 class CpuEngine:
     """The fused kernels on the CPU; `threads` share the lines of a batch.
 
-    Encoder in float32, with dtype int8 in that; decoder in `dtype`, float32 beside an int8 encoder.
-    Raises OptionError where KHMER_FAST_ISA asks for an
-    instruction set that is not there.
+    dtype "bfloat16" narrows the decoder, "int8" the encoder, and the decoder to bfloat16 where the
+    kernels multiply it. Raises OptionError where KHMER_FAST_ISA names no instruction set.
     """
 
     max_padding = 1.0  # each line is computed at its own width
@@ -126,12 +123,10 @@ class CpuEngine:
         self._config, self._ctc = weights.config, weights.model.ctc
         try:
             if dtype == "int8":
-                scales = load_scales(weights)
-                whole = QuantizedEncoder(weights.model.encoder, scales)
-                self._encoder: ops.Encoder = ops.QuantizedEncoder(whole)
+                self._encoder: ops.Encoder = ops.QuantizedEncoder(quantized_encoder(weights))
+                narrow = "bfloat16" if ops.multiplies_bfloat16() else "float32"
             else:
-                self._encoder = ops.Encoder(weights.model.encoder)
-            narrow = "bfloat16" if dtype == "bfloat16" else "float32"
+                self._encoder, narrow = ops.Encoder(weights.model.encoder), dtype
             self._decoder = ops.Decoder(weights.model.decoder.weights(), narrow)
         except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
             raise OptionError(str(error)) from None
@@ -355,7 +350,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
     if dtype == "int8":
         if device == GPU:
             raise OptionError("int8 is for processors; use device auto or cpu, or another dtype")
-        return Choice("cpu", "fast", "int8", "int8 was asked for, which a processor computes")
+        return Choice("cpu", "fast", "int8", "int8 was asked for, the encoder's own numbers")
     obstacle = None if device == "cpu" else cuda_obstacle()
     if device == GPU and obstacle:
         raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
@@ -363,13 +358,15 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
         return Choice(GPU, "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
-    if dtype == "bfloat16" and not multiplies_bfloat16():
-        return Choice(
-            "cpu", "fast", "float32",
-            f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
-            "processor computes faster in float32",
-        )  # fmt: skip
     if dtype == "bfloat16":
+        from khmer_fast.ops import multiplies_bfloat16
+
+        if not multiplies_bfloat16():
+            return Choice(
+                "cpu", "fast", "float32",
+                f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but "
+                "this processor computes faster in float32",
+            )  # fmt: skip
         reason += "; the decoder in bfloat16, the encoder in float32"
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
@@ -413,16 +410,6 @@ def gpu_facts() -> dict[str, Any]:
     if here:
         facts["compute_capability"] = ".".join(map(str, torch.cuda.get_device_capability(0)))
     return facts
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether the decoder's kernels multiply bfloat16 here, rather than widen it to float32."""
-    try:
-        from khmer_fast import ops
-
-        return ops.multiplies_bfloat16()
-    except (KhmerFastError, ValueError):
-        return False  # no build, or no such KHMER_FAST_ISA: said where it is used
 
 
 def training_device(name: str, local_rank: int | None = None) -> torch.device:

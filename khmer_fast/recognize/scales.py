@@ -20,7 +20,7 @@ from khmer_fast.errors import WeightsError, printable
 from khmer_fast.recognize.batch import Batch
 from khmer_fast.weights import Weights
 from python_ref.encoder import Encoder
-from python_ref.quantized_encoder import CENTRE, LEVELS, Scales, in_order
+from python_ref.quantized_encoder import CENTRE, LEVELS, QuantizedEncoder, Scales, in_order
 
 MAX_BYTES = 16 << 20
 SMALLEST = 1e-3  # of an activation's largest value: a channel that never fires
@@ -101,6 +101,11 @@ def load_scales(weights: Weights) -> Scales:
     if of != weights.sha256:
         raise WeightsError(f"{name}: belongs to other weights; {remedy}")
     return scales
+
+
+def quantized_encoder(weights: Weights) -> QuantizedEncoder:
+    """The encoder of these weights in whole numbers; raises WeightsError as `load_scales`."""
+    return QuantizedEncoder(weights.model.encoder, load_scales(weights))
 
 
 def _scale(numbers: Any, size: int) -> Tensor:
