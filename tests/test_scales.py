@@ -93,4 +93,4 @@ def test_the_packaged_ones_read_as_the_reference():
     )
     plain = Reader(dtype="float32").read(example)
     assert fast.text == reference.text == plain.text
-    assert fast.confidence == pytest.approx(reference.confidence, abs=0.02)
+    assert fast.confidence == pytest.approx(reference.confidence, abs=1e-3)

@@ -107,8 +107,7 @@ class ReferenceEngine:
 class CpuEngine:
     """The fused kernels on the CPU; `threads` share the lines of a batch.
 
-    dtype "bfloat16" narrows the decoder, "int8" the encoder, and the decoder to bfloat16 where the
-    kernels multiply it. Raises OptionError where KHMER_FAST_ISA names no instruction set.
+    dtype "bfloat16" narrows the decoder, "int8" the encoder; the other half is float32. Raises OptionError where KHMER_FAST_ISA names no instruction set.
     """
 
     max_padding = 1.0  # each line is computed at its own width
@@ -124,9 +123,9 @@ class CpuEngine:
         try:
             if dtype == "int8":
                 self._encoder: ops.Encoder = ops.QuantizedEncoder(quantized_encoder(weights))
-                narrow = "bfloat16" if ops.multiplies_bfloat16() else "float32"
             else:
-                self._encoder, narrow = ops.Encoder(weights.model.encoder), dtype
+                self._encoder = ops.Encoder(weights.model.encoder)
+            narrow = "bfloat16" if dtype == "bfloat16" else "float32"
             self._decoder = ops.Decoder(weights.model.decoder.weights(), narrow)
         except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
             raise OptionError(str(error)) from None
@@ -350,7 +349,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
     if dtype == "int8":
         if device == GPU:
             raise OptionError("int8 is for processors; use device auto or cpu, or another dtype")
-        return Choice("cpu", "fast", "int8", "int8 was asked for, the encoder's own numbers")
+        return Choice("cpu", "fast", "int8", "int8 was asked for; the decoder in float32")
     obstacle = None if device == "cpu" else cuda_obstacle()
     if device == GPU and obstacle:
         raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
