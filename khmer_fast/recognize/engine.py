@@ -107,7 +107,8 @@ class ReferenceEngine:
 class CpuEngine:
     """The fused kernels on the CPU; `threads` share the lines of a batch.
 
-    dtype "bfloat16" narrows the decoder, "int8" the encoder; the other half is float32. Raises OptionError where KHMER_FAST_ISA names no instruction set.
+    dtype "bfloat16" narrows the decoder, "int8" the encoder; the other half is float32. Raises
+    OptionError where KHMER_FAST_ISA names no instruction set.
     """
 
     max_padding = 1.0  # each line is computed at its own width
