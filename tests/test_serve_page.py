@@ -254,6 +254,21 @@ def test_keys_draw_a_box(service: Service, browser: Any, job: str):
         saved(page)
 
 
+def test_the_border_between_picture_and_text(service: Service, browser: Any, job: str):
+    """It moves by keys, the picture follows it, and it is kept."""
+    with tab(browser, service, viewport={"width": 1440, "height": 900}) as page:
+        opened(page, service, job)
+        width = "document.querySelector('.picture').clientWidth"
+        before = page.evaluate(width)
+        page.get_by_role("separator").focus()
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+        until(lambda: page.evaluate("document.querySelector('.sheet').clientWidth") < before - 40)
+        page.reload()
+        page.wait_for_selector(".text .line")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+
+
 def set_text(index: int, text: str) -> Any:
     def change(page: dict) -> None:
         lines = [line for region in page["regions"] for line in region["lines"]]

@@ -10,6 +10,7 @@ import { Editor } from "./editor.js";
 import { number, t } from "./i18n.js";
 import { Picture } from "./picture.js";
 import { ProofBar } from "./proof_bar.js";
+import { splitter } from "./splitter.js";
 import { TextView } from "./text_view.js";
 
 const SAVE_STATES = ["saved", "changed", "saving", "away", "conflict", "refused"];
@@ -170,7 +171,12 @@ export class DocumentView {
     this.picture.tools.append(this.drawing);
     this.picture.tools.after(this.hint);
     this.text.element.prepend(this.bar.element);
-    this.panes.replaceChildren(this.picture.element, this.text.element, this.notes());
+    this.panes.replaceChildren(
+      this.picture.element,
+      splitter(this.panes),
+      this.text.element,
+      this.notes(),
+    );
     this.tie();
     this.picture.show(editor.page, this.bar.least);
     this.text.render();

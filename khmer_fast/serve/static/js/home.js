@@ -9,6 +9,7 @@ import { ago, number, percent, t } from "./i18n.js";
 import { dropped, readable } from "./upload.js";
 
 const CELLS = 60; // of a progress strip, at most
+const AHEAD = 3; // files that wait to be sent and are shown
 
 export class Home {
   constructor(jobs, uploads) {
@@ -99,8 +100,17 @@ export class Home {
   }
 
   renderUploads() {
-    this.sending.replaceChildren(...this.uploads.all.map((upload) => this.uploadRow(upload)));
-    this.sending.hidden = this.uploads.all.length === 0;
+    const { all } = this.uploads;
+    // What waits stands behind what moves, and is counted where it is much.
+    const waiting = all.filter(({ status }) => status === "waiting");
+    const shown = [
+      ...all.filter((upload) => !waiting.includes(upload)),
+      ...waiting.slice(0, AHEAD),
+    ];
+    const more = waiting.length - AHEAD;
+    this.sending.replaceChildren(...shown.map((upload) => this.uploadRow(upload)));
+    if (more > 0) this.sending.append(el("li", { class: "none" }, t("uploads.more", { n: more })));
+    this.sending.hidden = all.length === 0;
   }
 
   uploadRow(upload) {

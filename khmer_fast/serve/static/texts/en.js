@@ -34,6 +34,7 @@ export const en = {
   "option.text_layer.only": "only that, nothing is read",
 
   uploads: "Files being sent",
+  "uploads.more": ["and one more file", "and {n} more files"],
   "upload.waiting": "Waiting",
   "upload.sending": "Sending",
   "upload.paused": "Waiting to try again:",
@@ -88,6 +89,7 @@ export const en = {
   notes: ["One note on this page", "{n} notes on this page"],
   "origin.layer": "The text is the PDF’s own; it agrees with the picture.",
 
+  splitter: "Border between picture and text",
   "picture.title": "Picture of the page",
   "picture.of": "Page {n} as a picture",
   "picture.scroll": "Picture, to scroll",

@@ -31,6 +31,7 @@ export const km = {
   "option.text_layer.only": "យកតែវា ដោយមិនអានរូបភាព",
 
   uploads: "ឯកសារកំពុងផ្ញើ",
+  "uploads.more": "និងឯកសារ {n} ទៀត",
   "upload.waiting": "កំពុងរង់ចាំ",
   "upload.sending": "កំពុងផ្ញើ",
   "upload.paused": "រង់ចាំព្យាយាមម្ដងទៀត៖",
@@ -84,6 +85,7 @@ export const km = {
   notes: "កំណត់សម្គាល់ចំនួន {n} អំពីទំព័រនេះ",
   "origin.layer": "អត្ថបទនេះយកពី PDF ផ្ទាល់ ហើយត្រូវគ្នានឹងរូបភាព។",
 
+  splitter: "ព្រំរវាងរូបភាព និងអត្ថបទ",
   "picture.title": "រូបភាពទំព័រ",
   "picture.of": "រូបភាពទំព័រ {n}",
   "picture.scroll": "រូបភាព អាចរំកិលបាន",
