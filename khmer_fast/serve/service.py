@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from khmer_fast.serve.tasks import Task
 SWEEP_SECONDS = 60.0  # between looks for jobs whose time is over
 LOOK_SECONDS = 0.5  # between looks whether a waiting client is still there
 PAGE_SECONDS = 0.5  # that a page takes a worker, for Retry-After
+log = logging.getLogger("khmer_fast.serve")
 
 
 class Service:
@@ -61,7 +64,10 @@ class Service:
     async def sweep(self) -> None:
         """Removes jobs whose time is over, for ever."""
         while True:
-            await asyncio.to_thread(self.jobs.remove_expired)
+            try:
+                await asyncio.to_thread(self.jobs.remove_expired)
+            except (OSError, sqlite3.Error):  # such as a full disk: the next time may do better
+                log.exception("jobs whose time is over could not be removed")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def ask(self, request: Request, task: Task) -> Any:
