@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -176,6 +177,27 @@ def type_text(page: Any, text: str) -> None:
     """Replaces the line at the cursor by the keyboard."""
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(text)
+
+
+def download(page: Any, name: str) -> bytes:
+    """The file that a command of the menu of downloads gives."""
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name=name).click()
+    return Path(waiting.value.path()).read_bytes()
+
+
+def docx_text(data: bytes) -> str:
+    """The paragraphs of a Word document."""
+    docx = pytest.importorskip("docx")
+    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
+
+
+def pdf_text(data: bytes) -> str:
+    """The text that pdfium finds in a PDF."""
+    pdfium = pytest.importorskip("pypdfium2")
+    document = pdfium.PdfDocument(data)
+    return "\n".join(page.get_textpage().get_text_range() for page in document)
 
 
 @pytest.fixture(scope="session")

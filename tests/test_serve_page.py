@@ -19,7 +19,10 @@ from tests.page_browser import (
     area,
     axe,
     browser,
+    docx_text,
+    download,
     opened,
+    pdf_text,
     saved,
     service,
     tab,
@@ -48,13 +51,6 @@ def job(service: Service, browser: Any, two_pages: Path) -> str:
         assert page.inner_text(".job .name") == "two pages.pdf"
         href = page.get_attribute(".job .name", "href")
     return href.split("/")[1]
-
-
-def download(page: Any, name: str) -> bytes:
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name=name).click()
-    return Path(waiting.value.path()).read_bytes()
 
 
 def doubt(service: Service, job: str, number: int = 2) -> None:
@@ -103,17 +99,6 @@ def test_the_whole_way(service: Service, browser: Any, job: str):
     with zipfile.ZipFile(io.BytesIO(corrections)) as archive:
         (labels,) = [name for name in archive.namelist() if name.endswith("labels.tsv")]
         assert CORRECTED in archive.read(labels).decode("utf-8")
-
-
-def docx_text(data: bytes) -> str:
-    docx = pytest.importorskip("docx")
-    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
-
-
-def pdf_text(data: bytes) -> str:
-    pdfium = pytest.importorskip("pypdfium2")
-    document = pdfium.PdfDocument(data)
-    return "\n".join(page.get_textpage().get_text_range() for page in document)
 
 
 def test_keyboard_alone(service: Service, browser: Any, job: str):
