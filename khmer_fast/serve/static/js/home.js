@@ -8,6 +8,7 @@ import { downloads } from "./downloads.js";
 import { ago, number, percent, t } from "./i18n.js";
 import { dropped, readable } from "./upload.js";
 
+const SOON = 3; // days before a document goes that its row says so
 const CELLS = 60; // of a progress strip, at most
 const AHEAD = 3; // files that wait to be sent and are shown
 
@@ -200,7 +201,9 @@ class JobRow {
     }
     if (job.failed) parts.push(t("pages.failed", { n: job.failed }));
     if (job.created) parts.push(ago(job.created));
-    if (job.expires) parts.push(t("expires", { n: daysUntil(job.expires) }));
+    const left = job.expires ? t("expires", { n: daysUntil(job.expires) }) : "";
+    if (left && daysUntil(job.expires) <= SOON) parts.push(left);
+    this.state.title = left;
     this.state.textContent = parts.join(" · ");
     this.strip.setAttribute("aria-label", t("progress.of", { name: job.name }));
     this.strip.setAttribute("aria-valuemax", job.pages ?? 1);
