@@ -200,6 +200,11 @@ def pdf_text(data: bytes) -> str:
     return "\n".join(page.get_textpage().get_text_range() for page in document)
 
 
+def no_put(route: Any) -> None:
+    """A route by which nothing can be saved."""
+    route.abort() if route.request.method == "PUT" else route.continue_()
+
+
 @pytest.fixture(scope="session")
 def two_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PDF of two scanned pages."""

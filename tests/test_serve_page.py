@@ -21,6 +21,7 @@ from tests.page_browser import (
     browser,
     docx_text,
     download,
+    no_put,
     opened,
     pdf_text,
     saved,
@@ -305,10 +306,7 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         service.start()
         saved(page)
         assert texts(service, job)[2] == "នៅតែ"
-        page.route(
-            "**/v1/jobs/*/pages/1",
-            lambda r: r.abort() if r.request.method == "PUT" else r.continue_(),
-        )
+        page.route("**/v1/jobs/*/pages/1", no_put)
         type_text(page, "ទុក")
         page.wait_for_selector(".save-state.away")
         page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
@@ -316,7 +314,16 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         page.unroute("**/v1/jobs/*/pages/1")
         page.wait_for_selector(".text .line")
         saved(page)
-    assert texts(service, job)[2] == "ទុក"
+        assert texts(service, job)[2] == "ទុក"
+        page.route("**/v1/jobs/*/pages/1", no_put)
+        page.locator(".text textarea").nth(2).focus()
+        type_text(page, "ក្រោយ")
+        page.goto(f"{service.address}#/")
+        page.wait_for_selector(".notice.error")
+        page.unroute("**/v1/jobs/*/pages/1")
+        page.reload()
+        page.wait_for_selector(".notice.info")
+    assert texts(service, job)[2] == "ក្រោយ"
 
 
 @pytest.mark.parametrize("width", [320, 390])

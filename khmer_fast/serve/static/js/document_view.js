@@ -85,6 +85,11 @@ export class DocumentView {
     await this.leavePage();
   }
 
+  /** Whether a page of a document is the one that is edited here. */
+  isOpen(id, number) {
+    return this.id === id && this.number === number;
+  }
+
   flush() {
     return this.editor ? this.editor.saver.flush() : Promise.resolve(true);
   }
@@ -92,7 +97,9 @@ export class DocumentView {
   async leavePage() {
     const { editor, picture } = this;
     this.editor = this.picture = this.text = null;
-    await editor?.saver.flush();
+    if (editor && !(await editor.saver.flush())) {
+      notice(t("save.kept", { n: editor.number }), "error");
+    }
     editor?.close();
     picture?.close();
   }

@@ -149,6 +149,12 @@ export const en = {
   "save.away": "Not saved yet, trying again",
   "save.conflict": "Changed elsewhere, too",
   "save.refused": "Not saved",
+  "save.kept":
+    "The last corrections of page {n} could not be saved. This browser keeps them and saves them when the service is back.",
+  "save.late": [
+    "Corrections of a page that could not be saved before are saved now.",
+    "Corrections of {n} pages that could not be saved before are saved now.",
+  ],
   "save.why": "This page could not be saved: {why}",
   "conflict.title": "This page was changed elsewhere, too",
   "conflict.lines": "Choose the text of the lines that both sides changed.",
