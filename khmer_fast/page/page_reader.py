@@ -16,6 +16,7 @@ from khmer_fast.files import text_layer as layers
 from khmer_fast.files.file_page import FilePage, PageRanges
 from khmer_fast.files.images import load_grey
 from khmer_fast.files.pages import open_pages
+from khmer_fast.memory import give_back
 from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
 from khmer_fast.page.segment import PageNetwork, Segmenter
@@ -154,6 +155,7 @@ class PageReader:
             if lines >= together or lines == 0:
                 yield from self._finish(waiting)
                 waiting, together = [], min(4 * together, READ_TOGETHER)
+                give_back()
         yield from self._finish(waiting)
 
     def _find(self, image: FilePage) -> _Sheet | Page:
