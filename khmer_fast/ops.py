@@ -242,7 +242,10 @@ class Decoder:
 
 
 def instruction_set() -> str:
-    """The kernels used now: baseline, avx2, avx512 or avx512_bf16, capped by KHMER_FAST_ISA."""
+    """The kernels used now: baseline, avx2, avx2_vnni, avx512, avx512_vnni or avx512_bf16.
+
+    KHMER_FAST_ISA caps them.
+    """
     return _native.instruction_set()
 
 

@@ -17,7 +17,7 @@ from python_ref.encoder import Encoder
 from python_ref.quantized_encoder import QuantizedEncoder
 from tests.test_encoder import CONFIGS, WIDTHS, batch, error, random_encoder
 
-SETS = ("baseline", "avx2", "avx512", "avx512_bf16")
+SETS = ("baseline", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16")
 
 
 def quantized(config: ModelConfig) -> tuple[Encoder, QuantizedEncoder]:

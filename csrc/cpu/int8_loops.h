@@ -2,12 +2,13 @@
 // are exact, so every instruction set gives the same bits.
 #pragma once
 
+#include "cpu/int8_kernels.h"
 #include "cpu/product.h"
 
 namespace khmer_fast {
 namespace {
 
-#ifdef KHMER_FAST_BYTE_QUADS
+#ifdef KHMER_FAST_VNNI
 typedef uint8_t Whole;  // of A
 typedef int8_t WholeWeight;
 #else
@@ -33,7 +34,7 @@ struct Int8Operands {
     return groups;
   }
   KHMER_FAST_MATH Sum add(Sum sum, Vector a, Vector b) {
-#ifdef KHMER_FAST_BYTE_QUADS
+#ifdef KHMER_FAST_VNNI
     return dot_quads(sum, a, b);
 #else
     return dot_shorts(sum, a, b);
@@ -42,7 +43,7 @@ struct Int8Operands {
 };
 
 // A broadcast takes a register, and so do the rows' addresses: in a tile as large as the float one
-// the compiler keeps a sum in memory, which took a quarter of the time.
+// the compiler keeps a sum in memory, which cost an eighth of the time.
 template <>
 constexpr int most_rows<Int8Operands>(int v) {
   return kRows[v] * 3 / 4;
@@ -119,6 +120,8 @@ static void to_int8(int64_t n, const float* x, const float* multiplier, const fl
     store_wholes(static_cast<Whole*>(out) + i, value);
   }
 }
+
+constexpr Int8Kernels kInt8Kernels = {Int8Operands::kDepth, gemm_int8, convolve_int8, to_int8};
 
 }  // namespace
 }  // namespace khmer_fast

@@ -42,13 +42,10 @@ constexpr Kernels make_kernels(const char* name) {
           gru,
           log_softmax,
           top_k,
-          Int8Operands::kDepth,
-          gemm_int8,
-          convolve_int8,
-          to_int8,
           layer_norm,
           winograd_input,
           winograd_output,
+          &kInt8Kernels,
           &kSegmenterKernels,
           &kSequenceKernels};
 }

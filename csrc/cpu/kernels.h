@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "cpu/int8_kernels.h"
 #include "cpu/segmenter_kernels.h"
 #include "cpu/sequence_kernels.h"
 #include "energy_form.h"
@@ -74,21 +75,6 @@ struct Kernels {
   int64_t (*top_k)(const float* log_prob, int64_t n, float score, int32_t parent, Candidate* best,
                    int64_t count, int64_t K);
 
-  // Products of whole numbers, exact: A of 0..255, B of -127..127 packed by depths, K a multiple of
-  // int8_depth. Elements of A and B have 8 bits where the depth is 4, and 16 where it is 2.
-  int64_t int8_depth;
-  // C[m, n] = multiplier[n] sum_k A[m, k] B[n, k] + bias[n]; N a multiple of kLanes.
-  void (*gemm_int8)(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const void* B,
-                    const float* multiplier, const float* bias, float* C, int64_t ldc);
-  // The same, rounded to a whole number of 0..255, for A of places `step` apart whose values of k
-  // lie at offset[k / depth] from them; where there is a `residual`, residual[n] C[m, n] is added.
-  void (*convolve_int8)(int64_t M, int64_t N, int64_t K, const void* A, int64_t step,
-                        const int32_t* offset, const void* B, const float* multiplier,
-                        const float* bias, const float* residual, void* C, int64_t ldc);
-  // out[i] = multiplier[i] x[i] + bias[i], rounded to a whole number of 0..255; n a multiple of
-  // kLanes. Without multiplier and bias x itself is rounded.
-  void (*to_int8)(int64_t n, const float* x, const float* multiplier, const float* bias, void* out);
-
   // In place over x[0, n), with torch's epsilon of 1e-5; gain and bias hold 0 at n and after.
   void (*layer_norm)(int64_t n, float* x, const float* gain, const float* bias);
 
@@ -100,13 +86,15 @@ struct Kernels {
   void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias,
                           const float* add, float* out, int64_t column, int64_t valid);
 
-  // Of the segmenter and of training in float32, on this instruction set.
+  // Of whole numbers, of the segmenter and of training in float32, on this instruction set.
+  const Int8Kernels* int8;
   const SegmenterKernels* segmenter;
   const SequenceKernels<float>* sequence;
 };
 
 // The kernels for this processor, capped by the environment variable KHMER_FAST_ISA
-// (baseline, avx2, avx512, avx512_bf16). Throws std::invalid_argument for another value.
+// (baseline, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16). Throws std::invalid_argument for
+// another value.
 const Kernels& select_kernels();
 
 // Null where the compiler or the processor family has no such code.
@@ -114,6 +102,8 @@ extern const Kernels* const kKernelsAvx512Bf16;
 extern const Kernels* const kKernelsAvx512;
 extern const Kernels* const kKernelsAvx2;
 extern const Kernels* const kKernelsBaseline;
+extern const Int8Kernels* const kInt8KernelsAvx512Vnni;
+extern const Int8Kernels* const kInt8KernelsAvx2Vnni;
 extern const SequenceKernels<double> kSequenceKernelsDouble;  // gradcheck's, on any processor
 
 }  // namespace khmer_fast

@@ -67,7 +67,7 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
             W[(o * 9 + tap) * C + c] = next->W[(o * inputs + c) * 9 + tap];
       layer.product = pack_dense(W, outputs, 9 * C, *next);
       if (next->residual) layer.residual = padded_copy(next->residual, outputs);
-      for (int64_t k = 0; k < 9 * C; k += kernels.int8_depth) {
+      for (int64_t k = 0; k < 9 * C; k += kernels.int8->depth) {
         const int64_t dy = k / (3 * C), dx = k / C % 3;
         layer.offset.push_back(static_cast<int32_t>(dx * layer.column_in() + dy * C + k % C));
       }
@@ -108,8 +108,8 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
 QuantizedFeatures::Dense QuantizedFeatures::pack_dense(const std::vector<int8_t>& W, int64_t N,
                                                        int64_t K,
                                                        const QuantizedLayer& layer) const {
-  Dense dense{K, padded(N), Buffer(padded(N) * K / kernels_.int8_depth), {}, {}};
-  pack_int8(W.data(), N, K, K, kernels_.panel, kernels_.int8_depth, dense.W.data());
+  Dense dense{K, padded(N), Buffer(padded(N) * K / kernels_.int8->depth), {}, {}};
+  pack_int8(W.data(), N, K, K, kernels_.panel, kernels_.int8->depth, dense.W.data());
   dense.multiplier = padded_copy(layer.multiplier, N);
   dense.bias = padded_copy(layer.bias, N);
   return dense;
@@ -138,7 +138,7 @@ bool QuantizedFeatures::take_image(const float* image, int64_t ld, int64_t X, Bu
 void QuantizedFeatures::clear_borders(const Conv& layer, int64_t columns, Buffer& out) const {
   const int64_t column = layer.column_out(), N = layer.width;
   const auto clear = [&](int64_t i, int64_t n) {
-    std::memset(at(out, i), 0, static_cast<size_t>(n * 4 / kernels_.int8_depth));
+    std::memset(at(out, i), 0, static_cast<size_t>(n * 4 / kernels_.int8->depth));
   };
   clear(0, column);
   for (int64_t x = 1; x <= columns; ++x) {
@@ -162,8 +162,8 @@ void QuantizedFeatures::first(int64_t X, Buffer& out, QuantizedBuffers& buffers)
     }
     kernels_.gemm(rows, N, 9, buffers.patches.data(), 9, first_W_.data(), nullptr,
                   buffers.products.data(), N);
-    kernels_.to_int8(rows * N, buffers.products.data(), first_multiplier_.data(),
-                     first_bias_.data(), at(out, (x + 1) * layer.column_out() + N));
+    kernels_.int8->to_wholes(rows * N, buffers.products.data(), first_multiplier_.data(),
+                             first_bias_.data(), at(out, (x + 1) * layer.column_out() + N));
   }
 }
 
@@ -175,13 +175,13 @@ void QuantizedFeatures::convolve(const Conv& layer, int64_t X, Buffer& in, Buffe
       // The rows of zeros above and below are left out.
       const int64_t top = y * layer.stride_y, skip = top == 0;
       const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
-      kernels_.convolve_int8(columns, w, taps * 3 * C, at(in, top * C),
-                             layer.stride_x * layer.column_in(),
-                             layer.offset.data() + skip * 3 * C / kernels_.int8_depth,
-                             at(layer.product.W, n * 9 * C + skip * 3 * C * w),
-                             layer.product.multiplier.data() + n, layer.product.bias.data() + n,
-                             layer.residual.data() ? layer.residual.data() + n : nullptr,
-                             at(out, layer.column_out() + (y + 1) * N + n), layer.column_out());
+      kernels_.int8->convolve(columns, w, taps * 3 * C, at(in, top * C),
+                              layer.stride_x * layer.column_in(),
+                              layer.offset.data() + skip * 3 * C / kernels_.int8->depth,
+                              at(layer.product.W, n * 9 * C + skip * 3 * C * w),
+                              layer.product.multiplier.data() + n, layer.product.bias.data() + n,
+                              layer.residual.data() ? layer.residual.data() + n : nullptr,
+                              at(out, layer.column_out() + (y + 1) * N + n), layer.column_out());
     }
   }
 }
@@ -231,15 +231,15 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
   buffers.feature.reserve(T * Fp_);
   buffers.levels.reserve(floats(T * Fp_));
   float* feature = buffers.feature.data();
-  kernels_.gemm_int8(T, Fp_, project_.K, at(*in, last.column_out() + last.width), last.column_out(),
-                     project_.W.data(), project_.multiplier.data(), project_.bias.data(), feature,
-                     Fp_);
+  kernels_.int8->gemm(T, Fp_, project_.K, at(*in, last.column_out() + last.width),
+                      last.column_out(), project_.W.data(), project_.multiplier.data(),
+                      project_.bias.data(), feature, Fp_);
   normalise(T, feature);
-  kernels_.to_int8(T * Fp_, feature, nullptr, nullptr, at(buffers.levels, 0));
+  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, at(buffers.levels, 0));
   for (int d = 0; d < 2; ++d)
-    kernels_.gemm_int8(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
-                       gates_[d].multiplier.data(), gates_[d].bias.data(),
-                       d == 0 ? forward : backward, gates);
+    kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
+                        gates_[d].multiplier.data(), gates_[d].bias.data(),
+                        d == 0 ? forward : backward, gates);
 }
 
 }  // namespace khmer_fast

@@ -73,15 +73,15 @@ class QuantizedFeatures {
 
   Dense pack_dense(const std::vector<int8_t>& W, int64_t N, int64_t K,
                    const QuantizedLayer& layer) const;
-  // 8 or 16 bits each, see Kernels::int8_depth
+  // 8 or 16 bits each, see Int8Kernels::depth
   uint8_t* at(Buffer& buffer, int64_t i) const {
-    return reinterpret_cast<uint8_t*>(buffer.data()) + i * 4 / kernels_.int8_depth;
+    return reinterpret_cast<uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
   }
   const uint8_t* at(const Buffer& buffer, int64_t i) const {
-    return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8_depth;
+    return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
   }
   int64_t floats(int64_t wholes) const {
-    return (wholes + kernels_.int8_depth - 1) / kernels_.int8_depth;
+    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
   }
 
   // The image to the first layer's whole numbers; false where a pixel is not finite.

@@ -134,7 +134,8 @@ void run(const Kernels& kernels, unsigned seed) {
 int main(int argc, char** argv) {
   const unsigned models = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
   setenv("KHMER_FAST_POISON", "1", 1);
-  for (const char* isa : {"baseline", "avx2", "avx512", "avx512_bf16"}) {
+  for (const char* isa :
+       {"baseline", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16"}) {
     setenv("KHMER_FAST_ISA", isa, 1);
     const Kernels& kernels = select_kernels();
     if (std::strcmp(kernels.name, isa) != 0) continue;

@@ -1,6 +1,7 @@
 // AVX-512 with products of bfloat16 pairs and of quads of bytes (VNNI).
 #pragma once
 
+#define KHMER_FAST_VNNI
 #include "cpu/isa/avx512.h"
 
 namespace khmer_fast {
@@ -10,13 +11,6 @@ namespace {
 
 KHMER_FAST_MATH F dot_pairs(F sum, I a, I b) {
   return (F)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-}
-
-#define KHMER_FAST_BYTE_QUADS
-
-// sum += the products of four bytes of 0..255 and four of -128..127 in each lane.
-KHMER_FAST_MATH I dot_quads(I sum, I a, I b) {
-  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 }
 
 }  // namespace
