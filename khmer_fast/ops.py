@@ -85,9 +85,13 @@ class Encoder:
 
     def __init__(self, encoder: python_ref.encoder.Encoder):
         config = encoder.config
-        convs = []
-        for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
-            convs += [conv, *(c for block in blocks for c in (block.conv1, block.conv2))]
+        convs = [
+            module
+            for stage in zip(encoder.convs, encoder.blocks, strict=True)
+            for part in stage
+            for module in part.modules()
+            if isinstance(module, python_ref.encoder.StandardizedConv2d)
+        ]
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         parameters = (
             [x for conv in convs for x in (conv.standardized_weight(), conv.bias)],
@@ -142,7 +146,8 @@ class Segmenter:
         maps, rotation = self._native(
             image, torch.get_num_threads() if threads is None else threads
         )
-        return SegmenterOutput(*maps.unbind(1), rotation)
+        band, above, below, offset = maps.unbind(1)
+        return SegmenterOutput(band, above, below, offset, rotation)
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,8 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
-        return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
+        fields += [Trace(*trace) if trace else None, position, live, parents]
+        return DecodeResult(*fields)
 
 
 class CudaDecoder:
@@ -280,7 +286,8 @@ class CudaDecoder:
             return_trace,
         )
         trace = _trace(history, fields[-1]) if return_trace else None
-        return DecodeResult(*fields, attention if return_attention else None, trace)
+        fields += [attention if return_attention else None, trace]
+        return DecodeResult(*fields)
 
 
 def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 6] int32 (Chosen), [B]

@@ -69,7 +69,7 @@ def make_page(
 def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
     """A read line with places in pixels of the upright page."""
     place = found.lines[number]
-    if isinstance(read.answer, Line):
+    if isinstance(read.answer, Line) and read.crop is not None:
         line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
@@ -100,7 +100,8 @@ def _region(plan: RegionPlan, lines: Sequence[Line]) -> Region:
         if cell.lines
     )
     own = tuple(lines[i] for i in plan.lines)
-    return Region(plan.kind, _around([x.box for x in (*own, *cells)]), own, cells)
+    box = _around([*(line.box for line in own), *(cell.box for cell in cells)])
+    return Region(plan.kind, box, own, cells)
 
 
 def _around(boxes: Sequence[Box]) -> Box:
@@ -125,14 +126,14 @@ def _notes(
             boxes = tuple(found.box(found.lines[i].box) for i in missing)
             text = f"{len(missing)} of {len(found.lines)} lines were not read: {why}"
             notes.append(Note(kind, text, boxes=boxes))
-    share, boxes = unread_ink(found.ink, found.owners)
+    share, where = unread_ink(found.ink, found.owners)
     if share >= UNREAD:
         notes.append(
             Note(
                 "unread ink",
                 f"{share:.0%} of the page's ink belongs to no line",
                 share=round(share, 4),
-                boxes=tuple(found.box(found.network_box(box)) for box in boxes),
+                boxes=tuple(found.box(found.network_box(box)) for box in where),
             )
         )
     return tuple(notes)

@@ -90,7 +90,7 @@ class PageReader:
         self.reader = reader or Reader(
             weights, device, backend, beam, n_best, batch_size, dtype, threads
         )
-        if not hasattr(segmenter, "maps"):
+        if not isinstance(segmenter, Segmenter):
             segmenter = Segmenter(segmenter, backend, threads)
         self.segmenter = segmenter
 

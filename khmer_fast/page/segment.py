@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from khmer_fast import ops
 from khmer_fast.page import pixels
 from khmer_fast.page.bands import Maps
 from khmer_fast.segmenter_weights import SegmenterWeights, load_segmenter
+from python_ref.segmenter import SegmenterOutput
 
 LONG_SIDE = 1280  # network pixels of a page's longer side
 STRIP = 2.5  # of a longer page so many times the shorter side counts as the longer one
@@ -61,6 +64,7 @@ class Segmenter:
         threads: int | None = None,
     ):
         self.weights = weights if isinstance(weights, SegmenterWeights) else load_segmenter(weights)
+        self._network: Callable[[Tensor], SegmenterOutput]  # [B, 1, Y, X] -> maps
         if backend == "reference":
             self._network = self.weights.model
         else:

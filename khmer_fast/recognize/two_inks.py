@@ -39,8 +39,8 @@ def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
         return grey
     if histogram[max(0, paper - NEAR) : paper + NEAR + 1].sum() < LEAST_PAPER * grey.size:
         return grey
-    dark = (grey <= paper - APART).any(axis=0)  # [X]
-    light = (grey >= paper + APART).any(axis=0)
+    dark = np.any(grey <= paper - APART, axis=0)  # [X]
+    light = np.any(grey >= paper + APART, axis=0)
     columns = LEAST_COLUMNS * grey.shape[1]
     if _in_runs(dark & ~light) < columns or _in_runs(light & ~dark) < columns:
         return grey  # grain is on both sides nearly everywhere
