@@ -214,14 +214,14 @@ py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& i
   return py::make_tuple(top, bottom, counts);
 }
 
-Array<int32_t> count_strokes_of(const Array<uint16_t>& owners, const Columns& columns) {
+Array<int32_t> band_ink_of(const Array<uint16_t>& owners, const Columns& columns) {
   check("owners", owners, {-1, -1});
   const LineColumns lines = take(columns, owners.shape(1));
-  Array<int32_t> strokes(lines.lines);
-  int32_t* out = strokes.mutable_data();
+  Array<int32_t> counts({lines.lines, int64_t{3}});
+  int32_t* out = counts.mutable_data();
   py::gil_scoped_release release;
-  count_strokes(owners.data(), owners.shape(0), owners.shape(1), lines, out);
-  return strokes;
+  band_ink(owners.data(), owners.shape(0), owners.shape(1), lines, out);
+  return counts;
 }
 
 Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint8_t>& painted,
@@ -298,8 +298,7 @@ void bind_page(py::module_& m) {
   m.def("page_paint_mask", &paint_mask_of, py::arg("owners").noconvert());
   m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
         py::arg("ink").noconvert(), py::arg("columns"));
-  m.def("page_count_strokes", &count_strokes_of, py::arg("owners").noconvert(),
-        py::arg("columns"));
+  m.def("page_band_ink", &band_ink_of, py::arg("owners").noconvert(), py::arg("columns"));
   m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("painted").noconvert(),
         py::arg("paper").noconvert(), py::arg("left"),
         py::arg("rows").noconvert(), py::arg("height"), py::arg("polarity"));

@@ -361,23 +361,32 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
     }
 }
 
-void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
-                   int32_t* strokes) {
+void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+              int32_t* counts) {
   const std::vector<Line> lines = lines_of(columns);
+  std::fill_n(counts, 3 * columns.lines, 0);
   for (size_t l = 0; l < lines.size(); ++l) {
     const Line& line = lines[l];
-    strokes[l] = 0;
+    const uint16_t own = static_cast<uint16_t>(l + 1);
+    int32_t* count = counts + 3 * l;
     for (double part : {-0.25, 0.0, 0.25}) {
       int32_t runs = 0;
       bool before = false;
       for (int64_t x = line.from_x; x < line.to_x; ++x) {
         const double y = std::floor(line.middle[line.at(x)] + part * line.letter);
-        const bool inked =
-            y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == static_cast<int>(l + 1);
+        const bool inked = y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == own;
         runs += inked && !before;
         before = inked;
       }
-      strokes[l] = std::max(strokes[l], runs);
+      count[0] = std::max(count[0], runs);
+    }
+    for (int64_t x = line.from_x; x < line.to_x; ++x) {
+      const int64_t to_y = line.to_y(x, Y);
+      for (int64_t y = line.from_y(x, Y); y < to_y; ++y) {
+        const uint16_t owner = owners[y * X + x];
+        count[1] += owner == own;
+        count[2] += owner != 0 && owner != own;
+      }
     }
   }
 }

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from khmer_fast.atomic import write_result
 from khmer_fast.errors import ImageError, KhmerFastError, printable
 from khmer_fast.evaluation.describe import describe_reliability, percent, show
@@ -35,11 +37,14 @@ CER_STEPS = (0.0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 def write_report(
     path: str | Path, evaluation: Evaluation, worst: int = 40, confusion_count: int = 40
 ) -> None:
-    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot,
-    and a report that was there before still is."""
-    report = render_report(evaluation, worst, confusion_count)
+    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot."""
+    write_html(path, render_report(evaluation, worst, confusion_count))
+
+
+def write_html(path: str | Path, html: str) -> None:
+    """Write a report; raises KhmerFastError if it cannot, and one that was there before stays."""
     try:
-        write_result(path, report.encode("utf-8", "backslashreplace"))
+        write_result(path, html.encode("utf-8", "backslashreplace"))
     except OSError as error:
         reason = error.strerror
         raise KhmerFastError(f"{printable(path)}: cannot be written: {reason}") from error
@@ -57,10 +62,15 @@ def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> s
         _worst(evaluation, worst),
         _left_out(evaluation),
     ]
+    return html_document(_title(evaluation), sections)
+
+
+def html_document(title: str, sections: Sequence[str]) -> str:
+    """A whole HTML document of sections, in the reports' style."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(_title(evaluation))}</title>\n"
+        f"<title>{escape(title)}</title>\n"
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
         + "\n".join(section for section in sections if section)
         + "\n</body>\n</html>\n"
@@ -363,11 +373,12 @@ def _worst_line(result: LineResult) -> str:
         facts.append("never ended")
     return (
         f'<li><div class="quiet">{escape(" · ".join(facts))}</div>{_image(result)}'
-        f'<div class="aligned" lang="km">{_aligned(result.reference, result.prediction)}</div></li>'
+        f'<div class="aligned" lang="km">{aligned(result.reference, result.prediction)}</div></li>'
     )
 
 
-def _aligned(reference: str, prediction: str) -> str:
+def aligned(reference: str, prediction: str) -> str:
+    """Two texts below each other, cluster by cluster, their edits marked."""
     columns = ['<span class="side" lang="en"><span>paper</span><span>read</span></span>']
     for tag, a, b in align(reference, prediction):
         if tag == "equal":
@@ -381,8 +392,6 @@ def _aligned(reference: str, prediction: str) -> str:
 
 def _image(result: LineResult) -> str:
     """The line's image inlined as a small JPEG."""
-    from PIL import Image
-
     from khmer_fast.files.images import load_grey
 
     try:
@@ -391,12 +400,17 @@ def _image(result: LineResult) -> str:
         return f'<p class="quiet">no image: {escape(str(error))}</p>'
     scale = min(1.0, IMAGE_HEIGHT / image.height, IMAGE_WIDTH / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return jpeg(image.resize(size, Image.Resampling.LANCZOS), "the line's image")
+
+
+def jpeg(image: Image.Image, what: str) -> str:
+    """A picture inlined as a JPEG; `what` it shows."""
     data = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(data, "JPEG", quality=80)
+    image.save(data, "JPEG", quality=80)
     encoded = base64.b64encode(data.getvalue()).decode("ascii")
     return (
-        f'<div class="strip"><img width="{size[0]}" height="{size[1]}" alt="the line\'s image" '
-        f'src="data:image/jpeg;base64,{encoded}"></div>'
+        f'<div class="strip"><img width="{image.width}" height="{image.height}" '
+        f'alt="{escape(what)}" src="data:image/jpeg;base64,{encoded}"></div>'
     )
 
 

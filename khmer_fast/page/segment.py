@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -49,6 +50,13 @@ def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).resize((X, Y), Image.Resampling.BILINEAR))
 
 
+class PageNetwork(Protocol):
+    """What finds lines: a Segmenter, or whatever stands in for one."""
+
+    def maps(self, grey: np.ndarray) -> Maps:
+        """What is seen on a page at the network's scale: uint8 [Y, X]."""
+
+
 class Segmenter:
     """The network that finds lines, packed once; may be used from several threads at once.
 
@@ -64,10 +72,8 @@ class Segmenter:
         threads: int | None = None,
     ):
         self.weights = weights if isinstance(weights, SegmenterWeights) else load_segmenter(weights)
-        self._network: Callable[[Tensor], SegmenterOutput]  # [B, 1, Y, X] -> maps
-        if backend == "reference":
-            self._network = self.weights.model
-        else:
+        self._network: Callable[[Tensor], SegmenterOutput] = self.weights.model
+        if backend != "reference":
             self._network = partial(ops.Segmenter(self.weights.model), threads=threads)
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_WASTE = 0.05  # share of a batch that may be padding
+MAX_PADDING = 0.05  # share of a batch, where padding is computed
 MAX_COLUMNS = 24_576  # pixel columns of a batch, padding included: bounds the memory
 
 
@@ -39,10 +39,13 @@ def collate(lines: Sequence[np.ndarray], width_step: int = 1) -> Batch:
     return Batch(torch.from_numpy(image), torch.tensor(widths, dtype=torch.int64))
 
 
-def plan_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
+def plan_batches(
+    widths: Sequence[int], batch_size: int, max_padding: float = MAX_PADDING
+) -> list[list[int]]:
     """Cuts lines, given by their widths in pixels, into batches of indices, narrowest first.
 
-    A batch has at most `batch_size` lines, MAX_COLUMNS columns (or one line) and MAX_WASTE padding.
+    A batch has at most `batch_size` lines, MAX_COLUMNS columns (or one line), and of these a share
+    of `max_padding` that is padding.
     """
     batches: list[list[int]] = []
     used = 0  # columns of the last batch that are not padding
@@ -51,7 +54,7 @@ def plan_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
         count = len(batches[-1]) + 1 if batches else 0
         columns = count * width
         fits = 0 < count <= batch_size and columns <= MAX_COLUMNS
-        if fits and used + width >= (1 - MAX_WASTE) * columns:
+        if fits and used + width >= (1 - max_padding) * columns:
             batches[-1].append(i)
             used += width
         else:
