@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks import machine
+from benchmarks.drawn import announce, line_source
 from benchmarks.hard_lines import HardLine, HardLines, turn
-from khmer_fast.data import LineSource
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.document import Line
 from khmer_fast.errors import KhmerFastError
@@ -218,6 +218,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="also write all figures there")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if not announce():
+        return 1
     try:
         return run(options)
     except KhmerFastError as error:
@@ -228,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     weights = load_weights(options.weights)
     reader = Reader(weights, threads=1)
-    hard = HardLines(LineSource(held_out=not options.trained_fonts), SEED)
+    hard = HardLines(line_source(held_out=not options.trained_fonts), SEED)
 
     def some(count: int) -> int:
         return max(2, round(options.share * count))

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import machine
+from benchmarks.drawn import announce
 from khmer_fast.sequence import attn_gru_sequence
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference
 
@@ -210,7 +211,7 @@ def own_peak_mb(case: str, engine: str) -> float:
 
 def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, float]:
     """Lines a second of whole steps of `small`, one thread, rendering included, by backend."""
-    from khmer_fast.data import LineSource
+    from benchmarks.drawn import line_source
     from khmer_fast.text import Vocabulary
     from khmer_fast.train.line_objective import LineObjective
     from khmer_fast.train.loop import Trainer
@@ -220,7 +221,7 @@ def time_training(batches: int, batch_lines: int, rounds: int) -> dict[str, floa
 
     torch.set_num_threads(1)
     vocabulary = Vocabulary()
-    dataset = LineDataset(LineSource(), vocabulary, 48, seed=7)
+    dataset = LineDataset(line_source(), vocabulary, 48, seed=7)
     dataset[0]  # opens fonts and texts
     start = time.perf_counter()
     lines = [dataset[1 + i] for i in range(batches * batch_lines)]
@@ -277,9 +278,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     cases = ["quick"] if options.quick else options.cases
+    on_cpu = options.device == "cpu"
+    steps = options.batches and not options.quick and on_cpu and announce()
     torch.set_num_threads(1)
     found = engines(options.compile)
-    device, on_cpu = options.device, options.device == "cpu"
+    device = options.device
     wrong = [f"{case}: {text}" for case in cases for text in red(found, CASES[case], device)]
     if wrong:
         print(f"parity with python_ref is red, no speed is printed: {wrong}", file=sys.stderr)
@@ -312,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
             f"{share:.2f} times"
         )
     training = None
-    if options.batches and not options.quick and on_cpu:
+    if steps:
         training = time_training(options.batches, 32, max(1, options.rounds // 2))
         print(
             f"training small, rendering included, one thread: reference "
