@@ -88,7 +88,7 @@ def find_sequence(backend: str, device: torch.device) -> Callable:
 
 def find_recurrent(backend: str, device: torch.device) -> Callable:
     """The encoder's GRU: the fused op, or torch's, which on a GPU is cuDNN's."""
-    if backend == "reference" or device.type == "cuda":
+    if backend == "reference" or device.type != "cpu":
         return Encoder.recurrent
     from khmer_fast.sequence import encoder_recurrent
 
@@ -99,7 +99,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
     """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
     if choice == "off":
         return None
-    if choice == "bfloat16" or device.type == "cuda":
+    if choice == "bfloat16" or device.type != "cpu":
         return torch.bfloat16
     from khmer_fast.recognize.engine import has_fast_bfloat16
 
