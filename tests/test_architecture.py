@@ -246,7 +246,7 @@ LONGEST = 450  # lines of a file that still can be read at one go
 LONGER = {  # and why they are
     "tests/cuda_emulator/cuda_emulator.h": "the emulator, to be split by subject",
     "benchmarks/gpu.py": "one report, until a GPU has run it",
-    "csrc/cpu/attn_gru_sequence_kernel.h": "forward and backward of one op, read side by side",
+    "csrc/cpu/attn_gru_sequence_loops.h": "forward and backward of one op, read side by side",
     "csrc/cuda/attn_gru_sequence_cuda.cu": "forward and backward of one op, read side by side",
     "csrc/cuda/attn_gru_step_cuda.cu": "the five kernels of a step, in the reference's order",
     "khmer_fast/page/pixels_reference.py": "the plain form of each compiled step",

@@ -37,12 +37,13 @@ CER_STEPS = (0.0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 def write_report(
     path: str | Path, evaluation: Evaluation, worst: int = 40, confusion_count: int = 40
 ) -> None:
-    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot."""
+    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot,
+    and a report that was there before still is."""
     write_html(path, render_report(evaluation, worst, confusion_count))
 
 
 def write_html(path: str | Path, html: str) -> None:
-    """Write a report; raises KhmerFastError if it cannot, and one that was there before stays."""
+    """Write a report as a whole; raises KhmerFastError if it cannot, the old one still there."""
     try:
         write_result(path, html.encode("utf-8", "backslashreplace"))
     except OSError as error:
