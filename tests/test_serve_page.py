@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import io
 import re
-import time
+import signal
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from khmer_fast.text import clusters
-from tests.page_browser import Service, axe, browser, service, tab, two_pages
+from tests.page_browser import (
+    ROOT,
+    Service,
+    area,
+    axe,
+    browser,
+    opened,
+    saved,
+    service,
+    tab,
+    texts,
+    two_pages,
+    type_text,
+    until,
+    values,
+)  # fmt: skip
 
 __all__ = ["axe", "browser", "service", "two_pages"]  # fixtures
 
@@ -33,41 +48,6 @@ def job(service: Service, browser: Any, two_pages: Path) -> str:
         assert page.inner_text(".job .name") == "two pages.pdf"
         href = page.get_attribute(".job .name", "href")
     return href.split("/")[1]
-
-
-def opened(page: Any, service: Service, job: str, number: int = 1) -> None:
-    page.goto(f"{service.address}#/{job}/{number}")
-    page.wait_for_selector(".text .line")
-
-
-def saved(page: Any) -> None:
-    page.wait_for_selector(".save-state.saved")
-
-
-def texts(service: Service, job: str, number: int = 1) -> list[str]:
-    page = service.call(f"jobs/{job}/pages/{number}")
-    return [line["text"] for region in page["regions"] for line in region["lines"]]
-
-
-def values(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".text textarea", "all => all.map(area => area.value)")
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still not so after {seconds:.0f} s"
-        time.sleep(0.05)
-
-
-def area(page: Any) -> Any:
-    return page.locator(".text .line.active textarea")
-
-
-def type_text(page: Any, text: str) -> None:
-    """Replaces the line at the cursor by the keyboard."""
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(text)
 
 
 def download(page: Any, name: str) -> bytes:
@@ -169,6 +149,22 @@ def test_keyboard_alone(service: Service, browser: Any, job: str):
         assert values(page) == [DOUBTED["text"]]
         saved(page)
     assert texts(service, job, 2) == [DOUBTED["text"]]
+
+
+def test_the_way_ahead_leads_to_the_next_page(service: Service, browser: Any, job: str):
+    """Behind a page's last doubted cluster comes the next page's first."""
+    doubt(service, job)
+    with tab(browser, service) as page:
+        opened(page, service, job)
+        page.keyboard.press("Control+End")
+        page.locator(".text textarea").last.focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Alt+ArrowDown")
+        page.wait_for_url("**/2")
+        page.wait_for_selector(".choice")
+        assert "20 %" in page.inner_text(".choice[aria-selected=true]")
+        page.keyboard.press("Alt+PageUp")
+        page.wait_for_url("**/1")
 
 
 def test_arrows_choose_a_reading(service: Service, browser: Any, job: str):
@@ -291,6 +287,17 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
     """What is typed meanwhile is kept, over a reload too, and saved by itself afterwards."""
     with tab(browser, service) as page:
         opened(page, service, job)
+        with tab(browser, service) as list_of_documents:  # one that is being read is read again
+            list_of_documents.goto(service.address)
+            send = "input[type=file][multiple]"
+            list_of_documents.set_input_files(send, ROOT / "examples" / "page.png")
+            row = list_of_documents.locator(".job", has_text="page.png")
+            row.wait_for()
+            service.stop(signal.SIGKILL)
+            list_of_documents.wait_for_selector("#away:not([hidden])")
+            service.start()
+            list_of_documents.wait_for_selector("#away[hidden]", state="attached")
+            list_of_documents.locator(".job.done", has_text="page.png").wait_for()
         service.stop()
         page.locator(".text textarea").nth(2).focus()
         type_text(page, "នៅតែ")
@@ -362,9 +369,38 @@ def check(page: Any, axe: str) -> None:
     assert not serious, "\n".join(serious)
 
 
-def test_names_and_texts_are_no_markup(service: Service, browser: Any, tmp_path: Path):
-    from PIL import Image
+def test_a_folder(service: Service, browser: Any, tmp_path: Path):
+    """Each file that can be read is a document, the others are counted."""
+    folder = tmp_path / "scans"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        Image.new("L", (300, 200), 255).save(folder / name)
+    (folder / "notes.md").write_text("notes")
+    with tab(browser, service) as page:
+        page.goto(service.address)
+        page.set_input_files("input[webkitdirectory]", folder)
+        assert "One file" in page.inner_text(".notice")
+        for name in ("a.png", "b.png"):
+            page.locator(".job.done", has_text=name).wait_for()
 
+
+def test_a_password(service: Service, browser: Any, two_pages: Path, tmp_path: Path):
+    pikepdf = pytest.importorskip("pikepdf")
+    locked = tmp_path / "locked.pdf"
+    with pikepdf.open(two_pages) as pdf:
+        pdf.save(locked, encryption=pikepdf.Encryption(owner="ខ្មែរ", user="ខ្មែរ"))
+    with tab(browser, service) as page:
+        page.goto(service.address)
+        page.set_input_files("input[type=file][multiple]", locked)
+        page.get_by_label("Password", exact=True).fill("wrong")
+        page.get_by_role("button", name="Open").click()
+        page.get_by_label("Password", exact=True).fill("ខ្មែរ")
+        page.get_by_role("button", name="Open").click()
+        page.locator(".job", has_text="locked.pdf").wait_for()
+        assert page.locator(".upload").count() == 0
+
+
+def test_names_and_texts_are_no_markup(service: Service, browser: Any, tmp_path: Path):
     name = "<img src=x onerror=document.title='no'>.png"
     Image.new("L", (300, 200), 255).save(tmp_path / "blank.png")
     with tab(browser, service) as page:
@@ -404,26 +440,3 @@ def test_files_that_cannot_be_read(service: Service, browser: Any):
         assert "left out" in page.inner_text(".notice")
         page.wait_for_selector(".upload.failed")
         assert re.search(r"Not sent: \w+", page.inner_text(".upload.failed"))
-
-
-def test_clusters_are_the_readers(service: Service, browser: Any):
-    """js/clusters.js splits texts as khmer_fast.text does; its differences lead from a to b."""
-    samples = [
-        "ព្រះរាជាណាចក្រកម្ពុជា", "ក្រ្ដ ខ្ញុំ២០២៥ web ។ល។", "្ក្", "៛១០០", "a\u200bក៏😀", "", "ស៊ីញ៉េ", "\u25ccិ",
-    ]  # fmt: skip
-    with tab(browser, service) as page:
-        page.goto(service.address)
-        split = "all => import('./static/js/clusters.js').then(m => all.map(m.clusters))"
-        assert page.evaluate(split, samples) == [clusters(text) for text in samples]
-        differences = "([a, b]) => import('./static/js/clusters.js').then(m => m.differences(a, b))"
-        for a, b in (
-            ("abcdef", "abXdf"),
-            ("", "ab"),
-            ("ab", ""),
-            ("aXbYc", "abc"),
-            ("abab", "baba"),
-        ):
-            result = list(a)
-            for i0, i1, j0, j1 in reversed(page.evaluate(differences, [list(a), list(b)])):
-                result[i0:i1] = b[j0:j1]
-            assert "".join(result) == b

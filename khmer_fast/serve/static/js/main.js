@@ -35,7 +35,9 @@ async function route(anew = false) {
     return;
   }
   if (anew || !(view instanceof DocumentView) || view.id !== id) {
-    await replace(() => new DocumentView(jobs, id, (number) => (location.hash = `#/${id}/${number}`)));
+    await replace(
+      () => new DocumentView(jobs, id, (number) => (location.hash = `#/${id}/${number}`)),
+    );
   }
   await view.show(Number(page) || 1);
 }

@@ -29,7 +29,6 @@ export class Saver extends EventTarget {
   /** Takes the page as it is now and saves it soon. */
   changed(page) {
     this.page = page;
-    this.keep();
     if (this.state === "conflict") return; // until it is mended
     if (this.state !== "saving") this.become("changed");
     clearTimeout(this.timer);
@@ -66,8 +65,9 @@ export class Saver extends EventTarget {
       return this.become("saved");
     }
     this.become("saving");
+    const body = this.keep();
     try {
-      this.revision = await putPage(this.id, this.number, serialized(page), this.revision);
+      this.revision = await putPage(this.id, this.number, body, this.revision);
       this.base = page;
     } catch (error) {
       return this.failed(error);
@@ -98,13 +98,16 @@ export class Saver extends EventTarget {
     this.dispatchEvent(new CustomEvent("state"));
   }
 
+  /** Keeps the page in the browser until it is stored; its JSON. */
   keep() {
+    const body = serialized(this.page);
     try {
-      const draft = { revision: this.revision, page: JSON.parse(serialized(this.page)) };
-      localStorage.setItem(this.slot, JSON.stringify(draft));
+      const revision = JSON.stringify(this.revision);
+      localStorage.setItem(this.slot, `{"revision":${revision},"page":${body}}`);
     } catch {
       // storage is full or switched off: the copy is an extra, the save itself goes on
     }
+    return body;
   }
 
   forget() {

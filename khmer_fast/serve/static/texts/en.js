@@ -43,7 +43,8 @@ export const en = {
 
   documents: "Documents",
   "documents.none": "No documents yet.",
-  "document.gone": "This document is no longer here. It may have been deleted, or its time was over.",
+  "document.gone":
+    "This document is no longer here. It may have been deleted, or its time was over.",
   "ago.now": "just now",
   "ago.minutes": ["a minute ago", "{n} minutes ago"],
   "ago.hours": ["an hour ago", "{n} hours ago"],
@@ -98,7 +99,7 @@ export const en = {
   "picture.turn": "Turn the view",
   draw: "Add a line",
   "draw.hint":
-    "Draw a box round the missed line. Or use the keyboard: arrows move the box, Shift and arrows change its size, Enter reads it, Escape ends.",
+    "Draw a box round the missed line, or click red dots: ink that no line took. Keys: arrows move the box, Shift and arrows change its size, Space takes it to unread ink, Enter reads it, Escape ends.",
   "draw.reading": "The line is being read.",
   "draw.read": "Added: {text}",
 
