@@ -118,12 +118,8 @@ class Forgetful:
     """An engine whose answers lack some tokens, and what attention looked at for them."""
 
     def __init__(self, engine: Engine, rng: np.random.Generator):
-        self.engine, self.choice, self.threads, self._rng = (
-            engine,
-            engine.choice,
-            engine.threads,
-            rng,
-        )
+        self.engine, self.choice, self.threads = engine, engine.choice, engine.threads
+        self.max_padding, self._rng = engine.max_padding, rng
 
     def encode(self, batch: Batch) -> Encoded:
         return self.engine.encode(batch)

@@ -172,7 +172,9 @@ class Decoder:
     """
 
     def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
-        self._native = _native.Decoder([tensor.detach() for tensor in weights], dtype)
+        self._native = _native.Decoder(
+            [_detached(name, x) for name, x in zip(weights._fields, weights, strict=True)], dtype
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -209,7 +211,7 @@ class Decoder:
         means torch's number.
         """
         result = self._native.beam_search(
-            memory.detach(),
+            _detached("memory", memory),
             length,
             beam,
             n_best,
@@ -223,6 +225,12 @@ class Decoder:
         *fields, trace, position, live, parents = result.fields()
         fields += [Trace(*trace) if trace else None, position, live, parents]
         return DecodeResult(*fields)
+
+
+def _detached(name: str, x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    return x.detach()
 
 
 def instruction_set() -> str:

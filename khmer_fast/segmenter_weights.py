@@ -97,7 +97,7 @@ def load_segmenter(path: str | os.PathLike[str] | None = None) -> SegmenterWeigh
     check_finite(state, name)
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    return SegmenterWeights(config, model, metadata, str(path), sha256)
+    return SegmenterWeights(config, model, metadata, str(file), sha256)
 
 
 def _parse_checkpoint(

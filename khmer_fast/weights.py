@@ -120,7 +120,7 @@ def load_weights(
     check_finite(state, name)
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    weights = Weights(config, found, model, metadata, str(path), sha256)
+    weights = Weights(config, found, model, metadata, str(file), sha256)
     weights.calibration()
     return weights
 
