@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.drawn import announce, page_source
 from khmer_fast.cli.output import OutputOptions, Outputs
 from khmer_fast.document import Page
 from khmer_fast.files import text_layer
@@ -86,9 +87,7 @@ def drawn_pdf(pages: int) -> bytes:
     import pikepdf
     from PIL import Image
 
-    from khmer_fast.data.pages import PageSource
-
-    source = PageSource(long_side=2339).only("law", "report", "letter")
+    source = page_source(long_side=2339).only("law", "report", "letter")
     pdf = pikepdf.new()
     images = []
     for index in range(min(DRAWN_PAGES, pages)):
@@ -233,6 +232,8 @@ def main() -> int:
     args = parser.parse_args()
     pages = 24 if args.quick else args.pages
     print(json.dumps(machine.describe()))
+    if args.file is None and not announce():
+        return 1
     data = drawn_pdf(pages) if args.file is None else repeated_pdf(args.file, pages)
     formats = tuple(FORMATS)
     with tempfile.TemporaryDirectory() as name:

@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks import machine
+from benchmarks.drawn import announce, line_source
 from khmer_fast import Reader
-from khmer_fast.data import LineSource
 from khmer_fast.text import canonical
 
 FONTS = Path("/usr/share/fonts")
@@ -126,7 +126,7 @@ def read(reader: Reader, kind: str, images: list[np.ndarray], texts: list[str] |
     )
 
 
-def measure(reader: Reader, count: int) -> tuple[list[Row], list[str]]:
+def measure(reader: Reader, count: int, khmer: bool) -> tuple[list[Row], list[str]]:
     """Rows of all kinds, and the kinds that were left out because something was missing."""
     rows, missing = [], []
     for kind, make in (("blank paper", blank), ("noise", noise), ("drawings", drawing)):
@@ -147,15 +147,17 @@ def measure(reader: Reader, count: int) -> tuple[list[Row], list[str]]:
             continue
         truth = [line for _, line in made] if kind == "Latin" else None
         rows.append(read(reader, kind, [image for image, _ in made], truth))
-    source = LineSource()
-    khmer = [source.sample(SEED, i) for i in range(count)]
-    khmer = [sample for sample in khmer if sample.text]
-    half = [sample.image.shape[0] // 2 for sample in khmer]
-    upper = [sample.image[:cut] for sample, cut in zip(khmer, half, strict=True)]
-    lower = [sample.image[cut:] for sample, cut in zip(khmer, half, strict=True)]
+    if not khmer:
+        return rows, [*missing, "Khmer"]
+    source = line_source()
+    drawn = [source.sample(SEED, i) for i in range(count)]
+    drawn = [sample for sample in drawn if sample.text]
+    half = [sample.image.shape[0] // 2 for sample in drawn]
+    upper = [sample.image[:cut] for sample, cut in zip(drawn, half, strict=True)]
+    lower = [sample.image[cut:] for sample, cut in zip(drawn, half, strict=True)]
     rows.append(read(reader, "upper half of Khmer", upper, None))
     rows.append(read(reader, "lower half of Khmer", lower, None))
-    images, texts = [s.image for s in khmer], [s.text for s in khmer]
+    images, texts = [s.image for s in drawn], [s.text for s in drawn]
     rows.append(read(reader, "rendered Khmer", images, texts))
     return rows, missing
 
@@ -180,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", help="a weights file (default: the packaged ones)")
     parser.add_argument("--lines", type=int, default=200, help="of each kind")
     options = parser.parse_args(argv)
-    rows, missing = measure(Reader(options.weights), options.lines)
+    rows, missing = measure(Reader(options.weights), options.lines, announce())
     print(table(rows))
     for kind in missing:
         print(f"left out: {kind}")

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks import machine
+from benchmarks.drawn import announce, line_source
 from benchmarks.hard_lines import HardLine, HardLines, turn
-from khmer_fast.data import LineSource
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.document import Line
 from khmer_fast.errors import KhmerFastError
@@ -118,12 +118,8 @@ class Forgetful:
     """An engine whose answers lack some tokens, and what attention looked at for them."""
 
     def __init__(self, engine: Engine, rng: np.random.Generator):
-        self.engine, self.choice, self.threads, self._rng = (
-            engine,
-            engine.choice,
-            engine.threads,
-            rng,
-        )
+        self.engine, self.choice, self.threads = engine, engine.choice, engine.threads
+        self.max_padding, self._rng = engine.max_padding, rng
 
     def encode(self, batch: Batch) -> Encoded:
         return self.engine.encode(batch)
@@ -218,6 +214,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="also write all figures there")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if not announce():
+        return 1
     try:
         return run(options)
     except KhmerFastError as error:
@@ -228,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     weights = load_weights(options.weights)
     reader = Reader(weights, threads=1)
-    hard = HardLines(LineSource(held_out=not options.trained_fonts), SEED)
+    hard = HardLines(line_source(held_out=not options.trained_fonts), SEED)
 
     def some(count: int) -> int:
         return max(2, round(options.share * count))

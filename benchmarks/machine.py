@@ -6,7 +6,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -91,3 +92,47 @@ def interleaved(
             times[i].append(time.perf_counter() - start)
         done += 1
     return times
+
+
+@contextmanager
+def one_core() -> Iterator[int | None]:
+    """All threads of this process, and what it starts, on its idlest core; gives its number.
+
+    None, and no such promise, where the system cannot do it.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        if not hasattr(os, "sched_setaffinity") or not Path("/proc/self/task").exists():
+            yield None
+            return
+        allowed = os.sched_getaffinity(0)
+        core = idlest_core(allowed)
+        _move_threads({core})
+        try:
+            yield core
+        finally:
+            _move_threads(allowed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def idlest_core(cores: set[int], seconds: float = 0.5) -> int:
+    """The core that had the least to do for a while, so that no other load decides the figures."""
+    before = _idle_ticks()
+    time.sleep(seconds)
+    after = _idle_ticks()
+    return max(cores, key=lambda core: (after.get(core, 0) - before.get(core, 0), core))
+
+
+def _idle_ticks() -> dict[int, int]:
+    rows = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    return {int(row[0][3:]): int(row[4]) for row in rows if row and row[0][3:].isdigit()}
+
+
+def _move_threads(cores: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setaffinity(int(thread), cores)
+        except ProcessLookupError:  # it ended meanwhile
+            continue

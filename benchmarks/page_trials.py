@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.drawn import page_source
 from benchmarks.page_sets import KnownDocument, PageSet
 from khmer_fast.data.page_config import load_page_config
-from khmer_fast.data.pages import PageSample, PageSource
+from khmer_fast.data.pages import PageSample
 from khmer_fast.document import Box
 from khmer_fast.evaluation.pages import ReferenceLine, find_strings
 from khmer_fast.files.images import load_grey
@@ -47,8 +48,8 @@ def samples(count: int, turned: float | None = 0.0, **options: Any) -> Iterator[
     config = load_page_config()
     if turned is not None:
         config = dataclasses.replace(config, turned=turned)
-    seen = PageSource(config, **options)
-    unseen = seen if "layouts" in options else PageSource(config, held_out=True, **options)
+    seen = page_source(config, **options)
+    unseen = seen if "layouts" in options else page_source(config, held_out=True, **options)
     for i in range(count):
         yield (unseen if i % HELD_OUT == HELD_OUT - 1 else seen).sample(SEED, i)
 
@@ -163,7 +164,7 @@ class InkResult:
 
 def ink_trial(count: int, segmenter: Segmenter) -> InkResult:
     """Whether each line's ink is held by one found line, and that line holds little other."""
-    source = PageSource(held_out=True)
+    source = page_source(held_out=True)
     lines = whole = 0
     for i in range(count):
         sample = source.sample(SEED + 1, i)

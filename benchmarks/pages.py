@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, tesseract
+from benchmarks.drawn import announce
+from benchmarks.line_rows import number
 from benchmarks.page_sets import KnownDocument, PageSet, load_page_set
-from benchmarks.read import number, one_core
 from khmer_fast.document import Page
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.evaluation.describe import percent
@@ -34,6 +35,7 @@ from khmer_fast.evaluation.pages import PageScore, total
 OURS, BAR = "khmer_fast", "Tesseract khm+Khmer"
 ENGINES = {"khmer_fast": OURS, "tesseract": BAR}
 QUICK_PAGES = 2  # documents of each set
+DRAWN_PAGES = 20  # where no folder is given
 TIMER = (
     "Inside the timer, khmer_fast: from opening the page's picture to its text in order; not "
     "loading the weights. Tesseract: its process over the same file, less the time of the same "
@@ -420,8 +422,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     trials = (options.order, options.ink, options.rotations, options.turned, options.blank)
-    if not options.folders and not options.rendered and not any(trials):
-        parser.error("a FOLDER is needed, or --rendered, or a trial")
+    if not options.folders and not any(trials):
+        options.rendered = options.rendered or (QUICK_PAGES if options.quick else DRAWN_PAGES)
+    drawn = options.rendered or options.order or options.ink or options.rotations
+    if drawn or options.blank:
+        if not announce(sys.stderr if options.json_only else sys.stdout):
+            return 1
     try:
         return run(options)
     except KhmerFastError as error:
@@ -448,7 +454,7 @@ def run(options: argparse.Namespace) -> int:
             from benchmarks.page_trials import rendered_set
 
             sets.append(rendered_set(options.rendered, scratch))
-        about["core"] = stack.enter_context(one_core())
+        about["core"] = stack.enter_context(machine.one_core())
         show(machine_line(about, rounds, options.quick))
         show(TIMER + "\n")
         engines = [open_engine(name, scratch, options) for name in options.engines] if sets else []

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.drawn import announce, line_source
 from khmer_fast.data import LineSource, load_config
 from khmer_fast.data.mixture import LengthRange
 
@@ -52,7 +53,7 @@ def source(lengths: str) -> LineSource:
     config = load_config()
     if lengths == "40":
         config = replace(config, text=replace(config.text, lengths=FORTY))
-    return LineSource(config)
+    return line_source(config)
 
 
 def resident() -> float:
@@ -139,6 +140,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="a few lines, only to see it run")
     args = parser.parse_args()
+    if not announce():
+        return 1
     lines, warm = (200, 100) if args.quick else (args.lines, args.warm)
     about = machine.describe()
     print(json.dumps({"machine": about}))

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.drawn import announce, page_source
 from khmer_fast.data import PageSource
 from khmer_fast.data.page_layouts import LAYOUTS
 
@@ -59,7 +60,7 @@ def measure(source: PageSource, layout: str, pages: int, warm: int) -> Result:
 
 def parity(count: int = 12) -> bool:
     """Whether two sources give the same pages, one of them backwards."""
-    first, second = PageSource(long_side=640), PageSource(long_side=640)
+    first, second = page_source(long_side=640), page_source(long_side=640)
     forwards = [first.sample(SEED, i) for i in range(count)]
     backwards = [second.sample(SEED, i) for i in reversed(range(count))][::-1]
     return all(
@@ -75,6 +76,8 @@ def main() -> int:
     parser.add_argument("--warm", type=int, default=60, help="pages before the timer starts")
     parser.add_argument("--layouts", action="store_true", help="each layout by itself, too")
     args = parser.parse_args()
+    if not announce():
+        return 1
     about = machine.describe()
     print(json.dumps({"machine": about}))
     if not parity():
@@ -83,7 +86,7 @@ def main() -> int:
     results = []
     print(f"{'layout':12}{'long side':>10}{'lines':>8}{'s a page':>10}{'CPU s':>8}{'MB':>7}")
     for side in SIDES:
-        source = PageSource(long_side=side)
+        source = page_source(long_side=side)
         plan = [("mixture", source, args.pages)]
         if args.layouts and side == SIDES[0]:
             plan += [(name, source.only(name), max(1, args.pages // 5)) for name in LAYOUTS]

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.drawn import announce, line_source
 from khmer_fast import Reader
 from khmer_fast.data import LineSource
 from khmer_fast.data.fonts import Face
@@ -49,7 +50,7 @@ def read(reader: Reader, samples: Sequence[Sample]) -> Readings:
 
 
 def samples_in(face: Face, count: int) -> list[Sample]:
-    source = LineSource(fonts=(face.path,))
+    source = line_source(fonts=(face.path,))
     return [source.sample(SEED, i) for i in range(count)]
 
 
@@ -95,7 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="draw what is read wrongly to this PNG")
     options = parser.parse_args(argv)
 
-    source, unseen = LineSource(), LineSource(held_out=True)
+    if not announce():
+        return 1
+    source, unseen = line_source(), line_source(held_out=True)
     trained = read(Reader(options.weights), [source.sample(SEED, i) for i in range(options.lines)])
     held_out = read(Reader(options.weights), [unseen.sample(SEED, i) for i in range(options.lines)])
     by_font = {

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import machine
+from benchmarks.drawn import announce
 from khmer_fast import ops
 from khmer_fast.segmenter_weights import load_segmenter
 from python_ref.segmenter import Segmenter
@@ -38,6 +39,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     reference = load_segmenter(args.weights).model
     if args.pages:
+        if not announce():
+            raise SystemExit(1)
         print(json.dumps(found_on_rendered_pages(reference, args.pages, args.long_side)))
         return
     fused = ops.Segmenter(reference)
@@ -74,11 +77,11 @@ def main() -> None:
 
 def found_on_rendered_pages(model: Segmenter, pages: int, long_side: int) -> dict[str, float]:
     """Shares of lines and cells (khmer_fast/train/page_measure.py)."""
-    from khmer_fast.data import PageSource
+    from benchmarks.drawn import page_source
     from khmer_fast.train.page_measure import measure_pages
     from khmer_fast.train.page_samples import whole_page
 
-    source = PageSource(held_out=True, long_side=long_side)
+    source = page_source(held_out=True, long_side=long_side)
     crops = (whole_page(source.sample(SEED, index), long_side) for index in range(pages))
     return {"pages": pages, **measure_pages(model, list(crops))}
 

@@ -27,8 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import machine
-from khmer_fast.data import LineSource
-from khmer_fast.errors import KhmerFastError
+from benchmarks.drawn import announce, line_source
 from khmer_fast.sequence import attn_gru_sequence
 from khmer_fast.text import Vocabulary
 from khmer_fast.train.samples import LineDataset
@@ -217,7 +216,7 @@ def own_peak_mb(case: str, engine: str) -> float:
 def open_lines() -> tuple[LineDataset, Vocabulary]:
     """Rendered lines to train on, fonts and texts opened; raises KhmerFastError without them."""
     vocabulary = Vocabulary()
-    dataset = LineDataset(LineSource(), vocabulary, 48, seed=7)
+    dataset = LineDataset(line_source(), vocabulary, 48, seed=7)
     dataset[0]
     return dataset, vocabulary
 
@@ -287,16 +286,16 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     cases = ["quick"] if options.quick else options.cases
-    torch.set_num_threads(1)
+    on_cpu = options.device == "cpu"
     lines = left_out = None
-    if options.batches and not options.quick and options.device == "cpu":
-        try:
+    if options.batches and not options.quick and on_cpu:
+        if announce():
             lines = open_lines()
-        except KhmerFastError as error:
-            left_out = f"training steps are left out: {error}"
-            print(f"benchmarks.train: {left_out}", file=sys.stderr, flush=True)
+        else:
+            left_out = "training steps are left out: no lines can be drawn"
+    torch.set_num_threads(1)
     found = engines(options.compile)
-    device, on_cpu = options.device, options.device == "cpu"
+    device = options.device
     wrong = [f"{case}: {text}" for case in cases for text in red(found, CASES[case], device)]
     if wrong:
         print(f"parity with python_ref is red, no speed is printed: {wrong}", file=sys.stderr)

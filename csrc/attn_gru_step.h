@@ -32,6 +32,16 @@ inline Dims check_attn_gru_step(const at::Tensor& memory, const at::Tensor& key,
   check_device("token", token, memory.device());
   check_device("length", length, memory.device());
   check_length(length, B, T);
+  for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor*>{"W_q", &weights.W_q},
+                                     {"v", &weights.v},
+                                     {"W_ih", &weights.W_ih},
+                                     {"W_hh", &weights.W_hh},
+                                     {"b_ih", &weights.b_ih},
+                                     {"b_hh", &weights.b_hh},
+                                     {"W_o", &weights.W_o},
+                                     {"b_o", &weights.b_o}}) {
+    check_given(name, *tensor);
+  }
   check_weights(weights, dims, at::kFloat, memory.device());
   if (N > 0) {
     const int64_t low = token.min().item<int64_t>(), high = token.max().item<int64_t>();

@@ -20,9 +20,15 @@ inline std::string shape_text(at::IntArrayRef sizes) {
   return out.str();
 }
 
+// Torch gives an operator an undefined tensor for None.
+inline void check_given(const char* name, const at::Tensor& x) {
+  TORCH_CHECK_TYPE(x.defined(), name, " must be a tensor, got none");
+}
+
 // `letters` names the shape in the letters of docs/spec.md: "[N, H]".
 inline void check_shape(const char* name, const at::Tensor& x, const char* letters,
                         std::initializer_list<int64_t> expected) {
+  check_given(name, x);
   TORCH_CHECK_VALUE(x.sizes() == at::IntArrayRef(expected.begin(), expected.size()), name,
                     " must have shape ", letters, " = ",
                     shape_text(at::IntArrayRef(expected.begin(), expected.size())), ", got ",
@@ -30,6 +36,7 @@ inline void check_shape(const char* name, const at::Tensor& x, const char* lette
 }
 
 inline void check_rank(const char* name, const at::Tensor& x, const char* letters, int64_t rank) {
+  check_given(name, x);
   TORCH_CHECK_VALUE(x.dim() == rank, name, " must have shape ", letters, ", got ",
                     shape_text(x.sizes()));
 }
@@ -44,6 +51,7 @@ inline std::optional<at::Tensor> plain(const std::optional<at::Tensor>& x) {
 }
 
 inline void check_dtype(const char* name, const at::Tensor& x, at::ScalarType expected) {
+  check_given(name, x);
   TORCH_CHECK_VALUE(x.layout() == at::kStrided, name, " must be a dense tensor, got layout ",
                     x.layout());
   TORCH_CHECK_TYPE(x.scalar_type() == expected, name, " must have dtype ", at::toString(expected),
@@ -51,6 +59,7 @@ inline void check_dtype(const char* name, const at::Tensor& x, at::ScalarType ex
 }
 
 inline void check_device(const char* name, const at::Tensor& x, at::Device expected) {
+  check_given(name, x);
   TORCH_CHECK_VALUE(x.device() == expected, name, " must be on ", expected.str(), ", got ",
                     x.device().str());
 }

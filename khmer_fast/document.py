@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 Point = tuple[float, float]  # x, y
 
 RegionKind = Literal["text", "heading", "list", "table", "header", "footer", "stamp", "picture"]
-REGION_KINDS: tuple[str, ...] = get_args(RegionKind)
+REGION_KINDS: tuple[RegionKind, ...] = get_args(RegionKind)
 FLAGS = (
     "truncated",  # the decoder ran into its step limit: the text is the CTC head's
     "failed",  # the model gave numbers that are not finite: no text

@@ -91,9 +91,13 @@ class Encoder:
 
     def __init__(self, encoder: python_ref.encoder.Encoder):
         config = encoder.config
-        convs = []
-        for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
-            convs += [conv, *(c for block in blocks for c in (block.conv1, block.conv2))]
+        convs = [
+            module
+            for stage in zip(encoder.convs, encoder.blocks, strict=True)
+            for part in stage
+            for module in part.modules()
+            if isinstance(module, python_ref.encoder.StandardizedConv2d)
+        ]
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         parameters = (
             [x for conv in convs for x in (conv.standardized_weight(), conv.bias)],
@@ -169,7 +173,8 @@ class Segmenter:
         maps, rotation = self._native(
             image, torch.get_num_threads() if threads is None else threads
         )
-        return SegmenterOutput(*maps.unbind(1), rotation)
+        band, above, below, offset = maps.unbind(1)
+        return SegmenterOutput(band, above, below, offset, rotation)
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,9 @@ class Decoder:
     """
 
     def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
-        self._native = _native.Decoder([tensor.detach() for tensor in weights], dtype)
+        self._native = _native.Decoder(
+            [_detached(name, x) for name, x in zip(weights._fields, weights, strict=True)], dtype
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -226,7 +233,7 @@ class Decoder:
         means torch's number.
         """
         result = self._native.beam_search(
-            memory.detach(),
+            _detached("memory", memory),
             length,
             beam,
             n_best,
@@ -238,7 +245,14 @@ class Decoder:
             torch.get_num_threads() if threads is None else threads,
         )
         *fields, trace, position, live, parents = result.fields()
-        return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
+        fields += [Trace(*trace) if trace else None, position, live, parents]
+        return DecodeResult(*fields)
+
+
+def _detached(name: str, x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    return x.detach()
 
 
 def instruction_set() -> str:

@@ -81,10 +81,9 @@ def load_segmenter(path: str | os.PathLike[str] | None = None) -> SegmenterWeigh
     """Reads a segmenter's weights file, or its trainer's checkpoint (.pth); without a path, the
     packaged weights. Raises WeightsError for a file that is missing, damaged or foreign.
     """
-    packaged = path is None
-    path = PACKAGED_SEGMENTER if packaged else Path(path)
-    name = printable(path)
-    data, sha256 = read_file(path, name, PACKAGED_SEGMENTER_SHA256 if packaged else None)
+    file = PACKAGED_SEGMENTER if path is None else Path(path)
+    name = printable(file)
+    data, sha256 = read_file(file, name, PACKAGED_SEGMENTER_SHA256 if path is None else None)
     if data[:4] == ZIP_START:
         config, state, metadata = _parse_checkpoint(data, name)
     else:
@@ -98,7 +97,7 @@ def load_segmenter(path: str | os.PathLike[str] | None = None) -> SegmenterWeigh
     check_finite(state, name)
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    return SegmenterWeights(config, model, metadata, str(path), sha256)
+    return SegmenterWeights(config, model, metadata, str(file), sha256)
 
 
 def _parse_checkpoint(

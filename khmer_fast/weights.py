@@ -104,10 +104,9 @@ def load_weights(
     `charset` is what the caller expects; weights may extend it at its end. Raises WeightsError for
     a file that is missing, damaged, foreign, or made for another charset or normaliser.
     """
-    packaged = path is None
-    path = PACKAGED if packaged else Path(path)
-    name = printable(path)
-    data, sha256 = read_file(path, name, PACKAGED_SHA256 if packaged else None)
+    file = PACKAGED if path is None else Path(path)
+    name = printable(file)
+    data, sha256 = read_file(file, name, PACKAGED_SHA256 if path is None else None)
     if data[:4] == ZIP_START:
         config, found, state, metadata = _parse_checkpoint(data, name)
     else:
@@ -121,7 +120,7 @@ def load_weights(
     check_finite(state, name)
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    weights = Weights(config, found, model, metadata, str(path), sha256)
+    weights = Weights(config, found, model, metadata, str(file), sha256)
     weights.calibration()
     return weights
 

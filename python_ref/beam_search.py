@@ -143,7 +143,7 @@ def _line(
         survivors: list[Hypothesis | None] = []
         for k in range(K):
             source = beams[int(parent[k])]
-            if bool(empty[k]):
+            if source is None or bool(empty[k]):
                 survivors.append(None)
             elif source.finished:
                 survivors.append(source)

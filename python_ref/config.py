@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+_Width = TypeVar("_Width", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class ModelConfig:
             stride *= stage.stride_x
         return stride
 
-    def positions(self, width: int) -> int:
-        """Encoder positions T of a line `width` pixels wide."""
+    def positions(self, width: _Width) -> _Width:
+        """Encoder positions T of a line `width` pixels wide, or of each of int64 [B]."""
         for stage in self.stages:
             width = -(-width // stage.stride_x)
         return width

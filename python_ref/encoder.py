@@ -98,7 +98,7 @@ class Encoder(nn.Module):
             if bool((width < columns).any()):
                 mask = valid(width, columns)[:, None, None, :].to(x.dtype)
             x = clear(F.relu(conv(x)), mask)
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x, mask)
         # 3. one vector a position
         return x.permute(0, 3, 2, 1).flatten(2), width

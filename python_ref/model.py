@@ -19,12 +19,12 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         V, D, E, A, H = config.V, config.D, config.E, config.A, config.H
-        shapes = DecoderWeights(
+        shapes: dict[str, tuple[int, ...]] = dict(
             embedding=(V, D), W_k=(A, E), b_k=(A,), W_init=(H, E), b_init=(H,), W_q=(A, H), v=(A,),
             W_ih=(3 * H, D + E), W_hh=(3 * H, H), b_ih=(3 * H,), b_hh=(3 * H,),
             W_o=(V, H + E), b_o=(V,),
         )  # fmt: skip
-        for name, shape in shapes._asdict().items():
+        for name, shape in shapes.items():
             parameter = nn.Parameter(torch.zeros(shape))
             if name == "embedding":
                 nn.init.normal_(parameter, std=1.0)

@@ -164,7 +164,7 @@ class Segmenter(nn.Module):
         for down, blocks in zip(self.down, self.blocks, strict=True):
             skips.append(x)
             x = down(x)
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x)
         rotation = self.rotation(x)
         # 3. up again to stride 4
@@ -174,20 +174,19 @@ class Segmenter(nn.Module):
                 x = self.up_blocks[level - 1](x)
         # 4. four maps
         maps = self.head(F.relu(self.merge(x)))  # [B, 4, Y/4, X/4]
-        return SegmenterOutput(*maps.unbind(1), rotation)
+        band, above, below, offset = maps.unbind(1)
+        return SegmenterOutput(band, above, below, offset, rotation)
 
-    def in_order(self) -> Iterator[nn.Module]:
+    def in_order(self) -> Iterator[DepthwiseConv2d | DenseConv2d | Readout]:
         """The convolutions as the fused segmenter takes them: level by level, there and back."""
-        yield from (self.stem, self.fine)
-        for level, (down, blocks, up) in enumerate(
-            zip(self.down, self.blocks, self.up, strict=True)
-        ):
-            for pair in (down, *blocks):
-                yield from (pair.depthwise, pair.pointwise)
-            yield up.pointwise
-            if level < len(self.up_blocks):
-                yield from (self.up_blocks[level].depthwise, self.up_blocks[level].pointwise)
-        yield from (self.merge, self.head, self.turn)
+        parts: list[nn.Module] = [self.stem, self.fine]
+        for level in range(len(self.down)):
+            parts += [self.down[level], self.blocks[level], self.up[level]]
+            parts += self.up_blocks[level : level + 1]
+        for part in (*parts, self.merge, self.head, self.turn):
+            for module in part.modules():
+                if isinstance(module, (DepthwiseConv2d, DenseConv2d, Readout)):
+                    yield module
 
     def rotation(self, x: Tensor) -> Tensor:
         """The page's turn from the coarsest features, each place weighed by what it knows.

@@ -211,7 +211,7 @@ def test_what_is_cited_is_there():
 
 def test_nothing_names_a_private_place():
     """What is tracked reaches development data by KHMER_FAST_DATA alone."""
-    private = re.compile(r"\.\./shared|/shared/(?:data|design)|shared/data|shared/design")
+    private = re.compile(r"\.\./shared|shared/(?:data|design)|[\"']shared[\"'] */")
     wrong = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in tracked()
@@ -223,11 +223,30 @@ def test_nothing_names_a_private_place():
     assert not wrong, "\n".join(wrong)
 
 
+def test_development_sets_are_called_so_where_they_are_quoted():
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = path.read_text("utf-8")
+        if re.search(r"real_lines|real_varied|[0-9] labelled lines", text):
+            assert "development set" in text, f"{path.name} quotes a development set as if unseen"
+
+
+def test_one_file_knows_devices():
+    """The seam for a device: recognize/engine.py."""
+    knows = re.compile(r"""torch\.cuda|["']cuda["']|is_cuda|nccl""")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.is_relative_to(ROOT / "khmer_fast")
+        and path.suffix == ".py"
+        and knows.search(path.read_text("utf-8"))
+    ]
+    assert found == ["khmer_fast/recognize/engine.py"]
+
+
 LONGEST = 450  # lines of a file that still can be read at one go
 LONGER = {  # and why they are
     "tests/cuda_emulator/cuda_emulator.h": "the emulator, to be split by subject",
     "benchmarks/gpu.py": "one report, until a GPU has run it",
-    "benchmarks/read.py": "to be split: engines, tables",
     "csrc/cpu/attn_gru_sequence_loops.h": "forward and backward of one op, read side by side",
     "csrc/cuda/attn_gru_sequence_cuda.cu": "forward and backward of one op, read side by side",
     "csrc/cuda/attn_gru_step_cuda.cu": "the five kernels of a step, in the reference's order",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import read, tesseract
+from benchmarks import line_rows, machine, read, tesseract
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.evaluation.labels import Label
 from khmer_fast.recognize.reader import Reader
@@ -175,40 +175,40 @@ def test_models_that_lack_a_part_are_missing(fake_tesseract):
     "khm+Khmer" not in tesseract.installed_models(), reason=f"needs {tesseract.PACKAGES}"
 )
 def test_tesseract_gives_the_published_error_rate(tmp_path: Path):
-    found = read.load_data_set(str(SHARED / "real_lines"), quick=False)
+    found = line_rows.load_data_set(str(SHARED / "real_lines"), quick=False)
     listed = tesseract.prepare(found.images, tmp_path)
     languages = tesseract.installed_models()["khm+Khmer"]
     engine = read.tesseract_engine(
         "khm+Khmer", languages, listed, tesseract.prepare_blank(tmp_path)
     )
     engine.take_turn()
-    cer = read.make_row(engine, found).scores.cer
+    cer = line_rows.make_row(engine, found).scores.cer
     assert abs(cer - PUBLISHED["khm+Khmer"]) < 0.001
 
 
 # ---- rows ----
 
 
-def make_set(*texts: str) -> read.DataSet:
+def make_set(*texts: str) -> line_rows.DataSet:
     labels = [
         Label(Path(f"{i}.png"), text, {"kind": "scan" if i else "photo"}, f"{i}.png")
         for i, text in enumerate(texts)
     ]
-    return read.DataSet("made", tuple(labels))
+    return line_rows.DataSet("made", tuple(labels))
 
 
-def contender(name: str, *readings: read.Reading) -> read.Contender:
-    return read.Contender(name, lambda: readings[0], list(readings))
+def contender(name: str, *readings: line_rows.Reading) -> line_rows.Contender:
+    return line_rows.Contender(name, lambda: readings[0], list(readings))
 
 
 def test_row_takes_the_median_round_less_the_start():
     texts = ("abc", "defg")
-    row = read.make_row(
+    row = line_rows.make_row(
         contender(
             "x",
-            read.Reading(texts, 3.0, 2.0, 1.0, 0.5),
-            read.Reading(texts, 5.0, 2.2, 1.0, 0.5),
-            read.Reading(texts, 99.0, 2.1, 1.2, 0.5),
+            line_rows.Reading(texts, 3.0, 2.0, 1.0, 0.5),
+            line_rows.Reading(texts, 5.0, 2.2, 1.0, 0.5),
+            line_rows.Reading(texts, 99.0, 2.1, 1.2, 0.5),
         ),
         make_set("abc", "defg"),
     )
@@ -219,14 +219,16 @@ def test_row_takes_the_median_round_less_the_start():
 
 
 def test_row_without_time_left_has_no_speed():
-    row = read.make_row(contender("x", read.Reading(("a",), 1.0, 1.0, 2.0, 2.0)), make_set("a"))
+    row = line_rows.make_row(
+        contender("x", line_rows.Reading(("a",), 1.0, 1.0, 2.0, 2.0)), make_set("a")
+    )
     assert row.lines_per_second is None and row.cpu_ms_a_line is None
     assert json.loads(json.dumps(row.as_json(), allow_nan=False))["lines_per_second"] is None
 
 
 def test_row_scores_canonical_text_and_kinds():
-    row = read.make_row(
-        contender("x", read.Reading(("ក\u200bខ", "abx", "ab"), 1.0, 1.0)),
+    row = line_rows.make_row(
+        contender("x", line_rows.Reading(("ក\u200bខ", "abx", "ab"), 1.0, 1.0)),
         make_set("កខ", "abc", "abcd"),
     )
     assert row.scores.cer == pytest.approx(3 / 9)
@@ -237,32 +239,34 @@ def test_row_scores_canonical_text_and_kinds():
 def test_ratios_compare_ours_with_each_and_bfloat16_with_ours():
     data = make_set("abcd", "efgh")
     rows = [
-        read.make_row(contender(name, read.Reading(texts, seconds, cpu)), data)
+        line_rows.make_row(contender(name, line_rows.Reading(texts, seconds, cpu)), data)
         for name, texts, seconds, cpu in [
-            (read.OURS, ("abcd", "efgh"), 1.0, 1.0),
-            (read.BFLOAT16, ("abcd", "efgx"), 0.5, 0.8),
-            (read.BAR, ("abcx", "efgh"), 4.0, 3.0),
+            (line_rows.OURS, ("abcd", "efgh"), 1.0, 1.0),
+            (line_rows.BFLOAT16, ("abcd", "efgx"), 0.5, 0.8),
+            (line_rows.BAR, ("abcx", "efgh"), 4.0, 3.0),
         ]
     ]
-    bar, bfloat16 = read.ratios(rows)
-    assert (bar.a, bar.b) == (read.OURS, read.BAR)
+    bar, bfloat16 = line_rows.ratios(rows)
+    assert (bar.a, bar.b) == (line_rows.OURS, line_rows.BAR)
     assert bar.speed == pytest.approx(4) and bar.cpu == pytest.approx(3)
     assert bar.cer_difference == pytest.approx(-1 / 8)
-    assert (bfloat16.a, bfloat16.b) == (read.BFLOAT16, read.OURS)
+    assert (bfloat16.a, bfloat16.b) == (line_rows.BFLOAT16, line_rows.OURS)
     assert bfloat16.speed == pytest.approx(2)
     assert bfloat16.cer_difference == pytest.approx(1 / 8)
 
 
 def test_quick_takes_lines_from_the_whole_set(tmp_path: Path):
     rows = ["image\ttext"]
-    for i in range(3 * read.QUICK_LINES):
+    for i in range(3 * line_rows.QUICK_LINES):
         Image.fromarray(draw("x", width=60)).save(tmp_path / f"{i:03}.png")
         rows.append(f"{i:03}.png\t{i}")
     path = tmp_path / "some.tsv"
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    found = read.load_data_set(str(path), quick=True)
+    found = line_rows.load_data_set(str(path), quick=True)
     assert found.name == "some"
-    assert [label.text for label in found.labels] == [str(3 * i) for i in range(read.QUICK_LINES)]
+    assert [label.text for label in found.labels] == [
+        str(3 * i) for i in range(line_rows.QUICK_LINES)
+    ]
 
 
 # ---- the whole command ----
@@ -271,7 +275,7 @@ def test_quick_takes_lines_from_the_whole_set(tmp_path: Path):
 def test_parity_names_lines_that_two_models_read_differently(
     data: Path, tiny_weights: Path, other_weights: Path
 ):
-    found = read.load_data_set(str(data), quick=False)
+    found = line_rows.load_data_set(str(data), quick=False)
     fast, reference = Reader(tiny_weights), Reader(tiny_weights, backend="reference")
     assert read.parity_failures(fast, reference, found) == []
     red = read.parity_failures(Reader(other_weights), reference, found)
@@ -294,7 +298,7 @@ def test_red_gate_prints_no_speed(
 ):
     monkeypatch.setattr(read, "readers", lambda weights: wrong)
     wrong = (
-        {read.OURS: Reader(other_weights), read.GREEDY: Reader(other_weights, beam=1)}, []
+        {line_rows.OURS: Reader(other_weights), line_rows.GREEDY: Reader(other_weights, beam=1)}, []
     )  # fmt: skip
     assert read.main([str(data), "--weights", str(tiny_weights)]) == 1
     out, err = capsys.readouterr()
@@ -312,7 +316,7 @@ def test_command_without_tesseract(data: Path, tiny_weights: Path, capsys, no_te
     assert document["parity"] == {"lines": 3, "beams": [5, 1], "differ": 0}
     (only,) = document["sets"]
     names = [row["engine"] for row in only["rows"]]
-    assert names[:3] == [read.OURS, read.GREEDY, read.CTC]
+    assert names[:3] == [line_rows.OURS, line_rows.GREEDY, line_rows.CTC]
     assert not any("Tesseract" in name for name in names)
     assert any("Tesseract khm, Khmer, khm+Khmer: left out" in text for text in lines)
     for row in only["rows"]:
@@ -322,7 +326,7 @@ def test_command_without_tesseract(data: Path, tiny_weights: Path, capsys, no_te
     where = only["stages"]
     shares = [where[name] for name in ("prepare", "encode", "decode", "rest")]
     assert sum(shares) == pytest.approx(1)
-    assert 1 <= where["mean_parents"] <= where["mean_live"] <= read.BEAM
+    assert 1 <= where["mean_parents"] <= where["mean_live"] <= line_rows.BEAM
     assert 0 < document["single_line"]["p50_ms"] <= document["single_line"]["p99_ms"]
     assert document["start_seconds"]["read_one_line"] > 0
     if document["memory_mb"]:
@@ -331,7 +335,7 @@ def test_command_without_tesseract(data: Path, tiny_weights: Path, capsys, no_te
 
 def test_one_core_binds_this_process_and_what_it_starts():
     before = os.sched_getaffinity(0)
-    with read.one_core() as core:
+    with machine.one_core() as core:
         if core is not None:
             assert os.sched_getaffinity(0) == {core}
         assert torch.get_num_threads() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from benchmarks import foreign
 from khmer_fast import Reader
 from khmer_fast.data import LineSource
 from khmer_fast.data.mixture import LengthRange
+from khmer_fast.segmenter_weights import load_segmenter
+from khmer_fast.weights import load_weights
 from tests.data_fixtures import KHMER_FONTS, LATIN_FONTS, needs_fonts, small_config, write_texts
 
 LINES = 12  # of each kind of paper
@@ -24,6 +27,10 @@ MOST_OF_ALL = 0.03
 @pytest.fixture(scope="module")
 def reader() -> Reader:
     return Reader(threads=1)
+
+
+def test_weights_say_where_they_lie():
+    assert Path(load_weights().path).is_file() and Path(load_segmenter().path).is_file()
 
 
 @needs_fonts

@@ -3,7 +3,6 @@
 import re
 import time
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -23,8 +22,7 @@ from khmer_fast.text import (
     describe_character,
     shorten_leaders,
 )
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from tests.support.development import development_data
 
 CONSONANTS = [chr(code) for code in range(0x1780, 0x17A3)]
 BASES = CONSONANTS + [chr(code) for code in range(0x17A5, 0x17B4)]
@@ -142,10 +140,8 @@ def test_cluster_examples():
 
 
 def real_labels():
-    files = [SHARED / name / "labels.tsv" for name in ("real_lines", "real_varied")]
-    if not all(file.is_file() for file in files):
-        pytest.skip(f"needs the labels of real lines under {SHARED}")
-    for file in files:
+    for name in ("real_lines", "real_varied"):
+        file = development_data(name, "labels.tsv")
         for line in file.read_text(encoding="utf-8").split("\n")[1:]:
             if line:
                 yield line.split("\t")[1]

@@ -28,7 +28,7 @@ VERBS = {  # name: (module, what it does)
     "analyze": ("khmer_fast.cli.analyze", "say what a training log tells"),
     "info": ("khmer_fast.cli.info", "show what was built and what this machine can use"),
 }
-FAILED, USAGE = 1, 2
+FAILED = 1
 INTERRUPTED, PIPE_CLOSED = 130, 141  # as a shell reports SIGINT and SIGPIPE
 
 

@@ -54,7 +54,7 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """The tables of `above` laid over those of `below`."""
     merged = dict(below)
     for key, value in above.items():
-        old = below.get(key)
+        old: Any = below.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             merged[key] = _over(old, value)
         elif _named(old) and _named(value):

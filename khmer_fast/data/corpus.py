@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from khmer_fast.data.mixture import TextFile
 from khmer_fast.errors import KhmerFastError
 
-_OPEN = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+_COMPRESSED: dict[str, Callable[[Path], io.BufferedIOBase]] = {
+    ".xz": lzma.LZMAFile,
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+}
 # U+0085 and U+2028 are white space for khmer_fast.text; other control characters are damage.
 _control = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
 _latin = re.compile(r"[A-Za-z][ -~]{2,80}")
@@ -35,7 +41,8 @@ def read_text(path: Path, *, drop_control: bool = False) -> str:
     `drop_control`, for control characters.
     """
     try:
-        with _OPEN.get(path.suffix, open)(path, "rb") as file:
+        compressed = _COMPRESSED.get(path.suffix)
+        with path.open("rb") if compressed is None else compressed(path) as file:
             raw = file.read()
     except FileNotFoundError as error:
         raise TextError(

@@ -26,12 +26,15 @@ from khmer_fast.errors import ImageError, KhmerFastError, printable
 from khmer_fast.evaluation.labels import (
     GROUND_TRUTH_SUFFIX,
     IMAGE_SUFFIXES,
+    Label,
     LabelError,
     Problem,
     scan_labels,
 )
 from khmer_fast.files.images import load_grey
 from khmer_fast.text import canonical
+
+OnProblem = Callable[[Problem], None]  # is told of a line that cannot be used
 
 FORMS = ("pairs", "tsv", "shards")
 SHARD_LINES = 10_000
@@ -55,9 +58,7 @@ class StoredLine:
     where: str = ""
 
 
-def read_lines(
-    path: str | Path, on_problem: Callable[[Problem], None] | None = None
-) -> Iterator[StoredLine]:
+def read_lines(path: str | Path, on_problem: OnProblem | None = None) -> Iterator[StoredLine]:
     """The lines of a data set of any form, streamed.
 
     What cannot be used is given to `on_problem` and the rest goes on; without it, LabelError or
@@ -69,12 +70,7 @@ def read_lines(
         for shard in shards:
             yield from _read_shard(shard, on_problem)
         return
-    labels, problems = scan_labels(path)
-    if problems and on_problem is None:
-        raise LabelError(problems)
-    for problem in problems:
-        on_problem(problem)
-    for label in labels:
+    for label in _labels(path, on_problem):
         name = Path(label.name).with_suffix("").as_posix()
         try:
             image = label.image.read_bytes()
@@ -88,13 +84,25 @@ def read_lines(
         yield StoredLine(name, image, suffix, label.text, label.columns, label.where)
 
 
+def _labels(path: Path, on_problem: OnProblem | None) -> list[Label]:
+    """The labels of a TSV or a folder; their problems to `on_problem`, else LabelError."""
+    labels, problems = scan_labels(path)
+    if on_problem is None:
+        if problems:
+            raise LabelError(problems)
+        return labels
+    for problem in problems:
+        on_problem(problem)
+    return labels
+
+
 def _shards(path: Path) -> list[Path]:
     if path.suffix == ".tar" and path.is_file():
         return [path]
     return sorted(path.glob("*.tar")) if path.is_dir() else []
 
 
-def _read_shard(path: Path, on_problem: Callable[[Problem], None] | None) -> Iterator[StoredLine]:
+def _read_shard(path: Path, on_problem: OnProblem | None) -> Iterator[StoredLine]:
     for name, parts in _members(path):
         line = _shard_line(path, name, parts)
         if isinstance(line, StoredLine):
@@ -109,7 +117,7 @@ def _members(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Files of a shard that share a name, by suffix, streamed."""
     try:
         with tarfile.open(path, "r|") as tar:
-            name, parts = "", {}
+            name, parts = "", dict[str, bytes]()
             for member in tar:
                 if not member.isfile():
                     continue
@@ -221,10 +229,11 @@ def _write_tsv(lines: Iterable[StoredLine], folder: Path, _: int) -> int:
 
 
 def _write_shards(lines: Iterable[StoredLine], folder: Path, shard_lines: int) -> int:
-    count, tar = 0, None
+    count = 0
+    tar: tarfile.TarFile | None = None
     try:
         for line in lines:
-            if count % shard_lines == 0:
+            if tar is None or count % shard_lines == 0:
                 if tar:
                     tar.close()
                 tar = tarfile.open(folder / f"lines-{count // shard_lines:06}.tar", "w")
@@ -274,7 +283,7 @@ class StoredSource:
         self,
         path: str | Path,
         held_out: bool | None = None,
-        on_problem: Callable[[Problem], None] | None = None,
+        on_problem: OnProblem | None = None,
     ):
         self.path = path
         self._places = list(_places(Path(path), on_problem))
@@ -337,15 +346,10 @@ class StoredSource:
         return Sample(self.grey(number), place.text, place.kind)
 
 
-def _places(path: Path, on_problem: Callable[[Problem], None] | None) -> Iterator[_Place]:
+def _places(path: Path, on_problem: OnProblem | None) -> Iterator[_Place]:
     shards = _shards(path)
     if not shards:
-        labels, problems = scan_labels(path)
-        if problems and on_problem is None:
-            raise LabelError(problems)
-        for problem in problems:
-            on_problem(problem)
-        for label in labels:
+        for label in _labels(path, on_problem):
             kind = label.columns.get("kind", "")
             yield _Place(label.image, None, canonical(label.text), kind, label.where)
     for shard in shards:

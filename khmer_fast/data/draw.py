@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFont, features
 
-from khmer_fast.data.fonts import Face, FontError, Span
+from khmer_fast.data.fonts import FontError, Span
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import clusters
 
@@ -192,8 +192,3 @@ def _pieces(text: str, whole: bool) -> list[str]:
         if word:
             pieces.append(word)
     return pieces
-
-
-def faces_of(spans: list[Span]) -> list[Face]:
-    """The faces of a line, in order, each once."""
-    return list(dict.fromkeys(span.face for span in spans))

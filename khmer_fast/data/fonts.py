@@ -6,6 +6,7 @@ import hashlib
 import logging
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -40,9 +41,9 @@ class Face:
     covered: frozenset[str]
     khmer: bool
 
-    def covers(self, text: str) -> bool:
-        """Whether every character of `text` has a glyph."""
-        return self.covered.issuperset(text)
+    def covers(self, characters: Iterable[str]) -> bool:
+        """Whether every one of the characters has a glyph."""
+        return self.covered.issuperset(characters)
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,10 @@ def load_fonts(
     latin = _matching(files, mixture.latin)
     machine = _matching(files, mixture.machine)
     if only:
-        faces = _only(only)
-        return FontLibrary((tuple(faces),), (1.0,), (1.0,), latin, mixture.own_latin, machine)
-    groups, weights, headings = [], [], []
+        chosen = tuple(_only(only))
+        return FontLibrary((chosen,), (1.0,), (1.0,), latin, mixture.own_latin, machine)
+    groups: list[tuple[Face, ...]] = []
+    weights, headings = [], []
     for group in mixture.groups:
         faces = tuple(
             _without(face, mixture.confused.get(Path(face.path).name, ""))

@@ -27,7 +27,7 @@ class RealImageError(KhmerFastError):
 def image_hash(grey: np.ndarray) -> str:
     """SHA-256 of the size and the pixels of an image, uint8 [Y', X'], its first 16 bytes."""
     digest = hashlib.sha256(f"{grey.shape[0]}x{grey.shape[1]}:".encode())
-    digest.update(np.ascontiguousarray(grey))
+    digest.update(np.ascontiguousarray(grey).data)
     return digest.hexdigest()[:32]
 
 

@@ -128,15 +128,12 @@ class LineSource:
             ),
             whole=native,
         )
-        bold_span = None
+        emphasised: frozenset[int] = frozenset()
         if rng.random() < style.emphasis:
             spans, emphasised = self._emphasise(rng, spans)
-            bold_span = {i: max(1, setting.bold) for i in emphasised}.get
-            regular = setting.bold
-            chosen = bold_span
 
-            def bold_span(i: int) -> int:
-                return chosen(i, regular)
+        def bold_span(i: int) -> int:
+            return max(1, setting.bold) if i in emphasised else setting.bold
 
         if spans[0].text:
             line = draw_line(spans, setting, self._cache, bold_span)

@@ -113,7 +113,8 @@ class TextSource:
             window = window.split("\n", 1)[0]
         if not natural or rng.random() < 0.3:
             return _cut(canonical(window), length)
-        pieces, total = [], 0
+        pieces: list[str] = []
+        total = 0
         for piece in _break.split(window):
             size = len(piece) - piece.count("\u200b")
             if pieces and total + size > length:
@@ -151,7 +152,8 @@ def _cut(text: str, length: int) -> str:
     """At most `length` characters of a canonical text, whole clusters, no space at the ends."""
     if len(text) <= length:
         return text.strip(" ")
-    total, kept = 0, []
+    kept: list[str] = []
+    total = 0
     for cluster in clusters(text):
         total += len(cluster)
         if total > length and kept:

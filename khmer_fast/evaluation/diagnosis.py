@@ -134,15 +134,14 @@ def calibrate(results: Sequence[LineResult]) -> Calibration | None:
     sure = [result for result in results if result.confidence is not None]
     if not sure:
         return None
-    lines = reliability(
-        [result.confidence for result in sure], [result.edits.exact for result in sure]
-    )
+    confidences = [result.confidence for result in sure if result.confidence is not None]
+    lines = reliability(confidences, [result.edits.exact for result in sure])
     by_cluster = [pair for result in sure for pair in _judged_clusters(result)]
     edits, characters = (
         np.array([getattr(result.edits, name) for result in sure], dtype=np.int64)
         for name in ("edits", "characters")
     )  # [lines]
-    surest_last = np.argsort([result.confidence for result in sure], kind="stable")
+    surest_last = np.argsort(confidences, kind="stable")
     kept_edits = edits[surest_last][::-1].cumsum()  # [lines], of the surest 1, 2, … lines
     kept_characters = characters[surest_last][::-1].cumsum()
     aside = int(np.ceil(SET_ASIDE * len(sure)))

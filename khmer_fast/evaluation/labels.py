@@ -83,10 +83,9 @@ def scan_labels(
     problems: list[Problem] = []
     first: dict[str, str] = {}
     for entry in found:
-        problem = (
-            entry if isinstance(entry, Problem) else _image_problem(entry, first, check_images)
-        )
-        if problem is not None:
+        if isinstance(entry, Problem):
+            problems.append(entry)
+        elif problem := _image_problem(entry, first, check_images):
             problems.append(problem)
         else:
             labels.append(entry)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -60,11 +61,11 @@ class Scores:
     cluster_edits: int
     cer: float | None
     cluster_error_rate: float | None
-    exact_lines: float
+    exact_lines: float | None
     cer_without_spaces: float | None
     interval: tuple[float, float] | None
     cluster_error_rate_interval: tuple[float, float] | None
-    exact_lines_interval: tuple[float, float]
+    exact_lines_interval: tuple[float, float] | None
     cer_without_spaces_interval: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
@@ -264,8 +265,10 @@ def confusions(
         if reference == prediction:
             continue
         a, b = split(reference), split(prediction)
-        for tag, i, j in Levenshtein.editops(a, b):
-            found["" if tag == "insert" else a[i], "" if tag == "delete" else b[j]] += 1
+        for edit in Levenshtein.editops(a, b):
+            gone = "" if edit.tag == "insert" else a[edit.src_pos]
+            come = "" if edit.tag == "delete" else b[edit.dest_pos]
+            found[gone, come] += 1
     return found
 
 
@@ -276,10 +279,10 @@ def align(reference: str, prediction: str) -> list[tuple[str, str, str]]:
     """
     a, b = clusters(reference), clusters(prediction)
     aligned = []
-    for tag, a_start, a_end, b_start, b_end in Levenshtein.opcodes(a, b):
-        for k in range(max(a_end - a_start, b_end - b_start)):
-            i, j = a_start + k, b_start + k
-            aligned.append((tag, a[i] if i < a_end else "", b[j] if j < b_end else ""))
+    for stretch in Levenshtein.opcodes(a, b):
+        ours = a[stretch.src_start : stretch.src_end]
+        theirs = b[stretch.dest_start : stretch.dest_end]
+        aligned += [(stretch.tag, *pair) for pair in zip_longest(ours, theirs, fillvalue="")]
     return aligned
 
 

@@ -189,7 +189,7 @@ def match_texts(references: Sequence[str], found: Sequence[Line]) -> PageScore:
         taken[r] = start, end
         text[start:end] = _USED
     matches, missed, split = [], 0, 0
-    parts = Counter()  # references that a found line holds much of
+    parts: Counter[int] = Counter()  # references that a found line holds much of
     for r, reference in enumerate(expected):
         start, end = taken.get(r, (0, 0))
         around = _around([found[i].box for i in set(line_of[start:end].tolist())])
@@ -199,7 +199,7 @@ def match_texts(references: Sequence[str], found: Sequence[Line]) -> PageScore:
         parts.update(i for i, n in held.items() if n >= MUCH_OF_A_LINE * len(lines[i]))
         split += sum(n >= MUCH_OF_A_LINE * len(reference) for n in held.values()) > 1
     free = np.bincount(line_of[text != _USED], minlength=len(lines))  # [lines], characters
-    for i in np.flatnonzero(free):
+    for i in np.flatnonzero(free).tolist():
         rest = "".join(read[k] for k in np.flatnonzero((line_of == i) & (text != _USED)))
         matches.append(LineMatch("", rest, found[i].box))
     return PageScore(

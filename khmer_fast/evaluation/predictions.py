@@ -49,9 +49,9 @@ def match_predictions(
     Images match by name as the data set has it, by path, or by file name where that is unique.
     """
     by_key: dict[str, Prediction] = {}
-    for prediction in predictions:
-        for key in (prediction.image, os.path.abspath(prediction.image)):
-            if by_key.setdefault(key, prediction) is not prediction:
+    for given in predictions:
+        for key in (given.image, os.path.abspath(given.image)):
+            if by_key.setdefault(key, given) is not given:
                 named = printable(key, 200)
                 raise KhmerFastError(f"expected one prediction an image, got two: {named}")
     unique = _unique_names(labels, predictions)

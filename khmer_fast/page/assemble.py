@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
-from khmer_fast.document import Box, Cell, Line, Note, Page, Region, RegionKind
+from khmer_fast.document import Box, Cell, Line, Note, Page, Region
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
@@ -117,8 +116,8 @@ def _region(plan: RegionPlan, lines: Sequence[Line]) -> Region:
         if cell.lines
     )
     own = tuple(lines[i] for i in plan.lines)
-    boxes = [line.box for line in own] + [cell.box for cell in cells]
-    return Region(cast(RegionKind, plan.kind), _around(boxes), own, cells)
+    box = _around([*(line.box for line in own), *(cell.box for cell in cells)])
+    return Region(plan.kind, box, own, cells)
 
 
 def _around(boxes: Sequence[Box]) -> Box:

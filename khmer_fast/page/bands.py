@@ -272,8 +272,8 @@ def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
     )
     begin = np.searchsorted(line, np.arange(lines + 1))
     letter = _median(height, weight, line, lines)
-    score = np.bincount(line, weight * parts.score[owner][order], minlength=lines)
-    score /= np.bincount(line, weight, minlength=lines)
+    scores = np.bincount(line, weight * parts.score[owner][order], minlength=lines)
+    score = scores / np.bincount(line, weight, minlength=lines)
     # 2. a polynomial of the degree that a line's length bears
     left, right = x[begin[:-1]], x[begin[1:] - 1]
     half = np.maximum((right - left) / 2, STRIDE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from khmer_fast.document import RegionKind
 from khmer_fast.page.places import LevelPage, Place
 from khmer_fast.page.plans import RegionPlan
 
@@ -153,7 +154,7 @@ def _plans(
     return [RegionPlan(kind, tuple(place.index for place in places))]
 
 
-def _kind(rows: Sequence[Row], margins: tuple[float, float], page: LevelPage) -> str:
+def _kind(rows: Sequence[Row], margins: tuple[float, float], page: LevelPage) -> RegionKind:
     top, bottom = rows[0][0].top, rows[-1][0].bottom
     ruled = [rule.at for rule in page.horizontal if rule.high - rule.low > page.width / 3]
     if bottom < _EDGE * page.height and any(bottom < at < 1.5 * bottom for at in ruled):

@@ -180,7 +180,8 @@ def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Y, X = ink.shape
     labels = np.zeros((Y, X), np.int32)
-    boxes, areas = [], []
+    boxes: list[tuple[int, int, int, int]] = []
+    areas: list[int] = []
     for y, x in zip(*np.nonzero(ink), strict=True):
         if labels[y, x]:
             continue
@@ -241,7 +242,7 @@ def assign_ink(
             found = labels[top:bottom, column]
             np.add.at(inside, found[found > 0] - 1, 1)
             lettered[columns.at(line, column)] = (found > 0).any()
-        for c in np.flatnonzero(inside):
+        for c in np.flatnonzero(inside).tolist():
             core[c].append((line, int(inside[c])))
     # 3. each piece to a line, to nobody, or cut
     owners = np.zeros(ink.shape, np.uint16)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from khmer_fast.document import RegionKind
+
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -18,9 +20,9 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class RegionPlan:
-    """A region: a kind of document.REGION_KINDS and its lines, or cells where it is a table."""
+    """A region: its kind and its lines, or cells where it is a table."""
 
-    kind: str
+    kind: RegionKind
     lines: tuple[int, ...] = ()
     cells: tuple[CellPlan, ...] = ()
 

@@ -176,7 +176,7 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
     cards = all(_varies(column) for column in group)
     if cards and max(map(len, group)) <= 2:
         return False
-    if len(group) == 2 and _are_amounts(*group, rules):
+    if len(group) == 2 and _are_amounts(group[0], group[1], rules):
         return True
     if cards:
         return False

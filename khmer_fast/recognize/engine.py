@@ -268,7 +268,8 @@ class CudaDecoder:
             return_trace,
         )
         trace = _trace(history, fields[-1]) if return_trace else None
-        return BeamResult(*fields, attention if return_attention else None, trace)
+        fields += [attention if return_attention else None, trace]
+        return BeamResult(*fields)
 
 
 def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 6] int32 (Chosen), [B]

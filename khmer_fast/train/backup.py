@@ -18,7 +18,7 @@ from pathlib import Path
 
 from khmer_fast.atomic import replace_file, set_aside
 from khmer_fast.train import history
-from khmer_fast.train.checkpoint import CheckpointError, checkpoint_position, surplus
+from khmer_fast.train.checkpoint import CheckpointError, position_of, surplus
 from khmer_fast.train.manifest import Entry, Manifest, Position, file_digest
 from khmer_fast.train.run_folder import RunFolder, RunFolderError
 
@@ -230,8 +230,7 @@ class Backup:
         newest = self.source.checkpoints()
         if not newest:
             return
-        position = checkpoint_position(newest[0].name)
-        for path in self.target.newer_than(position):
+        for path in self.target.newer_than(position_of(newest[0])):
             manifest.files.pop(f"models/{path.name}", None)
             self.target.write_manifest(manifest)
             set_aside(path)

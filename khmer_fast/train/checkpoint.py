@@ -52,6 +52,14 @@ def checkpoint_position(name: str) -> Position | None:
     return int(match[1]), math.inf if match[2] is None else int(match[2])
 
 
+def position_of(path: Path) -> Position:
+    """(epoch, step) of a file that has a checkpoint's name; ValueError for another."""
+    position = checkpoint_position(path.name)
+    if position is None:
+        raise ValueError(f"expected a checkpoint's name, got {path.name}")
+    return position
+
+
 def plain_position(position: Position) -> tuple[int, int | None]:
     """A position with None where the step is infinite."""
     epoch, step = position
@@ -63,12 +71,12 @@ def surplus(checkpoints: list[Path], keep: int) -> list[Path]:
 
     The newest `keep` epochs and the newest `keep` steps stay, but no step before all kept epochs.
     """
-    ends = [path for path in checkpoints if checkpoint_position(path.name)[1] == math.inf]
+    ends = [path for path in checkpoints if position_of(path)[1] == math.inf]
     steps = [path for path in checkpoints if path not in ends]
     kept_ends, kept_steps = ends[:keep], steps[:keep]
     if len(ends) > len(kept_ends):
-        oldest = checkpoint_position(kept_ends[-1].name)
-        kept_steps = [path for path in kept_steps if checkpoint_position(path.name) > oldest]
+        oldest = position_of(kept_ends[-1])
+        kept_steps = [path for path in kept_steps if position_of(path) > oldest]
     return [path for path in checkpoints if path not in kept_ends + kept_steps]
 
 

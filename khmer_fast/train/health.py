@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Monitor:
         high = sum(value > 10 * usual for value in last)
         if high < 3:
             return None
-        figures = {"step": step, "norm": norm, "usual": usual}
+        figures: dict[str, Any] = {"step": step, "norm": norm, "usual": usual}
         return GRADIENT_EXPLODES.finding(figures, high=high, **figures)
 
     def _news(self, found: list[Finding]) -> list[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import BOS, Vocabulary
 from khmer_fast.train.loop import Sums, Trainer
 from khmer_fast.train.loss import Losses, check, losses, losses_of_memory
@@ -25,7 +26,7 @@ ATTENTION_LINES = 16  # validation lines whose attention is measured
 class LineObjective:
     """NLL of the decoder and CTC of the encoder, in nats a character."""
 
-    losses = ("nll", "ctc")
+    losses: tuple[str, ...] = ("nll", "ctc")
 
     def __init__(self, config: ModelConfig, options: TrainOptions, device: torch.device):
         self.config, self.options, self.device = config, options, device
@@ -87,7 +88,7 @@ def find_sequence(backend: str, device: torch.device) -> Callable:
 
 def find_recurrent(backend: str, device: torch.device) -> Callable:
     """The encoder's GRU: the fused op, or torch's, which on a GPU is cuDNN's."""
-    if backend == "reference" or device.type == "cuda":
+    if backend == "reference" or device.type != "cpu":
         return Encoder.recurrent
     from khmer_fast.sequence import encoder_recurrent
 
@@ -98,7 +99,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
     """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
     if choice == "off":
         return None
-    if choice == "bfloat16" or device.type == "cuda":
+    if choice == "bfloat16" or device.type != "cpu":
         return torch.bfloat16
     from khmer_fast.recognize.engine import has_fast_bfloat16
 
@@ -128,14 +129,15 @@ def validate(
     Without `by_decoder` by the CTC head alone, whose CER then stands under `val_cer` too.
     """
     from khmer_fast.evaluation.metrics import score
+    from khmer_fast.ops import Decoder
     from khmer_fast.recognize.decoder import decode
 
-    model, options, objective = trainer.average, trainer.options, _objective(trainer)
-    decoder = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
+    options = trainer.options
+    model, objective = _lines(trainer)
+    weights = DecoderWeights(*(w.float().cpu() for w in model.decoder.weights()))
+    decoder: DecoderWeights | Decoder = weights
     if by_decoder and options.backend == "fast":
-        from khmer_fast.ops import Decoder
-
-        decoder = Decoder(decoder)
+        decoder = Decoder(weights)
     references = [vocabulary.decode(line.ids) for line in lines]
     greedy, by_beam, by_ctc = [""] * len(lines), [""] * len(lines), [""] * len(lines)
     without_eos = 0
@@ -163,6 +165,8 @@ def validate(
                 without_eos += int((result.truncated[:, 0] | result.failed).sum())
     texts = greedy if by_decoder else by_ctc
     scores, ctc_cer = score(references, texts), score(references, by_ctc).cer
+    if scores.cer is None:
+        raise KhmerFastError("expected validation lines with text, got blank lines only")
     characters = max(scores.characters, 1)
     nll, tokens, ctc, ctc_tokens = sums.tolist()
     nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
@@ -193,7 +197,7 @@ def validate(
 @torch.no_grad()
 def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     """Attention weights [S, T] of each line when the decoder is given the true characters."""
-    model, objective = trainer.average, _objective(trainer)
+    model, objective = _lines(trainer)
     rows = []
     for line in lines:
         batch = objective.collate([line])
@@ -210,9 +214,10 @@ def forced_attention(trainer: Trainer, lines: list[TrainLine]) -> list[Tensor]:
     return rows
 
 
-def _objective(trainer: Trainer) -> LineObjective:
-    assert isinstance(trainer.objective, LineObjective)
-    return trainer.objective
+def _lines(trainer: Trainer) -> tuple[Model, LineObjective]:
+    """The averaged model and the objective of a trainer of lines."""
+    assert isinstance(trainer.average, Model) and isinstance(trainer.objective, LineObjective)
+    return trainer.average, trainer.objective
 
 
 def is_loop(text: str, reference: str) -> bool:

@@ -99,12 +99,12 @@ def _bare(pairs: list[re.Match], inner: str, part: str) -> Iterator[Figure]:
             yield Figure(label, name, _value(match["value"]), (match["unit"] or "").strip())
     family = {"train_loss": "train_", "val_loss": "val_"}.get(name or "")
     for term in inner.rstrip(")").split(", "):
-        match = _PAIR.match(term)
-        if match is None:
+        pair = _PAIR.match(term)
+        if pair is None:
             continue
-        word = match["label"].lower()
+        word = pair["label"].lower()
         of = family + word if family and word in ("nll", "ctc") else _OUR_RATES.get(word)
-        yield Figure(word, of, _value(match["value"]), (match["unit"] or "").strip())
+        yield Figure(word, of, _value(pair["value"]), (pair["unit"] or "").strip())
 
 
 def figures_of_object(text: str) -> list[Figure] | None:

@@ -57,8 +57,10 @@ _OURS = re.compile(
     r"|No backup: |Passed over|Mended: |Resumed from the start|Backup |Waiting for the backup"
     r"|SIG[A-Z]+: )"
 )
-_SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60}
-_SECONDS |= {"h": 3600, "hr": 3600, "hour": 3600, "ms": 0.001}
+_SECONDS = {
+    **{"": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0},
+    **{"h": 3600.0, "hr": 3600.0, "hour": 3600.0, "ms": 0.001},
+}
 
 
 class LogParser:

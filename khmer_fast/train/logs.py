@@ -50,7 +50,7 @@ def read_lines(lines: Iterable[str], source: str) -> RunLog:
 
 
 def _read_run(path: Path) -> RunLog:
-    from khmer_fast.train.checkpoint import checkpoint_position
+    from khmer_fast.train.checkpoint import position_of
     from khmer_fast.train.options import OptionError, load_config
     from khmer_fast.train.run_folder import RunFolder
 
@@ -96,7 +96,7 @@ def _read_run(path: Path) -> RunLog:
         }
     except OptionError:
         pass  # a run of another version: its history is all there is
-    log.saved = [checkpoint_position(p.name)[0] for p in reversed(folder.checkpoints())]
+    log.saved = [position_of(path)[0] for path in reversed(folder.checkpoints())]
     log.manifest = folder.verify()
     return log
 

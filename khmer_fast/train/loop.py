@@ -45,8 +45,8 @@ class Objective(Protocol):
     def count(self, sample: Any) -> int:
         """What a sample counts in the mean that is minimised."""
 
-    def sums(self, model: nn.Module, samples: Sequence[Any], epoch: int) -> Sums:
-        """The forward pass in epoch `epoch` (from 0)."""
+    def sums(self, model: Any, samples: Sequence[Any], epoch: int) -> Sums:
+        """The forward pass of a model that it made in epoch `epoch` (from 0)."""
 
     def check(self, means: Mapping[str, float], step: int) -> None:
         """Raises LossError where a mean loss cannot be what it claims."""
@@ -224,9 +224,8 @@ class Trainer:
         with lost_ranks(self.rank, f"step {self.progress.step + 1}"):
             torch.distributed.all_reduce(flat)
             torch.distributed.all_reduce(sums)
-        used = flat[-len(parameters) :].tolist()
         offset = 0
-        for parameter, ranks_with_it in zip(parameters, used, strict=True):
+        for parameter, ranks_with_it in zip(parameters, flat[-len(used) :].tolist(), strict=True):
             count = parameter.numel()
             gradient = flat[offset : offset + count].view_as(parameter)
             parameter.grad = gradient if ranks_with_it else None

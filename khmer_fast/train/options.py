@@ -230,7 +230,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 *flags, nargs="+", type=_data_part_of_argument, metavar=metavar, **common
             )
         else:
-            kind = {"int": int, "float": float}.get(field.type, str)
+            kind = {"int": int, "float": float}.get(_kind(field), str)
             choices = field.metadata["choices"] or None
             parser.add_argument(*flags, type=kind, choices=choices, metavar=metavar, **common)
 
@@ -331,11 +331,16 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _kind(field: dataclasses.Field) -> str:
+    """A field's type as it is written."""
+    return str(field.type)
+
+
 def _is_data(field: dataclasses.Field) -> bool:
-    return field.type.startswith("tuple")
+    return _kind(field).startswith("tuple")
 
 
-_KINDS = {
+_KINDS: dict[str, tuple[type[Any], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
     "str": (str, "a string"),
@@ -348,8 +353,8 @@ def _check(field: dataclasses.Field, value: Any, where: str) -> None:
         if type(value) is not tuple or any(type(part) is not DataPart for part in value):
             raise OptionError(f"{where} must be a tuple of DataPart, got {value!r}")
         return
-    name = field.type.removesuffix(" | None")
-    if value is None and name != field.type:
+    name = _kind(field).removesuffix(" | None")
+    if value is None and name != _kind(field):
         return
     kind, words = _KINDS[name]
     if type(value) is not kind and not (kind is float and type(value) is int):

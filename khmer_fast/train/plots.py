@@ -310,7 +310,7 @@ def _label(draw: ImageDraw.ImageDraw, token: str, x: int, y: int, row: int) -> N
 
 
 @functools.lru_cache
-def _latin(size: int) -> ImageFont.FreeTypeFont:
+def _latin(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import torch
 
-from khmer_fast.errors import OptionError
+from khmer_fast.recognize.engine import process_group, training_device
 from khmer_fast.train.loop import lost_ranks
 from khmer_fast.train.options import TrainOptions
 
@@ -34,26 +34,14 @@ class Rank:
 def ranks(options: TrainOptions) -> Iterator[Rank]:
     """This process's place by torchrun's variables; alone without them."""
     rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    name = options.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and count > 1:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {name}") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise OptionError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
-        torch.cuda.set_device(device)
+    local = int(os.environ.get("LOCAL_RANK", 0)) if count > 1 else None
+    device = training_device(options.device, local)
     if count == 1:
         yield Rank(0, 1, device)
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
     with lost_ranks(rank, "the start"):
         torch.distributed.init_process_group(
-            backend, timeout=timedelta(seconds=options.rank_timeout)
+            process_group(device), timeout=timedelta(seconds=options.rank_timeout)
         )
     try:
         yield Rank(rank, count, device)

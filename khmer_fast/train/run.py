@@ -89,8 +89,8 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
         if resume and place.rank == 0:
             stack.enter_context(folder.lock())
             _mend(folder, options, say)
-        opened = PageTask if options.task == "pages" else LineTask
-        task: Task = opened(options, folder, bool(resume), place.device, place.rank == 0)
+        open_task: Callable[..., Task] = PageTask if options.task == "pages" else LineTask
+        task = open_task(options, folder, bool(resume), place.device, place.rank == 0)
         trainer = Trainer(task.objective, options, place.device, place.rank, place.ranks)
         if task.start is not None:
             trainer.start_from(task.start)
@@ -180,7 +180,7 @@ class Session:
         self.steps_per_epoch = -(-self.batches // options.accumulate)
         self.say = say
         self.monitor = Monitor()
-        self.history: History | None = None
+        self.history: History | None = None  # of the rank that leads
         self.backup: Backup | None = None
         if self.leads:
             self.history = open_history(folder)
@@ -293,19 +293,21 @@ class Session:
         trainer, progress = self.trainer, self.trainer.progress
         self._tick()
         start = time.monotonic()
-        measured = self.task.measure(trainer, epoch) if self.leads else None
+        history = self.history
+        measured = None if history is None else self.task.measure(trainer, epoch)
         score = trainer.from_rank_0(0.0 if measured is None else measured.score)
         best = trainer.judge(score, not self.task.first_measure(epoch), step is None)
         since, progress.since = progress.since, trainer.since()
-        if measured is not None:
-            self._write_record(epoch, step, since, measured, time.monotonic() - start)
+        if history is not None and measured is not None:
+            self._write_record(history, epoch, step, since, measured, time.monotonic() - start)
             self._save(epoch, step, best)
             if step is None:
-                self._draw(epoch, measured)
+                self._draw(history, epoch, measured)
         self.clock = time.monotonic()
 
     def _write_record(
         self,
+        history: History,
         epoch: int,
         step: int | None,
         since: Since,
@@ -337,7 +339,7 @@ class Session:
             "seconds": progress.seconds,
             "seconds_left": seconds / since.steps * steps_left + validation * validations_left,
         }
-        self.history.append(record)
+        history.append(record)
         self.say(epoch_line(record, options.epochs))
         for finding in self.monitor.record(record):
             self.say(f"Warning: {finding.line()}")
@@ -349,9 +351,9 @@ class Session:
         self.trainer.progress.since.seconds += now - self.clock
         self.clock = now
 
-    def _draw(self, epoch: int, measured: Measured) -> None:
+    def _draw(self, history: History, epoch: int, measured: Measured) -> None:
         try:
-            self.task.draw(self.folder.plots, epoch, self.history.records, measured)
+            self.task.draw(self.folder.plots, epoch, history.records, measured)
         except OSError as error:
             self.say(f"Warning: cannot draw the plots of epoch {epoch}: {error}")
 

@@ -32,6 +32,7 @@ from khmer_fast.train.checkpoint import (
     copied,
     load_verified,
     plain_position,
+    position_of,
     surplus,
     to_bytes,
 )
@@ -177,7 +178,7 @@ class RunFolder:
         if not self.models.is_dir():
             return []
         found = [path for path in self.models.iterdir() if checkpoint_position(path.name)]
-        return sorted(found, key=lambda path: checkpoint_position(path.name), reverse=True)
+        return sorted(found, key=position_of, reverse=True)
 
     # ---- saving ----
 
@@ -381,7 +382,7 @@ class RunFolder:
 
     def _candidates(self, files: Mapping[str, Entry]) -> list[tuple[Position, Path]]:
         """What could be resumed from, newest first; at one age best_model.pth comes last."""
-        found = [(checkpoint_position(path.name), 1, path) for path in self.checkpoints()]
+        found = [(position_of(path), 1, path) for path in self.checkpoints()]
         if self.best_path.is_file():
             best = files.get(self._key(self.best_path))
             age = (0, 0.0) if best is None else best.standing(self.best_path).position
@@ -389,13 +390,13 @@ class RunFolder:
         for key, entry in files.items():
             path = self.path / key
             if checkpoint_position(path.name) and not path.is_file() and entry.previous is None:
-                found.append((checkpoint_position(path.name), 1, path))
+                found.append((position_of(path), 1, path))
         found.sort(key=lambda candidate: candidate[:2], reverse=True)
         return [(position, path) for position, _, path in found]
 
     def newer_than(self, position: Position) -> list[Path]:
         """What could be resumed from, of a line of training that `position` is no part of."""
-        newer = [p for p in self.checkpoints() if checkpoint_position(p.name) > position]
+        newer = [path for path in self.checkpoints() if position_of(path) > position]
         best = self.manifest().files.get(self._key(self.best_path))
         if best is not None and self.best_path.is_file():
             if best.standing(self.best_path).position > position:
@@ -442,5 +443,5 @@ class RunFolder:
         except OSError as error:
             kept = self.checkpoints()
             state = f"; {kept[0].name} and older files are untouched" if kept else ""
-            remedy = _REMEDIES.get(error.errno, "see whether the disk is well")
+            remedy = _REMEDIES.get(error.errno or 0, "see whether the disk is well")
             raise CheckpointError(f"cannot {action}: {error.strerror}{state}; {remedy}") from error

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from khmer_fast.recognize.batch import collate as pad_images
+from khmer_fast.text import Vocabulary
 
 POOL_BATCHES = 16  # batches that are sorted by width together
 WIDTH_STEP = 64  # pixels; oneDNN compiles its kernels anew for each width it meets
@@ -51,7 +52,7 @@ class LineDataset(torch.utils.data.Dataset):
     """Sample `i` of an epoch, rendered or read, prepared and encoded."""
 
     source: Source
-    vocabulary: object  # khmer_fast.text.Vocabulary
+    vocabulary: Vocabulary
     height: int
     seed: int
 

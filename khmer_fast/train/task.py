@@ -25,13 +25,28 @@ class Measured:
 class Task(Protocol):
     """Where samples come from, how the model is measured, and what is kept of it."""
 
-    objective: Objective
-    dataset: Any  # as `samples.batches` takes it
     samples_per_epoch: int
-    start: Mapping[str, Tensor] | None  # weights to begin with
-    files: Mapping[str, bytes]  # what a new run's folder holds beside its options
-    about: Mapping[str, Any]  # what a checkpoint says beside the trainer's state; with `data`, the
-    # digest of what was trained on
+
+    @property
+    def objective(self) -> Objective:
+        """What is trained and what it costs."""
+
+    @property
+    def dataset(self) -> Any:
+        """Where samples come from, as `samples.batches` takes it."""
+
+    @property
+    def start(self) -> Mapping[str, Tensor] | None:
+        """Weights to begin with."""
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """What a new run's folder holds beside its options."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What a checkpoint says beside the trainer's state; with `data`, the digest of what was
+        trained on."""
 
     def left_out(self) -> tuple[Sequence[object], str]:
         """Samples that cannot be used, one by one and in words for people."""

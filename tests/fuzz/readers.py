@@ -257,12 +257,12 @@ class Coverage:
 
     def of(self, call: Callable[[], None]) -> int:
         """Calls, and returns how many lines were reached for the first time."""
-        before = len(self.lines)
+        before, tracer = len(self.lines), sys.gettrace()
         sys.settrace(self._trace)
         try:
             call()
         finally:
-            sys.settrace(None)
+            sys.settrace(tracer)  # such as pytest-cov's
         return len(self.lines) - before
 
 

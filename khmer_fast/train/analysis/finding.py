@@ -42,5 +42,16 @@ class FindingRule:
     ) -> Finding:
         """The rule about one run; `level` goes before its own, and `words` fill the templates."""
         said = (self.observation, self.meaning, self.expectation, self.next_step)
-        filled = (" ".join(text.format(**words).split()) for text in said)
-        return Finding(self.topic, self.code, level or self.level, *filled, dict(figures or {}))
+        observation, meaning, expectation, next_step = (
+            " ".join(text.format(**words).split()) for text in said
+        )
+        return Finding(
+            self.topic,
+            self.code,
+            level or self.level,
+            observation,
+            meaning,
+            expectation,
+            next_step,
+            dict(figures or {}),
+        )

@@ -23,7 +23,7 @@ def figures_of(
     """First, last and best of a course under names for programs."""
     if not y:
         return {}
-    figures = {
+    figures: dict[str, Any] = {
         f"{name}_first": y[0],
         f"{name}_first_{axis}": x[0],
         f"{name}_last": y[-1],
