@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,11 +26,13 @@ def expand(sources: Iterable[str], stdin: IO[str] | None = None) -> Iterator[str
     there is passed on: reading it makes the record that says so. Raises BulkError for a list or
     a folder that cannot be read, or a pattern that matches nothing.
     """
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for source in sources:
         for name in _expand(source, stdin):
-            if name not in seen:
-                seen.add(name)
+            encoded = name.encode("utf-8", "surrogateescape")
+            digest = hashlib.blake2b(encoded, digest_size=16).digest()  # shorter than the name
+            if digest not in seen:
+                seen.add(digest)
                 yield name
 
 
