@@ -47,7 +47,7 @@ class Worker:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 path = Path() if task.file.error else local_copy(task.file.source, Path(folder))
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 return give_up(
                     task, _not_fetched(task.file.source, error), self.results,
                     self.reader.reader.weights.sha256,
@@ -61,7 +61,7 @@ def facts_of(source: str) -> FileFacts:
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = local_copy(source, Path(folder))
-        except (OSError, ValueError, ImportError) as error:
+        except OSError as error:
             return unreadable(source, _not_fetched(source, error))
         return file_facts(source, path)
 
