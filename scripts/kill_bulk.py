@@ -197,7 +197,8 @@ def remove_node(setting: Setting, reference: dict, times: int) -> dict:
     from ray.cluster_utils import Cluster
 
     removed = 0
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for round in range(times):
             node = cluster.add_node(num_cpus=1)
