@@ -85,11 +85,16 @@ def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
         line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
-    return replace(
+    line = replace(
         line,
         box=found.box(place.box),
         baseline=found.points(place.baseline),
         polygon=found.points(place.polygon),
+    )
+    if not found.levelled:
+        return line
+    return replace(
+        line,
         words=tuple(replace(word, box=found.box(word.box)) for word in line.words),
         characters=tuple(
             character if character.box is None else replace(character, box=found.box(character.box))

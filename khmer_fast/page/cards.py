@@ -19,10 +19,12 @@ def card_rows(places: Sequence[Place]) -> list[list[Place]]:
 
     One part where there are no two rows of cards.
     """
-    bands, whites = bands_of(places)
-    letters = sorted(place.letter for place in places)
-    least = _WHITE * letters[len(letters) // 2] if letters else 0.0
     best: list[list[Place]] = [list(places)]
+    letters = sorted(place.letter for place in places)
+    if len(letters) < 2 * _FEWEST or letters[-_FEWEST] <= _LARGER * letters[0]:
+        return best  # no letters so much larger than others
+    bands, whites = bands_of(places)
+    least = _WHITE * letters[len(letters) // 2]
     most = 0
     for threshold in sorted({white for white in whites if white > least}, reverse=True):
         sections = [list(bands[0])]

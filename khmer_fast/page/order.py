@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from khmer_fast.page.articles import find_articles
 from khmer_fast.page.cards import card_rows
 from khmer_fast.page.grounds import find_grounds
 from khmer_fast.page.gutters import longest_run
@@ -20,7 +21,6 @@ from khmer_fast.page.rules import Rules
 from khmer_fast.page.side_by_side import (
     Beside,
     cell_rows,
-    find_articles,
     is_list,
     is_prose,
     part,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from khmer_fast.errors import OptionError
-from khmer_fast.recognize.batch import Batch
+from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
@@ -58,6 +58,7 @@ class Engine(Protocol):
 
     choice: Choice
     threads: int  # of the processor that a call keeps busy; 0: it computes elsewhere
+    max_padding: float  # share of a batch that may be padding, 1 where it costs nothing
 
     def encode(self, batch: Batch) -> Encoded:
         """Lines to memory; torch.OutOfMemoryError where the device has no room for the batch."""
@@ -74,6 +75,8 @@ class Engine(Protocol):
 
 class ReferenceEngine:
     """Plain torch on the CPU, float32: the specification. Computes with torch's threads."""
+
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice):
         self.choice = choice
@@ -104,6 +107,8 @@ class CpuEngine:
     Encoder in float32, decoder in `dtype`. Raises OptionError where KHMER_FAST_ISA asks for an
     instruction set that is not there.
     """
+
+    max_padding = 1.0  # each line is computed at its own width
 
     def __init__(
         self, weights: Weights, choice: Choice, dtype: str = "float32", threads: int | None = None
@@ -150,6 +155,7 @@ class CudaEngine:
     """
 
     threads = 0
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice, dtype: str = "float32"):
         self.choice = choice
@@ -340,7 +346,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
         return Choice(GPU, "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
-    if dtype == "bfloat16" and not has_fast_bfloat16():
+    if dtype == "bfloat16" and not multiplies_bfloat16():
         return Choice(
             "cpu", "fast", "float32",
             f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
@@ -392,6 +398,16 @@ def gpu_facts() -> dict[str, Any]:
     return facts
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the decoder's kernels multiply bfloat16 here, rather than widen it to float32."""
+    try:
+        from khmer_fast import ops
+
+        return ops.multiplies_bfloat16()
+    except (KhmerFastError, ValueError):
+        return False  # no build, or no such KHMER_FAST_ISA: said where it is used
+
+
 def training_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device that training asks for: auto, cpu, or a GPU as torch names it.
 
@@ -419,6 +435,6 @@ def process_group(device: torch.device) -> str:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512-BF16) and may (KHMER_FAST_ISA)."""
+    """Whether torch multiplies bfloat16 fast here (AVX512-BF16) and may (KHMER_FAST_ISA)."""
     allowed = os.environ.get("KHMER_FAST_ISA", "avx512_bf16") == "avx512_bf16"
     return allowed and torch.cpu._is_avx512_bf16_supported()

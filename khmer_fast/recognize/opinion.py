@@ -18,7 +18,7 @@ def read_by_ctc(
     length: Tensor,  # [B] int64
     lines: Sequence[int],  # of the batch, at least one
 ) -> BeamResult:
-    """One answer to each of the lines, on the CPU; one at a time, so that no padding is computed."""
+    """One answer to each of the lines, on the CPU, one at a time: no padding is computed."""
     found = []
     for b in lines:
         positions = length[b : b + 1].cpu()
