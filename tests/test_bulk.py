@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -236,56 +234,6 @@ def test_the_same_bytes_are_read_once(pages, options, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["bulk", str(pages / "1.png"), str(twin), "--out", str(out), *options]) == 0
     assert len(list(parts(out / "results"))) == 1 and len(rows(out)) == 1
-
-
-def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(pages, options, tmp_path):
-    undisturbed = tmp_path / "undisturbed"
-    more = ["--pages-per-task", "1", *options]
-    bulk(str(pages), "--out", str(undisturbed), *more).communicate()
-    out = tmp_path / "out"
-    for wait in (2.5, 4.0):
-        process = bulk(str(pages), "--out", str(out), *more, start_new_session=True)
-        time.sleep(wait)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    bulk(str(pages), "--out", str(out), *more).communicate()
-    assert rows(out) == rows(undisturbed) and len(rows(out)) == 11
-
-
-def test_a_worker_that_dies_loses_nothing(pages, options, tmp_path):
-    psutil = pytest.importorskip("psutil")
-    out = tmp_path / "out"
-    process = bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options)
-    killed = 0
-    while process.poll() is None and killed < 2:
-        time.sleep(0.5)
-        if not list((out / "results").glob("*.parquet")):
-            continue
-        for child in psutil.Process(process.pid).children():
-            if "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
-                killed += 1
-                break
-    said = process.communicate(timeout=300)[1]
-    assert killed and len(rows(out)) == 11, said
-
-
-def test_interrupting_keeps_what_is_done(pages, options, tmp_path):
-    out = tmp_path / "out"
-    process = bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options)
-    for _ in range(600):
-        if list((out / "results").glob("part-*.parquet")) or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode in (130, 1) and time.monotonic() - begin < 20
-    assert "the same command goes on" in said or process.returncode == 1
-    kept = len(rows(out))
-    assert kept >= 1
-    bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options).communicate()
-    assert len(rows(out)) == 11
 
 
 def test_wrong_options_are_said_before_work(pages, tmp_path, capsys):
