@@ -318,6 +318,7 @@ def main() -> int:
     parser.add_argument("--real", type=Path, nargs="+", default=[], metavar="FOLDER")
     parser.add_argument("--cost-pages", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=MANY, help="small pages of memory")
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--quick", action="store_true", help="few pages: a check of the command")
     args = parser.parse_args()
@@ -339,7 +340,7 @@ def main() -> int:
             elif part == "cost":
                 results[part] = measure_cost(folder, args.cost_pages, args.rounds, not args.no_ray)
             elif part == "memory":
-                few, many = (40, 400) if args.quick else (FEW, MANY)
+                few, many = (40, 400) if args.quick else (FEW, args.many)
                 results[part] = measure_memory(folder, few, many)
             else:
                 results[part] = measure_run(folder, args.pages, args.real)

@@ -57,12 +57,26 @@ def read_or_die(reader, file, path, pages, *rest):
     return READ_PAGES(reader, file, path, pages, *rest)
 
 
-READ_PAGES, OPEN_WORKER = worker.read_pages, local._open_worker
+def look_or_die(source):
+    if source.endswith("poison.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return FACTS_OF(source)
+
+
+READ_PAGES, FACTS_OF, OPEN_WORKER = worker.read_pages, worker.facts_of, local._open_worker
 
 
 def open_poisoned_worker(*arguments) -> None:
-    worker.read_pages = read_or_die
+    worker.read_pages, worker.facts_of = read_or_die, look_or_die
     OPEN_WORKER(*arguments)
+
+
+def poisoned_facts(row):
+    ray_data.facts_of = look_or_die
+    return RAY_FACTS(row)
+
+
+RAY_FACTS = ray_data._facts
 
 
 class PoisonedReadTask(ray_data.ReadTask):
@@ -72,16 +86,18 @@ class PoisonedReadTask(ray_data.ReadTask):
 
 
 @pytest.mark.parametrize("how", ["processes", "ray"])
-def test_a_page_that_kills_its_worker_is_blamed_alone(how, tiny_weights, tmp_path, monkeypatch):
+def test_what_kills_its_worker_is_blamed_alone(how, tiny_weights, tmp_path, monkeypatch):
     frames = [Image.fromarray(draw(f"Frame {i}")) for i in range(7 if how == "processes" else 2)]
     frames[0].save(tmp_path / "frames.tiff", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "other.png")
+    frames[0].save(tmp_path / "poison.png")
     out = tmp_path / "out"
     arguments = ["bulk", str(tmp_path), "--out", str(out), "--weights", str(tiny_weights)]
     arguments += ["--beam", "1", "--workers", "1"]
     if how == "ray":
         ray = pytest.importorskip("ray")
         monkeypatch.setattr(ray_data, "ReadTask", PoisonedReadTask)
+        monkeypatch.setattr(ray_data, "_facts", poisoned_facts)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         try:
             assert main([*arguments, "--ray"]) == 1
@@ -91,10 +107,10 @@ def test_a_page_that_kills_its_worker_is_blamed_alone(how, tiny_weights, tmp_pat
         monkeypatch.setattr(local, "_open_worker", open_poisoned_worker)
         assert main(arguments) == 1
     found = {(Path(r["source"]).name, r["page"]): r for r in read_rows(parts(out / "results"))}
-    assert len(found) == len(frames) + 1
-    failed = [key for key, row in found.items() if row["status"] == FAILED]
-    assert failed == [("frames.tiff", POISON)]
-    assert "died" in found["frames.tiff", POISON]["error"]
+    assert len(found) == len(frames) + 2
+    failed = {key: row["error"] for key, row in found.items() if row["status"] == FAILED}
+    assert failed.keys() == {("frames.tiff", POISON), ("poison.png", 0)}
+    assert all("died" in error for error in failed.values())
     assert found["other.png", 1]["status"] == DONE
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from khmer_fast.bulk.folder import BulkOptions
 from khmer_fast.bulk.plan import DIED, STRIKES, Ledger, Outcome, Planned, Task
-from khmer_fast.bulk.read_pages import FileFacts
+from khmer_fast.bulk.read_pages import FileFacts, unreadable
 from khmer_fast.bulk.worker import Worker, facts_of, give_up, written
 from khmer_fast.errors import BulkError
 
@@ -30,8 +30,8 @@ STOP_SEEN = 1.0  # seconds, that a worker may not look whether to stop
 
 
 def _facts(row: dict[str, Any]) -> dict[str, bytes]:
-    """A row with `source` to one with pickled facts: names need not be UTF-8."""
-    return {"facts": pickle.dumps(facts_of(os.fsdecode(row["source"])))}
+    """A row with `source` to one with its `number` and pickled facts: names need not be UTF-8."""
+    return {"number": row["number"], "facts": pickle.dumps(facts_of(os.fsdecode(row["source"])))}
 
 
 class ReadTask:
@@ -118,12 +118,28 @@ class RayPool:
                 if interrupt.at:
                     raise KeyboardInterrupt
 
-    def _facts_of(self, names: list[str]) -> Iterator[FileFacts]:
-        rows = [{"source": os.fsencode(name)} for name in names]
-        blocks = min(len(rows), 8 * self._workers)
-        data = self._ray.data.from_items(rows, override_num_blocks=blocks)
-        for row in data.map(_facts, num_cpus=1).iter_rows():
-            yield pickle.loads(row["facts"])
+    def _facts_of(self, names: list[str]) -> list[FileFacts]:
+        """In order. Files whose bytes kill who looks at them are the one thing that is missing in
+        an answer twice, the second time with no other file beside them."""
+        facts: dict[int, FileFacts] = {}
+        for blocks in (8 * self._workers, len(names)):
+            rows = [
+                {"number": n, "source": os.fsencode(name)}
+                for n, name in enumerate(names)
+                if n not in facts
+            ]
+            if rows:
+                data = self._ray.data.from_items(rows, override_num_blocks=min(blocks, len(rows)))
+                for row in self._rows(data.map(_facts, num_cpus=1, max_retries=1)):
+                    facts[int(row["number"])] = pickle.loads(row["facts"])
+        return [facts.get(n) or unreadable(name, DIED) for n, name in enumerate(names)]
+
+    def _rows(self, data: Any) -> Iterator[dict[str, Any]]:
+        """The rows of a dataset, without those that were lost. Raises BulkError."""
+        try:
+            yield from data.iter_rows()
+        except self._ray.exceptions.RayError as error:  # such as actors that cannot be made
+            raise BulkError(f"Ray ended the run: {error}; the same command goes on") from error
 
     def _read(self, tasks: list[Task]) -> Iterator[Outcome]:
         """All tasks; those whose actor died again, then each alone, in the end in halves."""
@@ -153,7 +169,7 @@ class RayPool:
             concurrency=min(workers, len(rows)), num_cpus=1,
             max_restarts=-1, max_task_retries=0,  # a task that kills its actor is not given again
         )  # fmt: skip
-        for row in data.iter_rows():
+        for row in self._rows(data):
             answer = pickle.loads(row["answer"])
             if isinstance(answer, str):
                 raise BulkError(answer)

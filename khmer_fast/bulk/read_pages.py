@@ -47,6 +47,8 @@ def file_facts(source: str, path: Path) -> FileFacts:
         return unreadable(source, f"{source}: cannot be opened: {error.strerror or error}")
     except KhmerFastError as error:
         return unreadable(source, str(error))
+    except Exception as error:  # a mistake of ours costs its file, not the run
+        return unreadable(source, f"{source}: {type(error).__name__}: {error}")
 
 
 def unreadable(source: str, error: str) -> FileFacts:
