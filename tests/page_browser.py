@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-STARTED = 60.0  # seconds, at most, until a service is ready
+STARTED = 60.0  # seconds, at most, until a service answers
 
 
 class Service:
@@ -47,14 +48,14 @@ class Service:
         assert line.startswith("khmer-fast: http://"), f"expected the address, got {line!r}"
         self.port = int(line.rstrip("/\n").rpartition(":")[2])
         until = time.monotonic() + STARTED
-        while not self._ready():
-            assert time.monotonic() < until, f"not ready after {STARTED:.0f} s"
+        while not self._answers():
+            assert time.monotonic() < until, f"no answer after {STARTED:.0f} s"
             time.sleep(0.1)
 
-    def _ready(self) -> bool:
+    def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}ready", timeout=5) as answer:
-                return json.load(answer)["ready"]
+            with urllib.request.urlopen(f"{self.address}health", timeout=5):
+                return True
         except OSError:
             return False
 
@@ -113,18 +114,19 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def tab(browser: Any, service: Service, **options: Any) -> Iterator[Any]:
-    """An English page of the browser, which must ask no other host and make no error.
+def tab(browser: Any, service: Service | str, **options: Any) -> Iterator[Any]:
+    """An English page of the browser, which must ask no host but the service (or an address).
 
     Refusals of the service that a test provokes (412, or an answer that is not there) are none.
     """
+    address = service if isinstance(service, str) else service.address
     context = browser.new_context(**{"locale": "en", "accept_downloads": True} | options)
     context.set_default_timeout(20_000)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
     page.on("console", lambda m: wrong.append(m.text) if "Content Security" in m.text else None)
-    page.on("request", lambda r: None if _own(r.url, service) else wrong.append(r.url))
+    page.on("request", lambda r: None if _own(r.url, address) else wrong.append(r.url))
     try:
         yield page
     finally:
@@ -132,8 +134,75 @@ def tab(browser: Any, service: Service, **options: Any) -> Iterator[Any]:
     assert not wrong, wrong
 
 
-def _own(url: str, service: Service) -> bool:
-    return url.startswith((service.address, "blob:", "data:"))
+def _own(url: str, address: str) -> bool:
+    return url.startswith((address, "blob:", "data:"))
+
+
+def opened(page: Any, service: Service, job: str, number: int = 1) -> None:
+    """Shows a page of a document."""
+    page.goto(f"{service.address}#/{job}/{number}")
+    page.wait_for_selector(".text .line")
+
+
+def saved(page: Any) -> None:
+    """Waits until the edits are stored."""
+    page.wait_for_selector(".save-state.saved")
+
+
+def texts(service: Service, job: str, number: int = 1) -> list[str]:
+    """The lines that the service has stored, those of tables left out."""
+    page = service.call(f"jobs/{job}/pages/{number}")
+    return [line["text"] for region in page["regions"] for line in region["lines"]]
+
+
+def values(page: Any) -> list[str]:
+    """The lines as they are shown."""
+    return page.eval_on_selector_all(".text textarea", "all => all.map(area => area.value)")
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for a condition: `wait_for_function` needs eval, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"still not so after {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def area(page: Any) -> Any:
+    """The text area of the line at the cursor."""
+    return page.locator(".text .line.active textarea")
+
+
+def type_text(page: Any, text: str) -> None:
+    """Replaces the line at the cursor by the keyboard."""
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+
+
+def download(page: Any, name: str) -> bytes:
+    """The file that a command of the menu of downloads gives."""
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name=name).click()
+    return Path(waiting.value.path()).read_bytes()
+
+
+def docx_text(data: bytes) -> str:
+    """The paragraphs of a Word document."""
+    docx = pytest.importorskip("docx")
+    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
+
+
+def pdf_text(data: bytes) -> str:
+    """The text that pdfium finds in a PDF."""
+    pdfium = pytest.importorskip("pypdfium2")
+    document = pdfium.PdfDocument(data)
+    return "\n".join(page.get_textpage().get_text_range() for page in document)
+
+
+def no_put(route: Any) -> None:
+    """A route by which nothing can be saved."""
+    route.abort() if route.request.method == "PUT" else route.continue_()
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import io
 import re
-import time
+import signal
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from khmer_fast.text import clusters
-from tests.page_browser import Service, axe, browser, service, tab, two_pages
+from tests.page_browser import (
+    ROOT,
+    Service,
+    area,
+    axe,
+    browser,
+    docx_text,
+    download,
+    no_put,
+    opened,
+    pdf_text,
+    saved,
+    service,
+    tab,
+    texts,
+    two_pages,
+    type_text,
+    until,
+    values,
+)  # fmt: skip
 
 __all__ = ["axe", "browser", "service", "two_pages"]  # fixtures
 
@@ -33,48 +52,6 @@ def job(service: Service, browser: Any, two_pages: Path) -> str:
         assert page.inner_text(".job .name") == "two pages.pdf"
         href = page.get_attribute(".job .name", "href")
     return href.split("/")[1]
-
-
-def opened(page: Any, service: Service, job: str, number: int = 1) -> None:
-    page.goto(f"{service.address}#/{job}/{number}")
-    page.wait_for_selector(".text .line")
-
-
-def saved(page: Any) -> None:
-    page.wait_for_selector(".save-state.saved")
-
-
-def texts(service: Service, job: str, number: int = 1) -> list[str]:
-    page = service.call(f"jobs/{job}/pages/{number}")
-    return [line["text"] for region in page["regions"] for line in region["lines"]]
-
-
-def values(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".text textarea", "all => all.map(area => area.value)")
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still not so after {seconds:.0f} s"
-        time.sleep(0.05)
-
-
-def area(page: Any) -> Any:
-    return page.locator(".text .line.active textarea")
-
-
-def type_text(page: Any, text: str) -> None:
-    """Replaces the line at the cursor by the keyboard."""
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(text)
-
-
-def download(page: Any, name: str) -> bytes:
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name=name).click()
-    return Path(waiting.value.path()).read_bytes()
 
 
 def doubt(service: Service, job: str, number: int = 2) -> None:
@@ -125,17 +102,6 @@ def test_the_whole_way(service: Service, browser: Any, job: str):
         assert CORRECTED in archive.read(labels).decode("utf-8")
 
 
-def docx_text(data: bytes) -> str:
-    docx = pytest.importorskip("docx")
-    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
-
-
-def pdf_text(data: bytes) -> str:
-    pdfium = pytest.importorskip("pypdfium2")
-    document = pdfium.PdfDocument(data)
-    return "\n".join(page.get_textpage().get_text_range() for page in document)
-
-
 def test_keyboard_alone(service: Service, browser: Any, job: str):
     """Next doubted cluster, accept, undo, redo, choose another reading: no mouse."""
     doubt(service, job)
@@ -169,6 +135,22 @@ def test_keyboard_alone(service: Service, browser: Any, job: str):
         assert values(page) == [DOUBTED["text"]]
         saved(page)
     assert texts(service, job, 2) == [DOUBTED["text"]]
+
+
+def test_the_way_ahead_leads_to_the_next_page(service: Service, browser: Any, job: str):
+    """Behind a page's last doubted cluster comes the next page's first."""
+    doubt(service, job)
+    with tab(browser, service) as page:
+        opened(page, service, job)
+        page.keyboard.press("Control+End")
+        page.locator(".text textarea").last.focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Alt+ArrowDown")
+        page.wait_for_url("**/2")
+        page.wait_for_selector(".choice")
+        assert "20 %" in page.inner_text(".choice[aria-selected=true]")
+        page.keyboard.press("Alt+PageUp")
+        page.wait_for_url("**/1")
 
 
 def test_arrows_choose_a_reading(service: Service, browser: Any, job: str):
@@ -258,6 +240,21 @@ def test_keys_draw_a_box(service: Service, browser: Any, job: str):
         saved(page)
 
 
+def test_the_border_between_picture_and_text(service: Service, browser: Any, job: str):
+    """It moves by keys, the picture follows it, and it is kept."""
+    with tab(browser, service, viewport={"width": 1440, "height": 900}) as page:
+        opened(page, service, job)
+        width = "document.querySelector('.picture').clientWidth"
+        before = page.evaluate(width)
+        page.get_by_role("separator").focus()
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+        until(lambda: page.evaluate("document.querySelector('.sheet').clientWidth") < before - 40)
+        page.reload()
+        page.wait_for_selector(".text .line")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+
+
 def set_text(index: int, text: str) -> Any:
     def change(page: dict) -> None:
         lines = [line for region in page["regions"] for line in region["lines"]]
@@ -291,6 +288,17 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
     """What is typed meanwhile is kept, over a reload too, and saved by itself afterwards."""
     with tab(browser, service) as page:
         opened(page, service, job)
+        with tab(browser, service) as list_of_documents:  # one that is being read is read again
+            list_of_documents.goto(service.address)
+            send = "input[type=file][multiple]"
+            list_of_documents.set_input_files(send, ROOT / "examples" / "page.png")
+            row = list_of_documents.locator(".job", has_text="page.png")
+            row.wait_for()
+            service.stop(signal.SIGKILL)
+            list_of_documents.wait_for_selector("#away:not([hidden])")
+            service.start()
+            list_of_documents.wait_for_selector("#away[hidden]", state="attached")
+            list_of_documents.locator(".job.done", has_text="page.png").wait_for()
         service.stop()
         page.locator(".text textarea").nth(2).focus()
         type_text(page, "នៅតែ")
@@ -298,10 +306,7 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         service.start()
         saved(page)
         assert texts(service, job)[2] == "នៅតែ"
-        page.route(
-            "**/v1/jobs/*/pages/1",
-            lambda r: r.abort() if r.request.method == "PUT" else r.continue_(),
-        )
+        page.route("**/v1/jobs/*/pages/1", no_put)
         type_text(page, "ទុក")
         page.wait_for_selector(".save-state.away")
         page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
@@ -309,7 +314,16 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         page.unroute("**/v1/jobs/*/pages/1")
         page.wait_for_selector(".text .line")
         saved(page)
-    assert texts(service, job)[2] == "ទុក"
+        assert texts(service, job)[2] == "ទុក"
+        page.route("**/v1/jobs/*/pages/1", no_put)
+        page.locator(".text textarea").nth(2).focus()
+        type_text(page, "ក្រោយ")
+        page.goto(f"{service.address}#/")
+        page.wait_for_selector(".notice.error")
+        page.unroute("**/v1/jobs/*/pages/1")
+        page.reload()
+        page.wait_for_selector(".notice.info")
+    assert texts(service, job)[2] == "ក្រោយ"
 
 
 @pytest.mark.parametrize("width", [320, 390])
@@ -362,9 +376,38 @@ def check(page: Any, axe: str) -> None:
     assert not serious, "\n".join(serious)
 
 
-def test_names_and_texts_are_no_markup(service: Service, browser: Any, tmp_path: Path):
-    from PIL import Image
+def test_a_folder(service: Service, browser: Any, tmp_path: Path):
+    """Each file that can be read is a document, the others are counted."""
+    folder = tmp_path / "scans"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        Image.new("L", (300, 200), 255).save(folder / name)
+    (folder / "notes.md").write_text("notes")
+    with tab(browser, service) as page:
+        page.goto(service.address)
+        page.set_input_files("input[webkitdirectory]", folder)
+        assert "One file" in page.inner_text(".notice")
+        for name in ("a.png", "b.png"):
+            page.locator(".job.done", has_text=name).wait_for()
 
+
+def test_a_password(service: Service, browser: Any, two_pages: Path, tmp_path: Path):
+    pikepdf = pytest.importorskip("pikepdf")
+    locked = tmp_path / "locked.pdf"
+    with pikepdf.open(two_pages) as pdf:
+        pdf.save(locked, encryption=pikepdf.Encryption(owner="ខ្មែរ", user="ខ្មែរ"))
+    with tab(browser, service) as page:
+        page.goto(service.address)
+        page.set_input_files("input[type=file][multiple]", locked)
+        page.get_by_label("Password", exact=True).fill("wrong")
+        page.get_by_role("button", name="Open").click()
+        page.get_by_label("Password", exact=True).fill("ខ្មែរ")
+        page.get_by_role("button", name="Open").click()
+        page.locator(".job", has_text="locked.pdf").wait_for()
+        assert page.locator(".upload").count() == 0
+
+
+def test_names_and_texts_are_no_markup(service: Service, browser: Any, tmp_path: Path):
     name = "<img src=x onerror=document.title='no'>.png"
     Image.new("L", (300, 200), 255).save(tmp_path / "blank.png")
     with tab(browser, service) as page:
@@ -404,26 +447,3 @@ def test_files_that_cannot_be_read(service: Service, browser: Any):
         assert "left out" in page.inner_text(".notice")
         page.wait_for_selector(".upload.failed")
         assert re.search(r"Not sent: \w+", page.inner_text(".upload.failed"))
-
-
-def test_clusters_are_the_readers(service: Service, browser: Any):
-    """js/clusters.js splits texts as khmer_fast.text does; its differences lead from a to b."""
-    samples = [
-        "ព្រះរាជាណាចក្រកម្ពុជា", "ក្រ្ដ ខ្ញុំ២០២៥ web ។ល។", "្ក្", "៛១០០", "a\u200bក៏😀", "", "ស៊ីញ៉េ", "\u25ccិ",
-    ]  # fmt: skip
-    with tab(browser, service) as page:
-        page.goto(service.address)
-        split = "all => import('./static/js/clusters.js').then(m => all.map(m.clusters))"
-        assert page.evaluate(split, samples) == [clusters(text) for text in samples]
-        differences = "([a, b]) => import('./static/js/clusters.js').then(m => m.differences(a, b))"
-        for a, b in (
-            ("abcdef", "abXdf"),
-            ("", "ab"),
-            ("ab", ""),
-            ("aXbYc", "abc"),
-            ("abab", "baba"),
-        ):
-            result = list(a)
-            for i0, i1, j0, j1 in reversed(page.evaluate(differences, [list(a), list(b)])):
-                result[i0:i1] = b[j0:j1]
-            assert "".join(result) == b

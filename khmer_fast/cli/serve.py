@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-pages", type=count, default=2000, metavar="N", help="pages of a job (2000)"
     )
     parser.add_argument(
+        "--max-waiting",
+        type=count,
+        default=64,
+        metavar="N",
+        help="requests that wait for a worker, before others are told to come again (64)",
+    )
+    parser.add_argument(
         "--keep-days", type=float, default=7.0, metavar="DAYS", help="a job is kept (7)"
     )
     parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
@@ -77,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         limits=Limits(
             upload_bytes=args.max_bytes * 2**20, pages=args.max_pages,
+            waiting_requests=args.max_waiting,
             keep_seconds=args.keep_days * 86_400,
         ),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from khmer_fast.serve import (
     metrics,
@@ -22,7 +23,7 @@ from khmer_fast.serve import (
     routes_pages,
     routes_read,
 )
-from khmer_fast.serve.errors import ServiceError, body, not_found
+from khmer_fast.serve.errors import CLIENT_GONE, ServiceError, body
 from khmer_fast.serve.guard import Guard
 from khmer_fast.serve.options import ServeOptions
 from khmer_fast.serve.schemas import ErrorAnswer
@@ -91,10 +92,11 @@ def _add_own_routes(app: FastAPI, service: Service) -> None:
     def index() -> FileResponse:
         page = STATIC / "index.html"
         if not page.is_file():
-            raise not_found("page: this build has no web page")
+            raise ServiceError(404, "no_web_page", "this build has no web page")
         return FileResponse(page, headers={"Cache-Control": "no-cache"})
 
-    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
@@ -104,7 +106,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(ServiceError)
     async def refused(request: Request, error: ServiceError) -> JSONResponse:
-        return answer(error.status, error.code, str(error), error.headers)
+        return answer(error.status_code, error.code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -115,6 +117,10 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "bad_request")
         return answer(error.status_code, code, str(error.detail), error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return answer(CLIENT_GONE, "client_gone", "the client went away")
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

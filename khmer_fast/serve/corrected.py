@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
@@ -30,50 +30,69 @@ def settled(page: Page, before: Page) -> Page:
             )
     if sum(1 for _ in page.lines()) > MOST_LINES:
         raise FormatError(f"page.regions: a page has at most {MOST_LINES:,} lines")
-    known = {(line.box, line.text) for line in before.lines()}
+    place = _Place(page.width, page.height, {(line.box, line.text) for line in before.lines()})
     regions = tuple(
-        _region(region, page, known, f"page.regions[{i}]") for i, region in enumerate(page.regions)
+        _region(region, place, f"page.regions[{i}]") for i, region in enumerate(page.regions)
     )
     return replace(page, regions=regions, error=None)
 
 
-def _region(region: Region, page: Page, known: set[tuple[Box, str]], where: str) -> Region:
-    _check_box(region.box, page, f"{where}.box")
-    lines = tuple(
-        _line(line, page, known, f"{where}.lines[{i}]") for i, line in enumerate(region.lines)
-    )
+@dataclass(frozen=True)
+class _Place:
+    """The page that lines stand on, and the lines that stood there before."""
+
+    width: int
+    height: int
+    known: set[tuple[Box, str]]
+
+    def clipped(self, box: Box) -> Box:
+        """The box as far as it is on the page."""
+        left, right = (min(max(x, 0), self.width) for x in box[::2])
+        top, bottom = (min(max(y, 0), self.height) for y in box[1::2])
+        return left, top, right, bottom
+
+    def check(self, box: Box, where: str) -> None:
+        """Raises FormatError for a box that is none."""
+        if not (box[0] <= box[2] and box[1] <= box[3]):
+            raise FormatError(f"{where}: expected left <= right and top <= bottom, got {list(box)}")
+        if self.clipped(box) != box:
+            raise FormatError(
+                f"{where}: expected a box on the page of {self.width} x {self.height} pixels, got "
+                f"{list(box)}"
+            )
+
+
+def _region(region: Region, page: _Place, where: str) -> Region:
+    page.check(region.box, f"{where}.box")
+    lines = tuple(_line(line, page, f"{where}.lines[{i}]") for i, line in enumerate(region.lines))
     cells = []
     for i, cell in enumerate(region.cells):
         place = f"{where}.cells[{i}]"
-        _check_box(cell.box, page, f"{place}.box")
+        page.check(cell.box, f"{place}.box")
         if min(cell.row, cell.column) < 0 or min(cell.row_span, cell.column_span) < 1:
             raise FormatError(f"{place}: rows and columns count from 0, spans from 1")
-        own = [_line(line, page, known, f"{place}.lines[{j}]") for j, line in enumerate(cell.lines)]
+        own = [_line(line, page, f"{place}.lines[{j}]") for j, line in enumerate(cell.lines)]
         cells.append(replace(cell, lines=tuple(own)))
     return replace(region, lines=lines, cells=tuple(cells))
 
 
-def _line(line: Line, page: Page, known: set[tuple[Box, str]], where: str) -> Line:
-    _check_box(line.box, page, f"{where}.box")
+def _line(line: Line, page: _Place, where: str) -> Line:
+    page.check(line.box, f"{where}.box")
+    if not 0 <= line.confidence <= 1:
+        raise FormatError(f"{where}.confidence: expected 0 to 1, got {line.confidence!r}")
     if len(line.text) > MOST_LETTERS:
         raise FormatError(f"{where}.text: a line has at most {MOST_LETTERS:,} characters")
     text = canonical(line.text)
     characters = line.characters
     if "".join(character.text for character in characters) != text:
         characters = _characters(characters, clusters(text), line.box)
-    line = replace(line, text=text, characters=characters, words=_words(characters))
-    if (line.box, text) in known:
-        return line
-    return replace(line, confidence=1.0, flags=())
-
-
-def _check_box(box: Box, page: Page, where: str) -> None:
-    left, top, right, bottom = box
-    if not (0 <= left <= right <= page.width and 0 <= top <= bottom <= page.height):
-        raise FormatError(
-            f"{where}: expected left <= right <= {page.width} and top <= bottom <= {page.height}, "
-            f"got {list(box)}"
-        )
+    characters = tuple(
+        replace(character, box=character.box and page.clipped(character.box))
+        for character in characters
+    )
+    if (line.box, text) not in page.known:
+        line = replace(line, confidence=1.0, flags=())
+    return replace(line, text=text, characters=characters, words=_words(characters))
 
 
 def _characters(

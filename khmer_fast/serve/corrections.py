@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khmer_fast.document import Box, Page
+from khmer_fast.formats.json import read_page
+from khmer_fast.serve.store import Store
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,22 @@ def corrected_lines(read: Page, now: Page) -> list[CorrectedLine]:
         if line.text and (old is None or old.text != line.text or accepted):
             lines.append(CorrectedLine(now.number, line.box, line.text, old.text if old else ""))
     return lines
+
+
+def corrected_pages(store: Store, job: str) -> list[tuple[int, list[CorrectedLine]]]:
+    """The corrected pages of a job: their rotation and their lines."""
+    found = []
+    for stored, read, now in store.texts(job):
+        if stored.revision > 1:
+            page = read_page(read)
+            if lines := corrected_lines(page, read_page(now)):
+                found.append((page.rotation, lines))
+    return found
+
+
+def image_name(job: str, page: int, line: int) -> str:
+    """What the picture of a line is called, the same at each export."""
+    return f"{job}-{page:04d}-{line:03d}.png"
 
 
 def labels(rows: Sequence[tuple[str, CorrectedLine]]) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from fastapi import HTTPException
+
 from khmer_fast.errors import KhmerFastError
 
+CLIENT_GONE = 499  # no status of HTTP: nobody is there to see it but our log
 
-class ServiceError(KhmerFastError):
-    """An answer with a status of 4xx or 5xx."""
+
+class ServiceError(HTTPException):
+    """An answer with a status of 4xx or 5xx; FastAPI hands it on wherever it is raised."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None):
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers or {}
+        super().__init__(status, message, headers)
+        self.code = code
 
 
 class TaskRefused(KhmerFastError):
@@ -42,7 +46,8 @@ _CODES = {  # of a KhmerFastError that a worker met
 def refused(error: TaskRefused) -> ServiceError:
     """What a client is told of a task that was refused."""
     message = str(error).replace("; give its password with --password", "; give its password")
-    return ServiceError(422, _CODES.get(error.kind, "unprocessable"), message)
+    code = _CODES.get(error.kind, "unprocessable")
+    return ServiceError(413 if code == "too_many_pages" else 422, code, message)
 
 
 def not_found(what: str) -> ServiceError:

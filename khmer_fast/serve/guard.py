@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from khmer_fast.serve.errors import ServiceError, body
+from khmer_fast.serve.errors import ServiceError
+from khmer_fast.serve.errors import body as error_body
 from khmer_fast.serve.metrics import Metrics
 from khmer_fast.serve.options import Limits, ServeOptions
 
@@ -54,20 +55,21 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-            await send(message)
+            await asyncio.wait_for(send(message), self._options.limits.silent_seconds)
 
         try:
-            try:
-                headers = Headers(scope=scope)
-                self._check(scope["method"], scope["path"], headers)
-                bounded = _Body(receive, _most_bytes(scope, self._options.limits), self._options)
-                bounded.check_length(headers.get("content-length"))
-                await self._app(scope, bounded.receive, answer)
-            except ServiceError as error:
-                if status:  # the answer has begun: all that is left is to end it
-                    raise
-                self._metrics.errors.labels(error.code).inc()
-                await _refuse(error, answer)
+            headers = Headers(scope=scope)
+            self._check(scope["method"], scope["path"], headers)
+            body = _Body(receive, _most_bytes(scope, self._options.limits), self._options.limits)
+            body.check_length(headers.get("content-length"))
+            await self._app(scope, body.receive, answer)
+        except ServiceError as error:
+            if status:
+                raise
+            self._metrics.errors.labels(error.code).inc()
+            await _refuse(error, answer)
+        except TimeoutError:  # the client reads nothing; uvicorn ends what is not complete
+            log.info("client too slow to read", extra={"fields": {"status": status}})
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - began
@@ -143,11 +145,11 @@ def _most_bytes(scope: Scope, limits: Limits) -> int:
 class _Body:
     """A request's body, which may be neither too long nor too slow."""
 
-    def __init__(self, receive: Receive, most: int, options: ServeOptions):
-        self._receive, self._most, self._limits = receive, most, options.limits
+    def __init__(self, receive: Receive, most: int, limits: Limits):
+        self._receive, self._most, self._limits = receive, most, limits
         self._length = 0
         self._ended = False
-        self._deadline = time.monotonic() + options.limits.upload_seconds
+        self._deadline = time.monotonic() + limits.upload_seconds
 
     def check_length(self, length: str | None) -> None:
         """Raises ServiceError for a body that says it is too long."""
@@ -180,9 +182,9 @@ class _Body:
 
 
 async def _refuse(error: ServiceError, send: Send) -> None:
-    content = json.dumps(body(error.code, str(error)), ensure_ascii=False).encode()
+    content = json.dumps(error_body(error.code, error.detail), ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-    headers |= error.headers
+    headers |= error.headers or {}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.start", "status": error.status_code, "headers": raw})
     await send({"type": "http.response.body", "body": content})

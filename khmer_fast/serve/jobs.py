@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -120,7 +121,7 @@ class Jobs:
 
     def remove(self, id: str) -> bool:
         """Cancels and removes a job; whether there was one."""
-        for future in self._waiting.pop(id, set()):
+        for future in list(self._waiting.pop(id, ())):
             future.cancel()
         removed = self.store.remove(id)
         shutil.rmtree(self._files / id, ignore_errors=True)
@@ -136,7 +137,7 @@ class Jobs:
 
     def source(self, job: StoredJob) -> tasks.Source:
         """The file of a job."""
-        return tasks.Source(str(self._files / job.id / "original"), job.name, job.password)
+        return source_of(self._files.parent, job)
 
     def new_file(self, job: StoredJob) -> Path:
         """A name for a file beside the job's own."""
@@ -150,10 +151,10 @@ class Jobs:
         for number in numbers:
             task = tasks.ReadPage(self.source(job), number, job.layout, job.text_layer)
             key = (number not in first, job.created, number)
-            future = self._pool.submit(task, key, lambda n=number: self.store.begin(job.id, n))
+            future = self._pool.submit(task, key, partial(self.store.begin, job.id, number))
             futures.add(future)
             future.add_done_callback(futures.discard)
-            future.add_done_callback(lambda done, n=number: self._finish(job.id, n, done))
+            future.add_done_callback(partial(self._finish, job.id, number))
 
     def _finish(self, job: str, number: int, future: Future[Any]) -> None:
         """Keeps what became of a page."""
@@ -161,13 +162,22 @@ class Jobs:
             return
         error = future.exception()
         if isinstance(error, (TaskRefused, WorkerDied)):
-            self.store.give_up(job, number, str(error))
-            self._metrics.pages.labels("failed").inc()
-            return
-        answer: tasks.PageAnswer = future.result()
-        if self.store.finish(job, number, answer.json, answer.confidence, answer.error):
-            self._metrics.pages.labels("failed" if answer.error else "done").inc()
-            self._metrics.took(answer.seconds)
+            kept, failed, seconds = self.store.give_up(job, number, str(error)), True, {}
+        else:
+            answer: tasks.PageAnswer = future.result()
+            seconds, failed = answer.seconds, answer.error is not None
+            kept = self.store.finish(job, number, answer.json, answer.confidence, answer.error)
+        if kept:
+            self._metrics.pages.labels("failed" if failed else "done").inc()
+            self._metrics.took(seconds)
+            took = {stage: round(value, 4) for stage, value in seconds.items()}
+            fields = {"job": job, "page": number, "failed": failed, "seconds": took}
+            log.info("page", extra={"fields": fields})
+
+
+def source_of(folder: Path, job: StoredJob) -> tasks.Source:
+    """The file of a job in a data folder."""
+    return tasks.Source(str(folder / "jobs" / job.id / "original"), job.name, job.password)
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from khmer_fast.document import Box, Document, Line, Page
 from khmer_fast.errors import FileError, FormatError, KhmerFastError
@@ -20,16 +18,14 @@ from khmer_fast.files.pages import count_pages, open_pages
 from khmer_fast.files.text_layer import layer_page
 from khmer_fast.formats import FORMATS, PdfOptions, page_path, save, write
 from khmer_fast.formats.json import read_page, write_line, write_page
-from khmer_fast.page.find import find_lines
 from khmer_fast.page.page_reader import LAYOUTS, PageReader
 from khmer_fast.page.segment import Segmenter
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.serve import tasks
 from khmer_fast.serve.corrected import confidence_of
 from khmer_fast.serve.options import ReaderOptions
+from khmer_fast.serve.pictures import cut_lines, jpeg, open_page, upright
 from khmer_fast.serve.tasks import Source, Task
-
-JPEG_QUALITY = 85
 
 
 class TooManyPages(FileError):
@@ -86,13 +82,14 @@ class Reading:
             case tasks.ReadPage():
                 return self._read_page(task)
             case tasks.DrawPage():
-                return _jpeg(self._upright(task.source, task.number, task.rotation), task.width)
+                return jpeg(self._upright(task.source, task.number, task.rotation), task.width)
             case tasks.ReadBox():
                 return self._read_box(task)
             case tasks.WriteDocument():
                 return _write(task)
             case tasks.CutLines():
-                return self._cut_lines(task)
+                grey = self._upright(task.source, task.number, task.rotation)
+                return cut_lines(grey, task.boxes, self._segmenter)
         raise TypeError(f"no task: {task!r}")
 
     # ---- pages of jobs ----
@@ -100,7 +97,7 @@ class Reading:
     def _read_page(self, task: tasks.ReadPage) -> tasks.PageAnswer:
         stages = _Stages()
         with stages.stage("open"):
-            image = _page(task.source, task.number, task.text_layer != "never")
+            image = open_page(task.source, task.number, task.text_layer != "never")
         with stages.stage("read"):
             if task.text_layer == "only":
                 page = layer_page(image.unread(), image.text_layer)
@@ -111,33 +108,13 @@ class Reading:
     def _upright(self, source: Source, number: int, rotation: int) -> np.ndarray:
         """The page as it was read, turned upright: uint8 [Y, X]."""
         if self._drawn is None or self._drawn[:2] != (source, number):
-            self._drawn = (source, number, _page(source, number, text_layer=False))
-        image = self._drawn[2]
-        if image.error is not None:
-            raise FileError(image.error)
-        return np.ascontiguousarray(np.rot90(image.grey, rotation // 90))
+            self._drawn = (source, number, open_page(source, number))
+        return upright(self._drawn[2], rotation)
 
     def _read_box(self, task: tasks.ReadBox) -> str:
         grey = self._upright(task.source, task.number, task.rotation)
         left, top, right, bottom = task.box
         return write_line(_moved(self._reader.read(grey[top:bottom, left:right]), left, top))
-
-    def _cut_lines(self, task: tasks.CutLines) -> list[bytes]:
-        """Lines that the page network found are cut as they were read, others by their boxes."""
-        grey = self._upright(task.source, task.number, task.rotation)
-        found = find_lines(grey, self._segmenter, rotation=0)
-        numbers = {found.box(line.box): i for i, line in enumerate(found.lines)}
-        pictures = []
-        for box in task.boxes:
-            if box in numbers:
-                crop = found.crop(numbers[box]).grey
-            else:
-                left, top, right, bottom = box
-                crop = grey[top:bottom, left:right]
-            file = io.BytesIO()
-            Image.fromarray(crop).save(file, "PNG")
-            pictures.append(file.getvalue())
-        return pictures
 
     # ---- small files ----
 
@@ -175,11 +152,6 @@ def refusal(error: BaseException) -> tasks.Refusal:
     return tasks.Refusal(type(error).__name__, str(error))
 
 
-def _page(source: Source, number: int, text_layer: bool) -> FilePage:
-    ranges = PageRanges(((number, number),))
-    return next(open_pages(Path(source.path), ranges, source.password, text_layer, source.name))
-
-
 def _file_pages(task: tasks.ReadFile) -> Iterator[Page | FilePage]:
     """The pages of a small file; those whose text layer is all that is asked for are Pages."""
     ranges = ALL_PAGES if task.pages is None else PageRanges.parse(task.pages)
@@ -207,16 +179,6 @@ def _file_answer(task: tasks.ReadFile, pages: tuple[Page, ...], stages: _Stages)
     except KhmerFastError as error:
         return refusal(error)
     return tasks.FileAnswer(data, len(pages), stages.seconds)
-
-
-def _jpeg(grey: np.ndarray, width: int | None) -> bytes:  # uint8 [Y, X]
-    image = Image.fromarray(grey)
-    if width is not None and width < image.width:
-        height = max(round(image.height * width / image.width), 1)
-        image = image.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()
 
 
 def _moved(line: Line, x: int, y: int) -> Line:

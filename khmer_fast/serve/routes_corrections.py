@@ -11,12 +11,10 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from khmer_fast.formats.json import read_page
 from khmer_fast.serve import tasks
-from khmer_fast.serve.corrections import CorrectedLine, corrected_lines, labels
+from khmer_fast.serve.corrections import CorrectedLine, corrected_pages, image_name, labels
 from khmer_fast.serve.errors import ServiceError
 from khmer_fast.serve.routes_jobs import TheService
-from khmer_fast.serve.service import Service
 
 router = APIRouter(prefix="/v1/jobs/{id}/corrections")
 
@@ -25,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs/{id}/corrections")
 async def corrections(service: TheService, request: Request, id: str) -> FileResponse:
     """A zip of `labels.tsv` and the pictures of the lines that were corrected or accepted."""
     job = await run_in_threadpool(service.job, id)
-    pages = await run_in_threadpool(_corrected, service, id)
+    pages = await run_in_threadpool(corrected_pages, service.store, id)
     if not pages:
         raise ServiceError(409, "no_corrections", "no line was corrected or accepted yet")
     target = service.jobs.new_file(job)
@@ -38,7 +36,7 @@ async def corrections(service: TheService, request: Request, id: str) -> FileRes
                 task = tasks.CutLines(service.jobs.source(job), number, rotation, boxes)
                 pictures = await service.ask(request, task)
                 for i, (line, picture) in enumerate(zip(lines, pictures, strict=True), 1):
-                    name = f"{job.id}-{number:04d}-{i:03d}.png"
+                    name = image_name(job.id, number, i)
                     archive.writestr(name, picture)
                     rows.append((name, line))
             archive.writestr("labels.tsv", labels(rows))
@@ -49,14 +47,3 @@ async def corrections(service: TheService, request: Request, id: str) -> FileRes
         target, media_type="application/zip", filename=f"{Path(job.name).stem}.corrections.zip",
         background=BackgroundTask(os.unlink, target),
     )  # fmt: skip
-
-
-def _corrected(service: Service, id: str) -> list[tuple[int, list[CorrectedLine]]]:
-    """The corrected pages: their rotation and their lines."""
-    found = []
-    for stored, read, now in service.store.texts(id):
-        if stored.revision > 1:
-            page = read_page(read)
-            if lines := corrected_lines(page, read_page(now)):
-                found.append((page.rotation, lines))
-    return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Header, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +20,7 @@ from khmer_fast.serve.changes import stream
 from khmer_fast.serve.errors import ServiceError, not_found
 from khmer_fast.serve.schemas import Job, JobList, job_json
 from khmer_fast.serve.service import Service, service_of
-from khmer_fast.serve.store import DONE, FAILED
+from khmer_fast.serve.store import DONE, FAILED, StoredJob
 
 router = APIRouter(prefix="/v1/jobs")
 TheService = Annotated[Service, Depends(service_of)]
@@ -47,8 +47,13 @@ async def make_job(
         if earlier is not None:
             return _made(earlier, 200)
     waiting = service.pool.queue.pages
-    if waiting >= limits.waiting_pages or len(service.store.ids()) >= limits.jobs:
+    if waiting >= limits.waiting_pages:
         raise service.busy(waiting)
+    if await run_in_threadpool(service.store.count) >= limits.jobs:
+        raise ServiceError(
+            429, "too_many_jobs", f"there are {limits.jobs:,} jobs; remove some",
+            {"Retry-After": "600"},
+        )  # fmt: skip
     ranges = _ranges(pages)
     upload = await run_in_threadpool(
         service.jobs.take_in, file.file, display_name(file.filename), password or None, layout,
@@ -74,7 +79,7 @@ async def make_job(
     return _made(job, 201 if new else 200)
 
 
-def _made(job: Any, status: int) -> JSONResponse:
+def _made(job: StoredJob, status: int) -> JSONResponse:
     return JSONResponse(job_json(job), status, {"Location": f"/v1/jobs/{job.id}"})
 
 
@@ -92,9 +97,11 @@ def display_name(name: str | None) -> str:
 
 
 @router.get("", response_model=JobList)
-def list_jobs(service: TheService) -> JSONResponse:
-    """All jobs, newest first."""
-    return JSONResponse({"jobs": [job_json(job) for job in service.store.jobs()]})
+def list_jobs(
+    service: TheService, limit: Annotated[int, Query(ge=1, le=10_000)] = 200
+) -> JSONResponse:
+    """The newest jobs, newest first."""
+    return JSONResponse({"jobs": [job_json(job) for job in service.store.jobs(limit)]})
 
 
 @router.get("/{id}", response_model=Job)

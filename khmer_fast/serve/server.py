@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -9,13 +10,17 @@ import sys
 import time
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from khmer_fast.errors import OptionError
 from khmer_fast.serve.app import make_app
 from khmer_fast.serve.options import ServeOptions
 
 HEADER_BYTES = 32 * 2**10  # of all headers of a request
+HEAD_SECONDS = 10.0  # for the line and headers of a request
+CONNECTIONS = 1_000
 GRACE_SECONDS = 5  # for requests to end when the service is stopped
 
 
@@ -33,6 +38,36 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class Protocol(H11Protocol):
+    """Ends connections on which a request's head does not come in time."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_SECONDS, self._end)
+
+    def data_received(self, data: bytes) -> None:
+        """Waits on while the head is not whole."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._end)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no longer."""
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _end(self) -> None:
+        self.transport.abort()
 
 
 class Server(uvicorn.Server):
@@ -58,7 +93,8 @@ def run_server(options: ServeOptions, host: str, port: int) -> int:
         logger.setLevel(logging.INFO)
     app = make_app(options)
     config = uvicorn.Config(
-        app, host=host, port=port, http="h11", log_config=None, access_log=False,
+        app, host=host, port=port, http=Protocol, ws="none", log_config=None, access_log=False,
+        limit_concurrency=CONNECTIONS,
         h11_max_incomplete_event_size=HEADER_BYTES, timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )  # fmt: skip

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 
 from khmer_fast.serve.changes import Changes
-from khmer_fast.serve.errors import ServiceError, TaskRefused, WorkerDied, not_found, refused
+from khmer_fast.serve.errors import (
+    CLIENT_GONE,
+    ServiceError,
+    TaskRefused,
+    WorkerDied,
+    not_found,
+    refused,
+)
 from khmer_fast.serve.jobs import Jobs
 from khmer_fast.serve.metrics import Metrics
 from khmer_fast.serve.options import ServeOptions
@@ -21,6 +30,7 @@ from khmer_fast.serve.tasks import Task
 SWEEP_SECONDS = 60.0  # between looks for jobs whose time is over
 LOOK_SECONDS = 0.5  # between looks whether a waiting client is still there
 PAGE_SECONDS = 0.5  # that a page takes a worker, for Retry-After
+log = logging.getLogger("khmer_fast.serve")
 
 
 class Service:
@@ -54,7 +64,10 @@ class Service:
     async def sweep(self) -> None:
         """Removes jobs whose time is over, for ever."""
         while True:
-            await asyncio.to_thread(self.jobs.remove_expired)
+            try:
+                await asyncio.to_thread(self.jobs.remove_expired)
+            except (OSError, sqlite3.Error):  # such as a full disk: the next time may do better
+                log.exception("jobs whose time is over could not be removed")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def ask(self, request: Request, task: Task) -> Any:
@@ -67,7 +80,7 @@ class Service:
             while not future.done():
                 await asyncio.wait([future], timeout=LOOK_SECONDS)
                 if not future.done() and await request.is_disconnected():
-                    raise ServiceError(499, "client_gone", "the client went away")
+                    raise ServiceError(CLIENT_GONE, "client_gone", "the client went away")
             return future.result()
         except TaskRefused as error:
             raise refused(error) from error

@@ -133,6 +133,11 @@ class Store:
         """The jobs, newest first."""
         return self._jobs("ORDER BY created DESC, id LIMIT ?", (most,))
 
+    def count(self) -> int:
+        """How many jobs there are."""
+        with self._lock:
+            return self._database.execute("SELECT count(*) FROM job").fetchone()[0]
+
     def ids(self) -> set[str]:
         """The ids of all jobs."""
         with self._lock:

@@ -1,7 +1,7 @@
 // What changed, for those who do not see it, and short notices for everyone.
 
 import { button, el } from "./dom.js";
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
 
 const SHOWN = 8000; // ms
 
@@ -22,8 +22,8 @@ export function notice(text, kind = "info") {
   if (kind !== "error") setTimeout(() => shown.remove(), SHOWN);
 }
 
-/** The sentence for an error of the service. */
+/** The sentence for an error: of the page's language, else the service's, which is English. */
 export function sentence(error) {
-  if (error.status === 0) return t("error.unreachable");
+  if (has(`error.${error.code}`)) return t(`error.${error.code}`);
   return error.message || t("error.status", { status: error.status });
 }

@@ -14,7 +14,9 @@ function ask(title, content, choices) {
     el(
       "div",
       { class: "choose" },
-      choices.map(({ name, value, kind }) => button(null, name, { class: kind, onclick: close(value) })),
+      choices.map(({ name, value, kind }) =>
+        button(null, name, { class: kind, onclick: close(value) }),
+      ),
     ),
   );
   document.body.append(dialog);
@@ -29,10 +31,14 @@ function ask(title, content, choices) {
 
 /** Whether a document shall be deleted. */
 export async function confirmDelete(name) {
-  const answer = await ask(t("delete.title"), [el("p", {}, t("delete.text", { name }))], [
-    { name: t("cancel"), value: "" },
-    { name: t("delete"), value: "delete", kind: "danger" },
-  ]);
+  const answer = await ask(
+    t("delete.title"),
+    [el("p", {}, t("delete.text", { name }))],
+    [
+      { name: t("cancel"), value: "" },
+      { name: t("delete"), value: "delete", kind: "danger" },
+    ],
+  );
   return answer === "delete";
 }
 
@@ -60,9 +66,11 @@ export function help() {
     el("dt", {}, el("kbd", {}, keys)),
     el("dd", {}, t(text)),
   ]);
-  return ask(t("keys.title"), [el("p", {}, t("keys.marks")), el("dl", { class: "keys" }, rows)], [
-    { name: t("close"), value: "", kind: "main" },
-  ]);
+  return ask(
+    t("keys.title"),
+    [el("p", {}, t("keys.marks")), el("dl", { class: "keys" }, rows)],
+    [{ name: t("close"), value: "", kind: "main" }],
+  );
 }
 
 /**
@@ -95,7 +103,11 @@ export async function mend(mine, theirs) {
 
 function question(both, theirsChosen) {
   const choice = (whose, text) => {
-    const input = el("input", { type: "radio", name: `line-${both.key}`, checked: whose === "mine" });
+    const input = el("input", {
+      type: "radio",
+      name: `line-${both.key}`,
+      checked: whose === "mine",
+    });
     input.addEventListener("change", () => {
       if (whose === "theirs") theirsChosen.add(both.key);
       else theirsChosen.delete(both.key);

@@ -9,15 +9,16 @@ import { DrawLine } from "./draw_line.js";
 import { Editor } from "./editor.js";
 import { number, t } from "./i18n.js";
 import { Picture } from "./picture.js";
+import { ProofBar } from "./proof_bar.js";
+import { splitter } from "./splitter.js";
 import { TextView } from "./text_view.js";
 
-const LEVELS = [0.5, 0.75, 0.9, 0.97]; // confidences below which clusters are marked
 const SAVE_STATES = ["saved", "changed", "saving", "away", "conflict", "refused"];
 
 export class DocumentView {
   /** `go(number)` leads to another page. */
   constructor(jobs, id, go) {
-    Object.assign(this, { jobs, id, go, least: 0.9 });
+    Object.assign(this, { jobs, id, go, seek: false });
     this.title = el("h1", {});
     this.before = button("back", t("page.before"), {
       quiet: true,
@@ -51,7 +52,12 @@ export class DocumentView {
       el(
         "div",
         { class: "bar" },
-        el("a", { href: "#/", class: "home", title: t("documents") }, iconOf("back"), el("span", { class: "told" }, t("documents"))),
+        el(
+          "a",
+          { href: "#/", class: "home", title: t("documents") },
+          iconOf("back"),
+          el("span", { class: "told" }, t("documents")),
+        ),
         this.title,
         el("div", { class: "pages" }, this.before, this.choice, this.behind),
         this.state,
@@ -79,6 +85,11 @@ export class DocumentView {
     await this.leavePage();
   }
 
+  /** Whether a page of a document is the one that is edited here. */
+  isOpen(id, number) {
+    return this.id === id && this.number === number;
+  }
+
   flush() {
     return this.editor ? this.editor.saver.flush() : Promise.resolve(true);
   }
@@ -86,7 +97,9 @@ export class DocumentView {
   async leavePage() {
     const { editor, picture } = this;
     this.editor = this.picture = this.text = null;
-    await editor?.saver.flush();
+    if (editor && !(await editor.saver.flush())) {
+      notice(t("save.kept", { n: editor.number }), "error");
+    }
     editor?.close();
     picture?.close();
   }
@@ -124,13 +137,12 @@ export class DocumentView {
       const state = entry.status === "done" ? "" : ` · ${t(`status.${entry.status}`)}`;
       return [entry.number, `${number(entry.number)} / ${number(job.pages ?? all.length)}${state}`];
     });
-    const shape = JSON.stringify(options);
-    if (shape !== this.options) {
-      this.options = shape;
-      this.choice.replaceChildren(
-        ...options.map(([value, text]) => el("option", { value }, text)),
-      );
-    }
+    while (this.choice.length > options.length) this.choice.lastChild.remove();
+    options.forEach(([value, text], i) => {
+      const option = this.choice.options[i] ?? this.choice.appendChild(el("option"));
+      option.value = value;
+      if (option.textContent !== text) option.textContent = text;
+    });
     this.choice.value = String(this.number);
     this.before.disabled = !all.some((entry) => entry.number < this.number);
     this.behind.disabled = !all.some((entry) => entry.number > this.number);
@@ -157,44 +169,29 @@ export class DocumentView {
     this.editor = editor;
     this.picture = new Picture(this.id, page);
     this.text = new TextView(editor, this.picture);
-    this.text.least = this.least;
+    this.bar = new ProofBar();
+    this.text.least = this.bar.least;
     this.draw = new DrawLine(this.picture);
     this.drawing = button("draw", t("draw"), { keys: "Alt+N", "aria-pressed": "false" });
     this.drawing.addEventListener("click", () => this.toggleDrawing());
     this.hint = el("p", { class: "hint", hidden: true }, t("draw.hint"));
     this.picture.tools.append(this.drawing);
     this.picture.tools.after(this.hint);
-    this.text.element.prepend(this.proof());
-    this.panes.replaceChildren(this.picture.element, this.text.element, this.notes());
+    this.text.element.prepend(this.bar.element);
+    this.panes.replaceChildren(
+      this.picture.element,
+      splitter(this.panes),
+      this.text.element,
+      this.notes(),
+    );
     this.tie();
-    this.picture.show(editor.page, this.least);
+    this.picture.show(editor.page, this.bar.least);
     this.text.render();
     this.saveState();
-  }
-
-  /** The bar above the text: how many clusters are doubted, and the way to them. */
-  proof() {
-    this.count = el("span", { class: "count", role: "status" });
-    const level = el("select", { "aria-label": t("level.title") });
-    level.append(
-      ...LEVELS.map((value) =>
-        el("option", { value, selected: value === this.least }, t("level", { p: number(value * 100) })),
-      ),
-    );
-    level.addEventListener("change", () => {
-      this.least = Number(level.value);
-      this.picture.show(this.editor.page, this.least);
-      this.text.setLeast(this.least);
-    });
-    return el(
-      "div",
-      { class: "tools proof", role: "toolbar", "aria-label": t("text.tools") },
-      this.count,
-      el("label", { class: "level" }, level),
-      button("up", t("doubt.previous"), { quiet: true, keys: "Alt+ArrowUp", onclick: () => this.text.nextDoubt(-1) }),
-      button("down", t("doubt.next"), { keys: "Alt+ArrowDown", class: "next", onclick: () => this.text.nextDoubt() }),
-      button("check", t("doubt.accept"), { quiet: true, keys: "Enter", class: "accept", onclick: () => this.accept() }),
-    );
+    if (this.seek) this.text.nextDoubt();
+    this.seek = false;
+    const behind = this.numberBehind();
+    if (behind !== undefined) new Image().src = this.picture.address(null, behind); // ahead of time
   }
 
   /** What the reader says of the page beside its text. */
@@ -207,32 +204,52 @@ export class DocumentView {
       "details",
       { class: "page-notes" },
       el("summary", {}, t("notes", { n: all.length })),
-      el("ul", {}, all.map((text) => el("li", {}, text))),
+      el(
+        "ul",
+        {},
+        all.map((text) => el("li", {}, text)),
+      ),
     );
   }
 
   tie() {
-    const { editor, picture, text, draw } = this;
+    const { bar, editor, picture, text, draw } = this;
     picture.addEventListener("pick", ({ detail: { key, index } }) => {
       const line = editor.line(key);
-      const start = (line.characters ?? []).slice(0, index ?? 0).reduce((n, c) => n + c.text.length, 0);
+      const start = (line.characters ?? [])
+        .slice(0, index ?? 0)
+        .reduce((n, c) => n + c.text.length, 0);
       text.focus(key, Math.min(start, line.text.length));
     });
     text.addEventListener("cursor", ({ detail }) => picture.mark(detail, true));
-    text.addEventListener("marks", () => this.refreshCount());
+    text.addEventListener("marks", () =>
+      bar.show(text.allDoubts().length, this.numberBehind() !== undefined),
+    );
     editor.addEventListener("change", ({ detail }) => {
-      picture.show(editor.page, this.least);
+      picture.show(editor.page, bar.least);
       text.render(detail);
     });
     editor.addEventListener("state", () => this.saveState());
+    bar.addEventListener("level", () => {
+      picture.show(editor.page, bar.least);
+      text.setLeast(bar.least);
+    });
+    bar.addEventListener("before", () => text.nextDoubt(-1));
+    bar.addEventListener("ahead", () => this.goAhead());
+    bar.addEventListener("accept", () => this.accept());
     draw.addEventListener("box", ({ detail }) => this.readBox(detail));
     draw.addEventListener("end", () => this.drawn());
   }
 
-  refreshCount() {
-    const n = this.text.allDoubts().length;
-    this.count.textContent = n > 0 ? t("text.unsure", { n }) : t("text.sure");
-    this.count.classList.toggle("none", n === 0);
+  /** To the next doubted stretch: of this page, else of the next one, else from this one's start. */
+  goAhead() {
+    const behind = this.numberBehind();
+    if (behind === undefined || this.text.doubtAfter(this.text.allDoubts())) {
+      this.text.nextDoubt();
+      return;
+    }
+    this.seek = true;
+    this.go(behind);
   }
 
   accept() {
@@ -304,6 +321,7 @@ export class DocumentView {
 
   leaving(event) {
     if (!this.editor || this.editor.saver.state === "saved") return;
+    this.editor.saver.keep();
     this.editor.saver.save();
     event.preventDefault();
   }
@@ -325,18 +343,24 @@ export class DocumentView {
     if (option && event.key === "PageUp") return () => this.step(-1);
     if (option && event.key === "PageDown") return () => this.step(1);
     if (!this.editor) return undefined;
-    if (command && event.code === "KeyZ") return () => (event.shiftKey ? this.redo : this.undo).click();
+    if (command && event.code === "KeyZ")
+      return () => (event.shiftKey ? this.redo : this.undo).click();
     if (command && event.code === "KeyY") return () => this.redo.click();
     if (command && event.code === "KeyS") return () => this.flush();
     if (option && event.code === "KeyN") return () => this.toggleDrawing();
-    if (option && event.key === "ArrowDown") return () => this.text.nextDoubt(1);
+    if (option && event.key === "ArrowDown") return () => this.goAhead();
     if (option && event.key === "ArrowUp") return () => this.text.nextDoubt(-1);
     return undefined;
   }
 
   step(by) {
-    const numbers = (this.jobs.get(this.id)?.page_status ?? []).map((entry) => entry.number);
-    const next = numbers[numbers.indexOf(this.number) + by];
+    const next = this.numberBehind(by);
     if (next !== undefined) this.go(next);
+  }
+
+  /** The number of the page `by` pages further, or undefined. */
+  numberBehind(by = 1) {
+    const numbers = (this.jobs.get(this.id)?.page_status ?? []).map((entry) => entry.number);
+    return numbers[numbers.indexOf(this.number) + by];
   }
 }

@@ -26,7 +26,11 @@ export function downloads(id, { ready = async () => true, kind = null } = {}) {
     note: suffix,
     act: () => download(id, format, ready),
   }));
-  items.push({ name: t("format.corrections"), note: ".zip", act: () => download(id, "corrections", ready) });
+  items.push({
+    name: t("format.corrections"),
+    note: ".zip",
+    act: () => download(id, "corrections", ready),
+  });
   return menu("download", t("download"), items, { class: kind });
 }
 

@@ -1,4 +1,5 @@
-// Drawing the box of a line that was missed: with a pointer, or with the arrow keys.
+// Drawing the box of a line that was missed: with a pointer, or with the arrow keys. What the
+// reader noted as ink of no line is outlined meanwhile: a click, or Space and Enter, reads it.
 
 import { svg } from "./dom.js";
 
@@ -12,6 +13,7 @@ export class DrawLine extends EventTarget {
     this.picture = picture;
     this.on = false;
     this.rect = svg("rect", { class: "drawn" });
+    this.hints = svg("g");
     const { scroll } = picture;
     scroll.addEventListener("pointerdown", (event) => this.on && this.down(event));
     scroll.addEventListener("pointermove", (event) => this.start && this.moved(event));
@@ -27,7 +29,16 @@ export class DrawLine extends EventTarget {
     const [x, y] = [(left + right) / 2, (top + bottom) / 2];
     const width = (right - left) * 0.6;
     this.show([x - width / 2, y - width / 24, x + width / 2, y + width / 24]);
-    this.picture.sheet.append(this.rect);
+    this.unread = (this.picture.page.notes ?? [])
+      .filter(({ kind }) => kind === "unread ink")
+      .flatMap(({ boxes }) => boxes ?? []);
+    this.visited = -1;
+    this.hints.replaceChildren(
+      ...this.unread.map(([x, y, x1, y1]) =>
+        svg("rect", { class: "unread", x, y, width: x1 - x, height: y1 - y }),
+      ),
+    );
+    this.picture.sheet.append(this.hints, this.rect);
     this.picture.scroll.classList.add("drawing");
     this.picture.scroll.focus();
   }
@@ -36,6 +47,7 @@ export class DrawLine extends EventTarget {
     this.on = false;
     this.start = null;
     this.rect.remove();
+    this.hints.remove();
     this.picture.scroll.classList.remove("drawing");
     this.dispatchEvent(new CustomEvent("end"));
   }
@@ -57,10 +69,19 @@ export class DrawLine extends EventTarget {
     this.moved(event);
     this.start = null;
     const [left, top, right, bottom] = this.box;
-    if (right - left >= LEAST && bottom - top >= LEAST) this.done();
+    if (right - left >= LEAST && bottom - top >= LEAST) {
+      this.done();
+      return;
+    }
+    const clicked = this.unread.find(
+      ([x0, y0, x1, y1]) => x0 <= left && left < x1 && y0 <= top && top < y1,
+    );
+    if (!clicked) return;
+    this.show(clicked);
+    this.done();
   }
 
-  /** Arrows move the box, with Shift they move its right or lower edge; Enter reads it. */
+  /** Arrows move the box, with Shift its right or lower edge; Space takes it to unread ink. */
   key(event) {
     const way = {
       ArrowLeft: [-STEP, 0],
@@ -72,8 +93,17 @@ export class DrawLine extends EventTarget {
       const [left, top, right, bottom] = this.box;
       const [x, y] = way;
       if (event.shiftKey) {
-        this.show([left, top, Math.max(right + x, left + LEAST), Math.max(bottom + y, top + LEAST)]);
+        this.show([
+          left,
+          top,
+          Math.max(right + x, left + LEAST),
+          Math.max(bottom + y, top + LEAST),
+        ]);
       } else this.show([left + x, top + y, right + x, bottom + y]);
+    } else if (event.key === " " && this.unread.length > 0) {
+      this.visited = (this.visited + 1) % this.unread.length;
+      this.show(this.unread[this.visited]);
+      this.picture.reveal(this.box);
     } else if (event.key === "Enter") this.done();
     else if (event.key === "Escape") this.end();
     else return;

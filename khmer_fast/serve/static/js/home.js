@@ -8,11 +8,20 @@ import { downloads } from "./downloads.js";
 import { ago, number, percent, t } from "./i18n.js";
 import { dropped, readable } from "./upload.js";
 
+const SOON = 3; // days before a document goes that its row says so
+const CELLS = 60; // of a progress strip, at most
+const AHEAD = 3; // files that wait to be sent and are shown
+
 export class Home {
   constructor(jobs, uploads) {
     Object.assign(this, { jobs, uploads, rows: new Map() });
     document.title = "khmer_fast";
-    this.files = el("input", { type: "file", multiple: true, accept: ".pdf,image/*", hidden: true });
+    this.files = el("input", {
+      type: "file",
+      multiple: true,
+      accept: ".pdf,image/*",
+      hidden: true,
+    });
     this.folder = el("input", { type: "file", webkitdirectory: true, hidden: true });
     for (const input of [this.files, this.folder]) {
       input.addEventListener("change", () => {
@@ -92,8 +101,17 @@ export class Home {
   }
 
   renderUploads() {
-    this.sending.replaceChildren(...this.uploads.all.map((upload) => this.uploadRow(upload)));
-    this.sending.hidden = this.uploads.all.length === 0;
+    const { all } = this.uploads;
+    // What waits stands behind what moves, and is counted where it is much.
+    const waiting = all.filter(({ status }) => status === "waiting");
+    const shown = [
+      ...all.filter((upload) => !waiting.includes(upload)),
+      ...waiting.slice(0, AHEAD),
+    ];
+    const more = waiting.length - AHEAD;
+    this.sending.replaceChildren(...shown.map((upload) => this.uploadRow(upload)));
+    if (more > 0) this.sending.append(el("li", { class: "none" }, t("uploads.more", { n: more })));
+    this.sending.hidden = all.length === 0;
   }
 
   uploadRow(upload) {
@@ -183,20 +201,18 @@ class JobRow {
     }
     if (job.failed) parts.push(t("pages.failed", { n: job.failed }));
     if (job.created) parts.push(ago(job.created));
-    if (job.expires) parts.push(t("expires", { n: daysUntil(job.expires) }));
+    const left = job.expires ? t("expires", { n: daysUntil(job.expires) }) : "";
+    if (left && daysUntil(job.expires) <= SOON) parts.push(left);
+    this.state.title = left;
     this.state.textContent = parts.join(" · ");
     this.strip.setAttribute("aria-label", t("progress.of", { name: job.name }));
     this.strip.setAttribute("aria-valuemax", job.pages ?? 1);
     this.strip.setAttribute("aria-valuenow", (job.done ?? 0) + (job.failed ?? 0));
     this.strip.hidden = job.status === "done" && !job.failed;
-    const shape = pages.map(({ status }) => status).join();
-    if (shape !== this.shape) {
-      this.shape = shape;
-      this.strip.replaceChildren(
-        ...pages.map(({ status, number: n }) =>
-          el("i", { class: status, title: `${number(n)}: ${t(`status.${status}`)}` }),
-        ),
-      );
+    const cells = grouped(pages);
+    if (cells.join() !== this.cells?.join()) {
+      this.cells = cells;
+      this.strip.replaceChildren(...cells.map((status) => el("i", { class: status })));
     }
     this.menu.hidden = !job.done || job.status === "queued" || job.status === "reading";
   }
@@ -213,6 +229,18 @@ class JobRow {
   }
 }
 
+/** A status for each page, or for each of CELLS groups of them. */
+function grouped(pages) {
+  const size = Math.ceil(pages.length / CELLS);
+  const cells = [];
+  for (let i = 0; i < pages.length; i += size) {
+    const all = new Set(pages.slice(i, i + size).map(({ status }) => status));
+    if (all.size === 1) cells.push([...all][0]);
+    else cells.push(all.has("failed") ? "failed" : "reading");
+  }
+  return cells;
+}
+
 function daysUntil(time) {
   return Math.max(Math.ceil((new Date(time) - Date.now()) / 86_400_000), 0);
 }
@@ -224,7 +252,11 @@ function options() {
     return el("label", {}, el("span", {}, t(`option.${name}`)), input);
   };
   const select = (name, values) =>
-    el("select", {}, values.map((value) => el("option", { value }, t(`option.${name}.${value}`))));
+    el(
+      "select",
+      {},
+      values.map((value) => el("option", { value }, t(`option.${name}.${value}`))),
+    );
   const form = el(
     "form",
     { class: "options" },

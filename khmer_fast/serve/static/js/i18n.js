@@ -29,6 +29,11 @@ export function setLanguage(name) {
   }
 }
 
+/** Whether the language has a text of its own for a key. */
+export function has(key) {
+  return key in TEXTS[language];
+}
+
 /** The text of a key. `{name}` stands for values.name; [one, other] is chosen by values.n. */
 export function t(key, values = {}) {
   let text = TEXTS[language][key] ?? en[key] ?? key;

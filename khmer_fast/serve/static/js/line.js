@@ -184,7 +184,11 @@ function words(line, all) {
     const box = union(part.map((c) => c.box));
     const confidence = Math.min(...part.map((c) => c.confidence));
     const old = (line.words ?? []).find((w) => w.text === text && box && overlap(w.box, box));
-    found.push({ text, confidence: Math.max(confidence, old?.confidence ?? 0), box: old?.box ?? box });
+    found.push({
+      text,
+      confidence: Math.max(confidence, old?.confidence ?? 0),
+      box: old?.box ?? box,
+    });
     part = [];
   };
   for (const character of all) {
@@ -203,7 +207,10 @@ function overlap(a, b) {
 function placed(found, box) {
   return found.map((word, i) => {
     if (word.box) return word;
-    const before = found.slice(0, i).reverse().find((w) => w.box);
+    const before = found
+      .slice(0, i)
+      .reverse()
+      .find((w) => w.box);
     const behind = found.slice(i + 1).find((w) => w.box);
     const left = Math.min(before ? before.box[2] : box[0], box[2] - 1);
     const right = Math.max(behind ? behind.box[0] : box[2], left + 1);

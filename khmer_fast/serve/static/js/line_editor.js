@@ -53,6 +53,11 @@ export class LineEditor {
     return { key: this.key, start: this.area.selectionStart, end: this.area.selectionEnd };
   }
 
+  /** Whether the text takes more than one row. */
+  isTall() {
+    return this.area.clientHeight > 2 * parseFloat(getComputedStyle(this.area).lineHeight);
+  }
+
   /** Whether the cursor brings a phone's keyboard up: not when it only goes to a doubted place. */
   withKeyboard(wanted) {
     const touch = matchMedia("(pointer: coarse)").matches;

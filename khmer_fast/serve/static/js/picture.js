@@ -23,7 +23,11 @@ export class Picture extends EventTarget {
     this.boxes = svg("g");
     this.top = svg("g");
     this.sheet = svg("g", {}, this.image, this.boxes, this.top);
-    this.svg = svg("svg", { class: "sheet", role: "img", "aria-label": t("picture.of", { n: number }) });
+    this.svg = svg("svg", {
+      class: "sheet",
+      role: "img",
+      "aria-label": t("picture.of", { n: number }),
+    });
     this.svg.append(this.sheet);
     this.scroll = el("div", { class: "scroll", tabindex: 0, role: "region" }, this.svg);
     this.scroll.setAttribute("aria-label", t("picture.scroll"));
@@ -158,10 +162,10 @@ export class Picture extends EventTarget {
   }
 
   /** The picture at the width that the view (or a strip) needs; the page has no wider one. */
-  address(width = null) {
+  address(width = null, number = this.number) {
     const wanted = width ?? this.page.width * this.scale * Math.min(window.devicePixelRatio, 2);
     const size = WIDTHS.find((known) => known >= wanted) ?? this.page.width;
-    return imageAddress(this.id, this.number, Math.min(size, this.page.width));
+    return imageAddress(this.id, number, Math.min(size, this.page.width));
   }
 
   draw(scale) {

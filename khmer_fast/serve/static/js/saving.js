@@ -2,6 +2,7 @@
 // reload or a crash while the service is away loses nothing.
 
 import { putPage } from "./api.js";
+import { forgetDraft, keepDraft } from "./drafts.js";
 import { serialized } from "./page_model.js";
 
 const DELAY = 700; // ms after the last edit
@@ -14,22 +15,11 @@ export class Saver extends EventTarget {
     Object.assign(this, { id, number, revision, state: "saved", error: null });
     this.base = page; // as the service has it, with our keys
     this.page = page;
-    this.slot = `khmer_fast ${id} ${number}`;
-  }
-
-  /** What an earlier visit could not save: {revision, page} or null. */
-  draft() {
-    try {
-      return JSON.parse(localStorage.getItem(this.slot));
-    } catch {
-      return null; // storage that is switched off, or text that is not ours
-    }
   }
 
   /** Takes the page as it is now and saves it soon. */
   changed(page) {
     this.page = page;
-    this.keep();
     if (this.state === "conflict") return; // until it is mended
     if (this.state !== "saving") this.become("changed");
     clearTimeout(this.timer);
@@ -46,6 +36,7 @@ export class Saver extends EventTarget {
   /** Saves what is left; resolves whether all is stored. */
   async flush() {
     clearTimeout(this.timer);
+    if (this.page !== this.base) this.keep();
     if (this.running) await this.running;
     if (this.page !== this.base && this.state !== "conflict") await this.save();
     return this.page === this.base;
@@ -66,8 +57,9 @@ export class Saver extends EventTarget {
       return this.become("saved");
     }
     this.become("saving");
+    const body = this.keep();
     try {
-      this.revision = await putPage(this.id, this.number, serialized(page), this.revision);
+      this.revision = await putPage(this.id, this.number, body, this.revision);
       this.base = page;
     } catch (error) {
       return this.failed(error);
@@ -98,20 +90,14 @@ export class Saver extends EventTarget {
     this.dispatchEvent(new CustomEvent("state"));
   }
 
+  /** Keeps the page in the browser until it is stored; its JSON. */
   keep() {
-    try {
-      const draft = { revision: this.revision, page: JSON.parse(serialized(this.page)) };
-      localStorage.setItem(this.slot, JSON.stringify(draft));
-    } catch {
-      // storage is full or switched off: the copy is an extra, the save itself goes on
-    }
+    const body = serialized(this.page);
+    keepDraft(this.id, this.number, this.revision, body);
+    return body;
   }
 
   forget() {
-    try {
-      localStorage.removeItem(this.slot);
-    } catch {
-      // as above
-    }
+    forgetDraft(this.id, this.number);
   }
 }

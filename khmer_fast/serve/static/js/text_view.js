@@ -51,7 +51,11 @@ export class TextView extends EventTarget {
 
   region(region) {
     const name = t(`region.${region.kind}`);
-    const section = el("div", { class: `region ${region.kind}`, role: "group", "aria-label": name });
+    const section = el("div", {
+      class: `region ${region.kind}`,
+      role: "group",
+      "aria-label": name,
+    });
     if (region.kind !== "text") section.append(el("span", { class: "kind" }, name));
     const element = (line) => this.editors.get(line.key).element;
     if ((region.cells ?? []).length === 0) {
@@ -125,8 +129,9 @@ export class TextView extends EventTarget {
   choicesOf(line, index) {
     const all = characters(line);
     if (index === null || index < 0 || !all[index]) return [];
-    const others = alternatives(line, index);
     const { text, confidence } = all[index];
+    if (confidence === 1) return []; // typed, chosen or accepted
+    const others = alternatives(line, index);
     if (others.length === 0 && confidence >= this.least) return [];
     return [{ text, confidence, index }, ...others];
   }
@@ -172,6 +177,9 @@ export class TextView extends EventTarget {
       case "ArrowUp": {
         const step = event.key === "ArrowDown" ? 1 : -1;
         if (event.shiftKey) return undefined;
+        if (!this.picking && of.isTall() && start !== (step > 0 ? area.value.length : 0)) {
+          return undefined; // to another row of the same line, then to its end
+        }
         if (this.picking && of.choices.length > 1) return () => this.pointAt(of, step);
         return () => this.step(of, step);
       }
@@ -186,26 +194,29 @@ export class TextView extends EventTarget {
     }
   }
 
-  /** Goes to the next (1) or the last (-1) doubted stretch; whether there is one. */
+  /** Goes to the next (1) or the last (-1) doubted stretch of the page; whether there is one. */
   nextDoubt(step = 1) {
     const all = this.allDoubts();
-    if (all.length === 0) {
-      announce(t("text.sure"));
-      return false;
-    }
-    const order = [...this.editors.keys()];
+    const next = this.doubtAfter(all, step) ?? (step > 0 ? all[0] : all.at(-1));
+    if (next) this.goTo(next, all.length);
+    else announce(t("text.sure"));
+    return Boolean(next);
+  }
+
+  /** The doubted stretch behind (1) or before (-1) the cursor, or undefined. */
+  doubtAfter(all, step = 1) {
     const sequence = new Map(places(this.editor.page).map(({ line }, i) => [line.key, i]));
     const here = this.place();
     const after = (d) =>
       !here ||
       sequence.get(d.key) > sequence.get(here.key) ||
-      (d.key === here.key && (d.start > here.start || (d.start === here.start && d.end > here.end)));
+      (d.key === here.key &&
+        (d.start > here.start || (d.start === here.start && d.end > here.end)));
     const before = (d) =>
       here &&
-      (sequence.get(d.key) < sequence.get(here.key) || (d.key === here.key && d.start < here.start));
-    const next = step > 0 ? (all.find(after) ?? all[0]) : (all.findLast(before) ?? all.at(-1));
-    if (order.length > 0) this.goTo(next, all.length);
-    return true;
+      (sequence.get(d.key) < sequence.get(here.key) ||
+        (d.key === here.key && d.start < here.start));
+    return step > 0 ? all.find(after) : all.findLast(before);
   }
 
   goTo(doubt, left) {
@@ -268,7 +279,8 @@ export class TextView extends EventTarget {
   joinBefore(of) {
     const keys = places(this.editor.page).map(({ line }) => line.key);
     const before = keys[keys.indexOf(of.key) - 1];
-    if (before === undefined || !this.editor.join(before, of.place)) announce(t("announce.no_join"));
+    if (before === undefined || !this.editor.join(before, of.place))
+      announce(t("announce.no_join"));
   }
 
   move(of, step) {
