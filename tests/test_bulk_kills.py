@@ -134,7 +134,8 @@ def test_interrupting_keeps_the_finished_pages_of_a_task(how, tiny_weights, tmp_
     said = process.communicate(timeout=60)[1]
     seconds = time.monotonic() - began
     assert process.returncode == 130 and "the same command goes on" in said
-    assert seconds < 8, f"{seconds:.1f} s"  # 5 on a machine that does nothing else
+    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert seconds < 5 * others, f"{seconds:.1f} s beside a load of {others:.1f} a processor"
     kept = [row["page"] for row in read_rows(parts(out / "results"))]
     assert 2 < len(kept) < 2001
 

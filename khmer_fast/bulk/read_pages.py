@@ -39,10 +39,11 @@ def file_facts(source: str, path: Path) -> FileFacts:
     """The facts of a file; a file that cannot be opened has an error in its facts."""
     digest = hashlib.sha256()
     try:
+        pages = count_pages(path)  # first: it refuses what is no regular file, such as a pipe
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
-        return FileFacts(source, digest.hexdigest(), count_pages(path))
+        return FileFacts(source, digest.hexdigest(), pages)
     except OSError as error:
         return unreadable(source, f"{source}: cannot be opened: {error.strerror or error}")
     except KhmerFastError as error:
