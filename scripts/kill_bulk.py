@@ -229,10 +229,8 @@ def remove_node(setting: Setting, reference: dict, times: int) -> dict:
 def small_disk(folder: Path) -> Iterator[Callable[[], None] | None]:
     """A file system of FULL bytes at `folder`, and what enlarges it; None where none is allowed."""
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={FULL}", "tmpfs", str(folder)], capture_output=True
-    )
-    if mounted.returncode != 0:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={FULL}", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode != 0:
         yield None
         return
     try:

@@ -166,7 +166,7 @@ class RayPool:
         blocks = min(len(rows), max(4 * workers, pages // self._pages_per_task))
         data = self._ray.data.from_items(rows, override_num_blocks=blocks).map(
             ReadTask, fn_constructor_args=(self._options, str(self._results)),
-            concurrency=min(workers, len(rows)), num_cpus=1,
+            compute=self._ray.data.ActorPoolStrategy(size=min(workers, len(rows))), num_cpus=1,
             max_restarts=-1, max_task_retries=0,  # a task that kills its actor is not given again
         )  # fmt: skip
         for row in self._rows(data):
