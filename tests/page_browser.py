@@ -121,7 +121,7 @@ def tab(browser: Any, service: Service | str, **options: Any) -> Iterator[Any]:
     """
     address = service if isinstance(service, str) else service.address
     context = browser.new_context(**{"locale": "en", "accept_downloads": True} | options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(40_000)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
@@ -160,7 +160,7 @@ def values(page: Any) -> list[str]:
     return page.eval_on_selector_all(".text textarea", "all => all.map(area => area.value)")
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 40) -> None:
     """Waits for a condition: `wait_for_function` needs eval, which the page forbids."""
     end = time.monotonic() + seconds
     while not condition():

@@ -155,7 +155,6 @@ class PageReader:
             if lines >= together or lines == 0:
                 yield from self._finish(waiting)
                 waiting, together = [], min(4 * together, READ_TOGETHER)
-                give_back()
         yield from self._finish(waiting)
 
     def _find(self, image: FilePage) -> _Sheet | Page:
@@ -181,7 +180,9 @@ class PageReader:
 
     def _finish(self, waiting: Sequence[_Sheet | Page]) -> Iterator[Page]:
         """Reads the lines of sheets and gives their pages, all in order."""
+        give_back()  # what finding took, before reading takes its own
         self._read([sheet for sheet in waiting if isinstance(sheet, _Sheet)])
+        give_back()
         for sheet in waiting:
             if isinstance(sheet, _Sheet) and sheet.found is not None:
                 sheet = self._right_way_up(sheet, sheet.found)

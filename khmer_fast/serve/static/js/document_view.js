@@ -301,6 +301,7 @@ export class DocumentView {
     if (["away", "conflict", "refused"].includes(state)) announce(t(`save.${state}`));
     if (state === "refused") notice(t("save.why", { why: sentence(error) }), "error");
     if (state === "conflict") this.settle();
+    if (state === "away") this.jobs.refresh(); // says so at the top, and when it is back
   }
 
   /** Mends a conflict: by itself where the edits do not touch, else by asking. */
