@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": FOUNDATION
     | {"files", "ops", "sequence", "weights", "segmenter_weights", "recognize", "page"}
     | {"evaluation", "data", "atomic", "archive", "toml_file", "weights_file"},
-    "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
+    "bulk": FOUNDATION | {"files", "recognize", "page", "formats", "weights", "atomic"},
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
 ON_TOP = {"__init__", "__main__", "cli"}  # may import every room
