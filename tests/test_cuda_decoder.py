@@ -26,7 +26,7 @@ HARNESS = [HERE / "decoder_harness.cpp", HERE / "host.cpp"]
 STORAGES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CHOSEN = np.dtype(
     [("parent", "i4"), ("token", "i4"), ("score", "f4"), ("log_prob", "f4"), ("row", "i4"),
-     ("length", "i4")]
+     ("length", "i4"), ("position", "i4")]
 )  # fmt: skip
 
 
@@ -88,8 +88,8 @@ def emulated(
         LOOPS.index(loop), patience, case.alpha,
     )  # fmt: skip
     weights = [emulator.put(w.numpy()) for w in case.weights]
-    shapes = [(B, n, S), (B, n), (B, n), (B, n, S), (B, n), (B,), (B,)]
-    types = [np.int64, np.int64, np.float32, np.float32, bool, bool, np.int64]
+    shapes = [(B, n, S), (B, n), (B, n), (B, n, S), (B, n), (B,), (B,), (B, n, S)]
+    types = [np.int64, np.int64, np.float32, np.float32, bool, bool, np.int64, np.int64]
     out = [emulator.empty(s, t) for s, t in zip(shapes, types, strict=True)]
     out.append(emulator.empty((B, n, S, T)) if attention else None)
     history = emulator.empty((B, S, K), CHOSEN)
@@ -98,13 +98,13 @@ def emulated(
         "emulated_beam_search",
         STORAGES[dtype], ctypes.byref(call), pointers(weights), *inputs, pointers(out), history,
     )  # fmt: skip
-    fields = [torch.from_numpy(a.get()) if a else None for a in out]
+    *fields, position, weight = (torch.from_numpy(a.get()) if a else None for a in out)
     assert all(a.free() for a in out if a) and history.pointer is not None
     steps, chosen = fields[6], history.get()
-    chosen[np.arange(S)[None] >= steps.numpy()[:, None]] = (-1, 0, -np.inf, 0, -1, 0)
+    chosen[np.arange(S)[None] >= steps.numpy()[:, None]] = (-1, 0, -np.inf, 0, -1, 0, 0)
     longest = int(steps.max()) if B else 0
     trace = Trace(*(torch.from_numpy(chosen[k][:, :longest].copy()) for k in CHOSEN.names[:3]))
-    return BeamResult(*fields, trace=trace)
+    return BeamResult(*fields, weight, trace, position)
 
 
 def reference(case: Case, **options) -> BeamResult:

@@ -48,8 +48,11 @@ class Emulator:
         """Order of threads and blocks; `parallel` runs the blocks of a launch at once."""
         self.library.emulator_options(seed, parallel, patience)
 
-    def device(self, driver: int = 13000, multiprocessors: int = 3) -> None:
-        self.library.emulator_device(driver, multiprocessors)
+    def device(
+        self, driver: int = 13000, multiprocessors: int = 3, shared: int = 163 << 10
+    ) -> None:
+        """`shared`: bytes that a block may have, as on sm_80."""
+        self.library.emulator_device(driver, multiprocessors, shared)
 
     def launches(self) -> int:
         return self.library.emulator_launches()

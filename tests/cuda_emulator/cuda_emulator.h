@@ -120,6 +120,7 @@ struct Options {
   double patience = 20;            // seconds that a block may wait for other blocks
   int driver = 13000;              // what cudaDriverGetVersion gives
   int multiprocessors = 3;
+  int shared = 163 << 10;          // bytes a block may ask for, as on sm_80
 };
 inline Options& options() { static Options instance; return instance; }
 
@@ -1029,7 +1030,6 @@ enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cu
 
 namespace cuda_emulator {
 constexpr std::size_t kPlainShared = 48 << 10;     // without cudaFuncSetAttribute
-constexpr std::size_t kLargestShared = 163 << 10;  // of sm_80
 inline std::mutex& host_mutex() { static std::mutex m; return m; }
 inline std::map<const void*, std::size_t>& shared_limits() {
   static std::map<const void*, std::size_t> limits;
@@ -1053,13 +1053,15 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   }
   return "unknown error";
 }
-template <class F>
-cudaError_t cudaFuncSetAttribute(F* function, cudaFuncAttribute, int value) {
-  if (value < 0 || static_cast<std::size_t>(value) > cuda_emulator::kLargestShared)
-    return cudaErrorInvalidValue;
+struct cudaFuncAttributes { std::size_t sharedSizeBytes; };  // static variables: not known here
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  attributes->sharedSizeBytes = 0;
+  return cudaSuccess;
+}
+inline cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int value) {
+  if (value < 0 || value > cuda_emulator::options().shared) return cudaErrorInvalidValue;
   std::lock_guard lock(cuda_emulator::host_mutex());
-  cuda_emulator::shared_limits()[reinterpret_cast<const void*>(function)] =
-      static_cast<std::size_t>(value);
+  cuda_emulator::shared_limits()[function] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }
 
@@ -1132,7 +1134,7 @@ inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess;
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = attribute == cudaDevAttrMultiProcessorCount
                ? cuda_emulator::options().multiprocessors
-               : static_cast<int>(cuda_emulator::kLargestShared);
+               : cuda_emulator::options().shared;
   return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {

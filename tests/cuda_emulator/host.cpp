@@ -13,9 +13,10 @@ void emulator_options(std::uint64_t seed, bool parallel, double patience) {
   cuda_emulator::options().parallel = parallel;
   cuda_emulator::options().patience = patience;
 }
-void emulator_device(int driver, int multiprocessors) {
+void emulator_device(int driver, int multiprocessors, int shared) {
   cuda_emulator::options().driver = driver;
   cuda_emulator::options().multiprocessors = multiprocessors;
+  cuda_emulator::options().shared = shared;
 }
 const char* emulator_report() { return cuda_emulator::report().c_str(); }
 std::uint64_t emulator_launches() { return cuda_emulator::launches(); }
