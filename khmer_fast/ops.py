@@ -241,9 +241,9 @@ class CudaDecoder:
         self.computes_in = dtype
         self.loop = loop
 
-    def persistent_obstacle(self, lines: int, beam: int = 5) -> str:
+    def persistent_obstacle(self, lines: int, beam: int = 5, positions: int = 1) -> str:
         """Why the persistent loop leaves a batch of so many lines to the plain one, or ""."""
-        return self._native.persistent_obstacle(lines, beam)
+        return self._native.persistent_obstacle(lines, beam, positions)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -265,10 +265,9 @@ class CudaDecoder:
     ) -> DecodeResult:
         """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
 
-        As `Decoder.beam_search`; `threads` is ignored, no rows are counted, and there is no
-        `position`.
+        As `Decoder.beam_search`; `threads` is ignored and no rows are counted.
         """
-        *fields, attention, history = self._native.beam_search(
+        *fields, steps, position, attention, history = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -279,11 +278,12 @@ class CudaDecoder:
             return_attention,
             return_trace,
         )
-        trace = _trace(history, fields[-1]) if return_trace else None
-        return DecodeResult(*fields, attention if return_attention else None, trace)
+        trace = _trace(history, steps) if return_trace else None
+        weight = attention if return_attention else None
+        return DecodeResult(*fields, steps, weight, trace, position)
 
 
-def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 6] int32 (Chosen), [B]
+def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 7] int32 (Chosen), [B]
     longest = int(steps.max()) if len(steps) else 0
     history = history[:, :longest]
     unused = (torch.arange(longest, device=steps.device) >= steps[:, None])[:, :, None]

@@ -1,6 +1,7 @@
 // The decoder on a GPU for torch: checks, memory from torch's allocator, the caller's stream. It
 // registers the class torch.classes.khmer_fast.CudaDecoder, and attn_gru_step for CUDA tensors.
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/custom_class.h>
@@ -12,6 +13,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <tuple>
 #include <vector>
 
@@ -31,11 +33,47 @@ constexpr int64_t kGraphPositions = 32, kGraphSteps = 64;
 
 enum class Loop { kPlain, kGraph, kPersistent };
 
-Loop loop_of(const std::string& name) {
-  TORCH_CHECK_VALUE(name == "plain" || name == "graph" || name == "persistent",
+// What runs the steps, and after each + a variant that benchmarks.gpu compares with the usual one.
+struct Plan {
+  Loop loop;
+  Variants variants;
+};
+Plan plan_of(const std::string& name) {
+  Plan plan{};
+  std::istringstream words(name);
+  std::string word;
+  std::getline(words, word, '+');
+  TORCH_CHECK_VALUE(word == "plain" || word == "graph" || word == "persistent",
                     "loop must be plain, graph or persistent, got ", name);
-  return name == "plain" ? Loop::kPlain : name == "graph" ? Loop::kGraph : Loop::kPersistent;
+  plan.loop = word == "plain" ? Loop::kPlain : word == "graph" ? Loop::kGraph : Loop::kPersistent;
+  while (std::getline(words, word, '+')) {
+    TORCH_CHECK_VALUE(word == "select128" || word == "rows4",
+                      "a variant of a loop must be select128 or rows4, got ", word);
+    if (word == "select128") plan.variants.select_threads = 128;
+    if (word == "rows4") plan.variants.rows_ahead = 4;
+  }
+  return plan;
 }
+
+// Its memory is not given to others before what runs on the stream now has ended.
+void keep_until_done(const at::Tensor& x, c10::cuda::CUDAStream stream) {
+  c10::cuda::CUDACachingAllocator::recordStream(x.storage().data_ptr(), stream);
+}
+
+// The end of what a stream had to do when the event was recorded.
+class Event {
+ public:
+  Event() { check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event"); }
+  Event(const Event&) = delete;
+  ~Event() { cudaEventDestroy(event_); }
+  void record(cudaStream_t stream) { check_cuda(cudaEventRecord(event_, stream), "an event"); }
+  void wait(cudaStream_t stream) const {
+    check_cuda(cudaStreamWaitEvent(stream, event_, 0), "an event");
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
 
 // Hands out arrays of one block of memory; without memory it only counts.
 class Arrays {
@@ -94,18 +132,26 @@ class Packed {
  public:
   Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
     const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
+    const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device.index());
     memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
-    check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
-                                 c10::cuda::getCurrentCUDAStream(device.index())),
+    check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_, stream),
                "packing the decoder");
+    packed_.record(stream);
+    for (const at::Tensor* x :
+         {&tensors.embedding, &tensors.W_k, &tensors.b_k, &tensors.W_init, &tensors.b_init,
+          &tensors.W_q, &tensors.v, &tensors.W_ih, &tensors.W_hh, &tensors.b_ih, &tensors.b_hh,
+          &tensors.W_o, &tensors.b_o})
+      keep_until_done(*x, stream);
   }
   const PackedDecoder<Storage>& weights() const { return weights_; }
 
   void search(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
               Chosen* history, Loop loop) const {
-    if (loop == Loop::kGraph) return search_graph(sizes, in, out, history);
     const at::Device device = memory_.device();
-    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device.index());
+    const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device.index());
+    packed_.wait(stream);
+    keep_until_done(memory_, stream);
+    if (loop == Loop::kGraph) return search_graph(sizes, in, out, history);
     Workspace<Storage> space;
     const at::Tensor memory = allocate(device, [&](auto& take) {
       visit_workspace(space, sizes, out.attention != nullptr, take);
@@ -192,9 +238,21 @@ class Packed {
 
   PackedDecoder<Storage> weights_;
   at::Tensor memory_;
+  Event packed_;  // on the constructor's stream; a search may run on another
   mutable std::mutex mutex_;
   mutable std::vector<Captured> idle_;  // the latest last
 };
+
+// Returns the largest T that the current device can take; an error where `positions` are more.
+int64_t check_positions(const Dims& dims, int64_t positions) {
+  int64_t longest = 0;
+  check_cuda(longest_line_cuda(decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false), &longest),
+             "asking for the shared memory");
+  TORCH_CHECK_VALUE(positions <= longest, "memory must have at most T = ", longest,
+                    " positions on this GPU, whose blocks have no more shared memory, got ",
+                    positions, ": cut the line");
+  return longest;
+}
 
 // What ops.CudaDecoder wraps. The weights may have any device that the kernels run on.
 class CudaDecoder : public torch::CustomClassHolder {
@@ -202,7 +260,7 @@ class CudaDecoder : public torch::CustomClassHolder {
   // weights: the tensors of python_ref.attn_gru_step.DecoderWeights
   CudaDecoder(const std::vector<at::Tensor>& weights, const std::string& dtype,
               const std::string& loop)
-      : loop_(loop_of(loop)) {
+      : plan_(plan_of(loop)) {
     DecoderTensors tensors = decoder_tensors(weights);
     device_ = tensors.embedding.device();
     dims_ = check_decoder_weights(tensors, at::kFloat, device_);
@@ -220,20 +278,20 @@ class CudaDecoder : public torch::CustomClassHolder {
   // V, D, E, A, H
   std::vector<int64_t> sizes() const { return {dims_.V, dims_.D, dims_.E, dims_.A, dims_.H}; }
 
-  // Why the persistent loop cannot take a batch of B lines, or "".
-  std::string persistent_obstacle(int64_t B, int64_t beam) const {
+  // Why the persistent loop cannot take a batch of B lines of T positions, or "".
+  std::string persistent_obstacle(int64_t B, int64_t beam, int64_t T) const {
     if (B * beam > kMaxPersistentRows) return "it takes at most 32 rows (lines times beam)";
     const c10::cuda::CUDAGuard guard(device_);
-    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam), 1, 1,
-                                           static_cast<int>(B), 1, 0, false);
+    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam),
+                                           static_cast<int>(T), 1, static_cast<int>(B), 1, 0, false);
     const char* obstacle = float32_    ? persistent_plan_cuda<float>(sizes).obstacle
                            : bfloat16_ ? persistent_plan_cuda<__nv_bfloat16>(sizes).obstacle
                                        : persistent_plan_cuda<__half>(sizes).obstacle;
     return obstacle ? obstacle : "";
   }
 
-  // The fields of BeamResult up to `attention` (without elements where not asked for), then the
-  // history [B, S, K, 6] int32, which is the trace (likewise).
+  // The fields of BeamResult up to `steps`, its position and its attention (without elements where
+  // not asked for), then the history [B, S, K, 7] int32, which is the trace (likewise).
   std::vector<at::Tensor> beam_search(const at::Tensor& memory,  // [B, T, E]
                                       const at::Tensor& length,  // [B]
                                       int64_t beam, int64_t n_best, double alpha,
@@ -248,10 +306,8 @@ class CudaDecoder : public torch::CustomClassHolder {
     check_beam_search(dims_, memory, length, beam, n_best, alpha, step_limit, force_length, 1);
     TORCH_CHECK_VALUE(beam <= kMaxBeam, "beam must be at most ", kMaxBeam, " on a GPU, got ", beam);
     const int64_t lines = memory.size(0), positions = memory.size(1);
-    const int64_t longest = static_cast<int64_t>(kMaxShared / sizeof(float)) - padded(dims_.A);
-    TORCH_CHECK_VALUE(positions <= longest, "memory must have at most T = ", longest,
-                      " positions on a GPU, got ", positions);
-    const Loop loop = loop_for(lines, beam);
+    const int64_t longest = check_positions(dims_, positions);
+    const Loop loop = loop_for(lines, beam, positions);
     // What is rounded up for a graph are lines without steps and positions outside the lines.
     const bool round = loop == Loop::kGraph && lines > 0;
     const int64_t B = !round              ? lines
@@ -282,6 +338,7 @@ class CudaDecoder : public torch::CustomClassHolder {
     at::Tensor truncated = at::zeros({B, n_best}, of(at::kBool));
     at::Tensor failed = at::ones({B}, of(at::kBool));
     at::Tensor steps = at::zeros({B}, of(at::kLong));
+    at::Tensor position = at::zeros({B, n_best, S}, of(at::kLong));
     at::Tensor attention = at::zeros({return_attention ? B : 0, n_best, S, T}, of(at::kFloat));
     at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
     if (B > 0 && S > 0) {
@@ -294,13 +351,13 @@ class CudaDecoder : public torch::CustomClassHolder {
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
           static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
-          static_cast<int>(n_best), alpha, force_length.has_value());
+          static_cast<int>(n_best), alpha, force_length.has_value(), plan_.variants);
       const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
                            limit.const_data_ptr<int64_t>()};
       const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
                              score.data_ptr<float>(),    log_prob.data_ptr<float>(),
                              truncated.data_ptr<bool>(), failed.data_ptr<bool>(),
-                             steps.data_ptr<int64_t>(),
+                             steps.data_ptr<int64_t>(),  position.data_ptr<int64_t>(),
                              return_attention ? attention.data_ptr<float>() : nullptr};
       Chosen* chosen =
           return_trace ? reinterpret_cast<Chosen*>(history.data_ptr<int32_t>()) : nullptr;
@@ -318,6 +375,7 @@ class CudaDecoder : public torch::CustomClassHolder {
             given(truncated),
             given(failed),
             given(steps),
+            given(position).narrow(2, 0, answer),
             (return_attention ? given(attention) : attention)
                 .narrow(2, 0, answer)
                 .narrow(3, 0, positions),
@@ -326,16 +384,16 @@ class CudaDecoder : public torch::CustomClassHolder {
 
  private:
   // The loop asked for, or the plain one where it cannot take the batch, once said.
-  Loop loop_for(int64_t B, int64_t beam) const {
-    if (loop_ != Loop::kPersistent || B == 0) return loop_;
-    const std::string obstacle = persistent_obstacle(B, beam);
-    if (obstacle.empty()) return loop_;
+  Loop loop_for(int64_t B, int64_t beam, int64_t T) const {
+    if (plan_.loop != Loop::kPersistent || B == 0) return plan_.loop;
+    const std::string obstacle = persistent_obstacle(B, beam, T);
+    if (obstacle.empty()) return plan_.loop;
     if (!told_.exchange(true))
       TORCH_WARN("khmer_fast: the plain loop decodes in place of the persistent one: ", obstacle);
     return Loop::kPlain;
   }
 
-  const Loop loop_;
+  const Plan plan_;
   mutable std::atomic<bool> told_{false};
   at::Device device_{at::kCPU};
   Dims dims_{};
@@ -369,6 +427,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
     return {at::full({N, dims.V}, nan, options), at::full({N, dims.H}, nan, options),
             at::empty({N, T}, options)};
   }
+  check_positions(dims, T);
   tensors.W_k = at::zeros({dims.A, dims.E}, options);  // the keys are given
   tensors.b_k = at::zeros({dims.A}, options);
   tensors.W_init = at::zeros({dims.H, dims.E}, options);
