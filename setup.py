@@ -150,6 +150,7 @@ class BuildExtension(cpp_extension.BuildExtension):
             '"""Written by setup.py: what `_khmer_fast` was built against."""\n'
             f"TORCH = {TORCH_VERSION!r}\n"
             f"CUDA = {torch.version.cuda if self.cuda_root else None!r}\n"
+            f"TOOLKITS = { ({'cuda': torch.version.cuda} if self.cuda_root else {})!r}\n"
             f"CUDA_REASON = {self.cuda_reason!r}\n"
             f"MACHINE = {platform.machine()!r}\n"
         )

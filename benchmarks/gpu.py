@@ -41,11 +41,11 @@ class Options:
 
 def decoders(weights, dtype: str, options: Options) -> dict[str, Any]:
     """The fused decoder in each of its loops; on a CPU there is one."""
-    from khmer_fast import ops
+    from khmer_fast.recognize.engine import CudaDecoder, make_decoder
 
     if options.device != "cuda":
-        return {"": ops.make_decoder(weights, dtype)}
-    return {loop: ops.CudaDecoder(weights, dtype, loop) for loop in LOOPS}
+        return {"": make_decoder(weights, dtype)}
+    return {loop: CudaDecoder(weights, dtype, loop) for loop in LOOPS}
 
 
 def obstacle(decoder, lines: int, beam: int) -> str:
@@ -371,13 +371,13 @@ def profile(options: Options) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity
 
     from benchmarks.decode import Sizes, make_memory, make_weights
-    from khmer_fast import ops
+    from khmer_fast.recognize.engine import make_decoder
     from python_ref.attn_gru_step import DecoderWeights
 
     sizes = Sizes(48, 32, 64, 64, 64, 32) if options.quick else Sizes()
     weights = DecoderWeights(*(x.to(options.device) for x in make_weights(sizes)))
     cuda = options.device == "cuda"
-    decoder = ops.make_decoder(weights, "bfloat16" if cuda else "float32")
+    decoder = make_decoder(weights, "bfloat16" if cuda else "float32")
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if cuda else [])
     found = {}
     for B in (2,) if options.quick else (1, 32, 256):

@@ -493,12 +493,14 @@ def run_trials(
         yield "order", [trials.order_trial(options.order)]
     if not (options.ink or options.rotations or options.turned or options.blank):
         return
-    reader = trials.PageReader(options.weights, options.segmenter, dtype="float32", threads=1)
+    reader = trials.PageReader(
+        options.weights, options.segmenter, layout="page", dtype="float32", threads=1
+    )
     if options.ink:
         yield "ink", [trials.ink_trial(options.ink, reader.segmenter)]
     if options.rotations:
         pictures = [x for pages in sets for d in pages.documents for x in d.pictures]
-        yield "rotations", [trials.rotation_trial(options.rotations, pictures, reader.segmenter)]
+        yield "rotations", [trials.rotation_trial(options.rotations, pictures, reader)]
     if options.turned:
         yield "turned", trials.turned_trial(sets, reader)
     if options.blank:

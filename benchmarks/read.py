@@ -289,6 +289,7 @@ class ProbedEngine:
 
     def __init__(self, engine: Engine):
         self.engine, self.choice, self.threads = engine, engine.choice, engine.threads
+        self.max_padding = engine.max_padding
         self.encode_seconds = self.decode_seconds = 0.0
         self.answers: list[BeamResult] = []
 

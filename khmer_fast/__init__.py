@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from khmer_fast.page.page_reader import PageReader, read
     from khmer_fast.recognize.decoder import decode
+    from khmer_fast.recognize.engine import make_decoder
     from khmer_fast.recognize.reader import Reader
     from python_ref.attn_gru_step import DecoderWeights
 
@@ -41,6 +42,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "decode",
+    "make_decoder",
     "read",
     "train",
 ]
@@ -58,6 +60,7 @@ _HOME = {  # loaded when first asked for: `khmer-fast --help` must not wait for 
     "Reader": "khmer_fast.recognize.reader",
     "WeightsError": "khmer_fast.errors",
     "decode": "khmer_fast.recognize.decoder",
+    "make_decoder": "khmer_fast.recognize.engine",
     "read": "khmer_fast.page.page_reader",
     "train": "khmer_fast.train",  # a package that can be called
 }

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Point = tuple[float, float]  # x, y
 
-REGION_KINDS = ("text", "heading", "list", "table", "header", "footer", "stamp", "picture")
+RegionKind = Literal["text", "heading", "list", "table", "header", "footer", "stamp", "picture"]
+REGION_KINDS: tuple[str, ...] = get_args(RegionKind)
 FLAGS = (
     "truncated",  # the decoder ran into its step limit: the text is the CTC head's
     "failed",  # the model gave numbers that are not finite: no text
@@ -100,7 +101,7 @@ class Cell:
 class Region:
     """Lines that belong together, in reading order, or the cells of a table, row by row."""
 
-    kind: Literal["text", "heading", "list", "table", "header", "footer", "stamp", "picture"]
+    kind: RegionKind
     box: Box
     lines: tuple[Line, ...] = ()
     cells: tuple[Cell, ...] = ()  # of kind "table", ordered by row and column

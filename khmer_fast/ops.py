@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 import python_ref.encoder
 import python_ref.segmenter
-from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.errors import KhmerFastError
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace
 from python_ref.segmenter import SegmenterOutput
@@ -28,17 +27,23 @@ def _load():
             "khmer_fast's compiled module is not installed; run `pip install .` in its repository"
         ) from error
     running = torch.__version__.split("+")[0]
-    if build.TORCH != running or (build.CUDA and build.CUDA != torch.version.cuda):
-        built = build.TORCH + (f" with CUDA {build.CUDA}" if build.CUDA else "")
-        cuda = f" with CUDA {torch.version.cuda}" if build.CUDA else ""
+    toolkits = getattr(build, "TOOLKITS", {})  # versions by torch's name of the toolkit
+    here = {name: getattr(torch.version, name) for name in toolkits}
+    if build.TORCH != running or here != toolkits:
         raise BuildMismatchError(
-            f"khmer_fast was built against torch {built} but runs with torch {running}{cuda}: "
+            f"khmer_fast was built against torch {_named(build.TORCH, toolkits)} but runs with "
+            f"torch {_named(running, here)}: "
             "rebuild it with `pip install --no-build-isolation --force-reinstall --no-deps .`, "
             f"or install torch=={build.TORCH}"
         )
     import _khmer_fast
 
     return build, _khmer_fast
+
+
+def _named(version: str, toolkits: dict[str, str | None]) -> str:
+    with_them = "".join(f" with {name.upper()} {found}" for name, found in toolkits.items())
+    return version + with_them
 
 
 build, _native = _load()
@@ -162,7 +167,7 @@ class Decoder:
     """
 
     def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
-        self._native = _native.Decoder(*(tensor.detach() for tensor in weights), dtype)
+        self._native = _native.Decoder([tensor.detach() for tensor in weights], dtype)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -198,7 +203,7 @@ class Decoder:
         not depend on its batch or on the number of threads. `threads` shares out the lines; None
         means torch's number.
         """
-        *fields, trace, position, live, parents = self._native.beam_search(
+        result = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -210,94 +215,8 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
+        *fields, trace, position, live, parents = result.fields()
         return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
-
-
-class CudaDecoder:
-    """The fused decoder on a GPU: the arguments and results of `Decoder`, all tensors on the GPU.
-
-    dtype "bfloat16" or "float16" halves weights, keys and memory; sums stay float32. Work goes to
-    the caller's current stream. loop "plain", "graph" or "persistent" says what runs the steps, see
-    docs/cuda.md; the answers are the same. Raises OptionError where khmer_fast was built without
-    CUDA.
-    """
-
-    def __init__(
-        self,
-        weights: DecoderWeights,
-        dtype: str = "float32",
-        loop: str | None = None,  # None: KHMER_FAST_CUDA_LOOP, else "plain"
-    ):
-        if build.CUDA is None:
-            raise OptionError(
-                f"this khmer_fast decodes on the CPU only: it was built without CUDA "
-                f"({build.CUDA_REASON})"
-            )
-        loop = loop or os.environ.get("KHMER_FAST_CUDA_LOOP", "plain")
-        self._bind(torch.classes.khmer_fast.CudaDecoder, weights, dtype, loop)
-
-    def _bind(self, native, weights: DecoderWeights, dtype: str, loop: str = "plain") -> None:
-        self._native = native([tensor.detach() for tensor in weights], dtype, loop)
-        self.computes_in = dtype
-        self.loop = loop
-
-    def persistent_obstacle(self, lines: int, beam: int = 5, positions: int = 1) -> str:
-        """Why the persistent loop leaves a batch of so many lines to the plain one, or ""."""
-        return self._native.persistent_obstacle(lines, beam, positions)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Sizes V, D, E, A and H."""
-        return dict(zip("VDEAH", self._native.sizes(), strict=True))
-
-    def beam_search(
-        self,
-        memory: Tensor,  # [B, T, E] float32
-        length: Tensor,  # [B] int64
-        beam: int = 5,
-        n_best: int = 1,
-        alpha: float = 0.0,
-        step_limit: Tensor | None = None,  # [B] int64, S_b; default length + 8
-        force_length: Tensor | None = None,  # [B] int64, steps with <eos>; for benchmarks
-        return_attention: bool = False,
-        return_trace: bool = False,
-        threads: int | None = None,
-    ) -> DecodeResult:
-        """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
-
-        As `Decoder.beam_search`; `threads` is ignored and no rows are counted.
-        """
-        *fields, steps, position, attention, history = self._native.beam_search(
-            memory.detach(),
-            length,
-            beam,
-            n_best,
-            alpha,
-            step_limit,
-            force_length,
-            return_attention,
-            return_trace,
-        )
-        trace = _trace(history, steps) if return_trace else None
-        weight = attention if return_attention else None
-        return DecodeResult(*fields, steps, weight, trace, position)
-
-
-def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 7] int32 (Chosen), [B]
-    longest = int(steps.max()) if len(steps) else 0
-    history = history[:, :longest]
-    unused = (torch.arange(longest, device=steps.device) >= steps[:, None])[:, :, None]
-    return Trace(
-        history[..., 0].long().masked_fill(unused, -1),
-        history[..., 1].long().masked_fill(unused, 0),
-        history[..., 2].contiguous().view(torch.float32).masked_fill(unused, -torch.inf),
-    )
-
-
-def make_decoder(weights: DecoderWeights, dtype: str = "float32") -> Decoder | CudaDecoder:
-    """The fused decoder on the device that the weights are on."""
-    kind = CudaDecoder if weights.embedding.is_cuda else Decoder
-    return kind(weights, dtype)
 
 
 def instruction_set() -> str:
@@ -305,6 +224,16 @@ def instruction_set() -> str:
     return _native.instruction_set()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether these kernels multiply bfloat16 themselves, rather than widen it to float32."""
+    return _native.multiplies_bfloat16()
+
+
 def peak_flops(seconds: float = 0.5) -> float:
     """Float32 operations a second of one thread, in the decoder's product with operands at hand."""
     return _native.peak_flops(seconds)
+
+
+def peak_energies(seconds: float = 0.5) -> float:
+    """Terms of the additive energy, a tanh each, a second of one thread in the decoder's kernel."""
+    return _native.peak_energies(seconds)

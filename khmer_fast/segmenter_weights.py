@@ -39,7 +39,7 @@ FORMAT = "khmer_fast_segmenter"
 FORMAT_VERSION = "1"
 PACKAGED_SEGMENTER = Path(__file__).parent / "data_files" / "pages.safetensors"
 # of PACKAGED_SEGMENTER; scripts/package_segmenter.py pins it with each new default
-PACKAGED_SEGMENTER_SHA256 = "511ca4436ad461ee78b4312725e2b6c2c7286362214353336c0e880fe498f584"
+PACKAGED_SEGMENTER_SHA256 = "a7199f1098fa77bcad52de3c392bd6085faf4e68b303bbe435226381a9548ac5"
 MAX_CHANNELS = 2048
 MAX_LEVELS = 8
 

@@ -57,6 +57,7 @@ class ShortOfMemory:
     def __init__(self, engine, most: int):
         self.engine, self.most = engine, most
         self.choice, self.threads = engine.choice, engine.threads
+        self.max_padding = engine.max_padding
         self.released = 0
 
     def encode(self, batch):

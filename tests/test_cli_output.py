@@ -98,6 +98,15 @@ def test_two_sources_of_one_name(tmp_path):
         Outputs(OutputOptions(out=str(tmp_path)), ["a.png", "b.png", "x/a.jpg"])
 
 
+def test_an_original_that_no_pdf_can_be_made_of(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture any more")
+    out = tmp_path / "out"
+    outputs = Outputs(OutputOptions(("pdf", "text"), str(out)), [str(tmp_path / "a.png")])
+    with pytest.raises(FormatError, match="cannot be put into a PDF: no known format"):
+        write(outputs, str(tmp_path / "a.png"))
+    assert written(out) == ["a.txt"]
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.0007.page.xml"])
 def test_nothing_is_overwritten_unless_forced(tmp_path, name):
     (tmp_path / name).write_text("mine")
@@ -161,15 +170,14 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_one_format_that_fails_takes_no_other_with_it(tmp_path):
-    """The original of the PDF is no picture: that is said, and the text is there."""
     huge = Region("table", (0, 0, 1, 1), (), (documents.Cell(2**20, 2**20, (0, 0, 1, 1)),))
     outputs = Outputs(OutputOptions(("xlsx", "json"), str(tmp_path)), ["a.png"])
     with pytest.raises(FormatError, match="at most 1,000,000 are written"):
         write(outputs, "a.png", [Page(1, 9, 9, (huge,))])
-    assert written(tmp_path) == []
+    assert written(tmp_path) == ["a.json"]
     outputs = Outputs(OutputOptions(("page", "json"), str(tmp_path)), ["b.png"])
     write(outputs, "b.png", [])
-    assert written(tmp_path) == ["b.json"]
+    assert written(tmp_path) == ["a.json", "b.json"]
 
 
 def test_many_pages_do_not_need_many_open_files(tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.gpu import search
 from benchmarks.parity import compare
-from khmer_fast import ops
+from khmer_fast.recognize.engine import CudaDecoder
 from python_ref.attn_gru_step import attn_gru_init, attn_gru_step
 from python_ref.beam_search import beam_search
 from tests.cuda_emulator import COMPILER, HERE, ROOT, compile_sources
@@ -34,8 +34,8 @@ def native(tmp_path_factory):
     return torch.classes.khmer_fast_emulated.CudaDecoder
 
 
-def decoder(native, weights, dtype="float32", loop="plain") -> ops.CudaDecoder:
-    made = ops.CudaDecoder.__new__(ops.CudaDecoder)
+def decoder(native, weights, dtype="float32", loop="plain") -> CudaDecoder:
+    made = CudaDecoder.__new__(CudaDecoder)
     made._bind(native, weights, dtype, loop)
     return made
 

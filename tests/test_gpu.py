@@ -9,8 +9,7 @@ import torch
 
 from benchmarks.gpu import LARGEST_BEAM, search
 from benchmarks.parity import compare
-from khmer_fast import ops
-from khmer_fast.recognize.engine import cuda_obstacle, make_engine
+from khmer_fast.recognize.engine import cuda_obstacle, make_decoder, make_engine
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.sequence import attn_gru_sequence
 from khmer_fast.weights import load_weights
@@ -39,7 +38,7 @@ def test_random_models():
             case.weights, case.memory, case.length, **options, step_limit=case.step_limit,
             return_trace=True,
         )  # fmt: skip
-        got = search(ops.make_decoder(on_gpu(case)), case, "cuda", options)
+        got = search(make_decoder(on_gpu(case)), case, "cuda", options)
         parity = compare(case.weights, case.memory, case.length, expected, got)
         assert not parity.failures, (seed, parity.failures)
         lines, excused = lines + parity.lines, excused + len(parity.excused)
@@ -48,7 +47,7 @@ def test_random_models():
 
 def test_streams_and_threads():
     case = random_case(3)
-    decoder = ops.make_decoder(on_gpu(case))
+    decoder = make_decoder(on_gpu(case))
     memory, length = case.memory.cuda(), case.length.cuda()
     expected = decoder.beam_search(memory, length, 5)
     results = [None] * 4
@@ -74,7 +73,7 @@ def test_streams_and_threads():
 
 def test_wrong_tensors_are_named():
     case = random_case(3)
-    decoder = ops.make_decoder(on_gpu(case))
+    decoder = make_decoder(on_gpu(case))
     with pytest.raises(ValueError, match="memory must be on cuda:0, got cpu"):
         decoder.beam_search(case.memory, case.length.cuda())
     with pytest.raises(TypeError, match="memory must have dtype Float"):

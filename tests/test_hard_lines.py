@@ -189,6 +189,7 @@ class Forgetful:
 
     def __init__(self, engine, first: int, last: int):
         self.engine, self.choice, self.threads = engine, engine.choice, engine.threads
+        self.max_padding = engine.max_padding
         self.kept = lambda n: [i for i in range(n) if not first <= i < last]
 
     def encode(self, batch):

@@ -115,7 +115,7 @@ def test_owners_equal_the_reference(seed):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(pixels.paint_mask(owners), pixels_reference.paint_mask(owners))
     np.testing.assert_array_equal(
-        pixels.count_strokes(owners, columns), pixels_reference.count_strokes(owners, columns)
+        pixels.band_ink(owners, columns), pixels_reference.band_ink(owners, columns)
     )
     for a, b in zip(
         pixels.line_extents(owners, ink, columns),

@@ -54,6 +54,13 @@ def make_reader(tiny_weights):
     return make
 
 
+@pytest.fixture(autouse=True)
+def all_is_text(monkeypatch):
+    """The reader of these tests reads nothing well: to the likelihood of text it were none."""
+    ones = "khmer_fast.page.assemble.text_likelihood"
+    monkeypatch.setattr(ones, lambda found, numbers, lines: np.ones(len(lines)))
+
+
 def lines_by_place(page: Page) -> list:
     return sorted(page.lines(), key=lambda line: line.box[1])
 
@@ -258,6 +265,14 @@ def test_layouts(make_reader):
     assert region.box != whole
     page = make_reader(layout="line").read_page(np.full((40, 300), 255, np.uint8))
     assert [line.text for line in page.lines()] == [""]
+
+
+def test_a_line_that_lies_on_its_side_is_turned(make_reader):
+    drawn = strip()
+    page = make_reader(drawn).read_page(np.ascontiguousarray(np.rot90(drawn.grey, -1)))
+    assert page.rotation == 90 and (page.width, page.height) == (1280, 80)
+    (line,) = page.lines()
+    assert line.box[2] - line.box[0] > 1100
 
 
 def test_a_single_line_on_a_page_is_a_page(make_reader):

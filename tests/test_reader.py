@@ -347,15 +347,19 @@ def test_an_unknown_instruction_set_is_an_error(tiny_weights, monkeypatch):
 # ---- batches ----
 
 
-@given(st.lists(st.integers(16, 16_384), max_size=60), st.integers(1, 40))
-def test_plans_hold_every_line_with_little_padding(widths, batch_size):
-    plan = plan_batches(widths, batch_size)
+@given(
+    st.lists(st.integers(16, 16_384), max_size=60),
+    st.integers(1, 40),
+    st.sampled_from((0.05, 0.3, 1)),
+)
+def test_plans_hold_every_line_with_no_more_padding_than_asked(widths, batch_size, max_padding):
+    plan = plan_batches(widths, batch_size, max_padding)
     assert sorted(i for group in plan for i in group) == list(range(len(widths)))
     for group in plan:
         columns = len(group) * max(widths[i] for i in group)
         assert len(group) <= batch_size
         assert len(group) == 1 or columns <= batch.MAX_COLUMNS
-        assert sum(widths[i] for i in group) >= (1 - batch.MAX_WASTE) * columns
+        assert sum(widths[i] for i in group) >= (1 - max_padding) * columns
 
 
 def test_collate_pads_with_paper():

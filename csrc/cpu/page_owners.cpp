@@ -12,7 +12,7 @@ constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
-constexpr double kMarkReach = 0.5;  // letter heights to both sides of a mark
+constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
 constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
@@ -86,8 +86,8 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
   for (size_t l = 0; l < lines.size(); ++l) {
     const Line& line = lines[l];
     const double letter = line.letter;
-    const double beside = static_cast<double>(
-        std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
+    const double beside =
+        static_cast<double>(std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
     if (beside > kBeside * letter || box.area < kSpeck * letter * letter) continue;
     const int64_t at = line.at((box.left + box.right) / 2);
     const double middle = line.middle[at], above = line.above[at], below = line.below[at];
@@ -168,8 +168,7 @@ std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component
 // Each pixel of piece `c` to the line whose distances reach it best, and the network's opinion;
 // then what was cut off is given back. `sure`: the lines that it touches.
 void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
-               const std::vector<int32_t>& sure, const std::vector<Line>& lines,
-               uint16_t* owners) {
+               const std::vector<int32_t>& sure, const std::vector<Line>& lines, uint16_t* owners) {
   const int64_t X = pieces.X, Y = pieces.Y;
   const int64_t height = box.bottom - box.top, width = box.right - box.left;
   const uint8_t nobody = static_cast<uint8_t>(sure.size() + 1);
@@ -361,23 +360,32 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
     }
 }
 
-void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
-                   int32_t* strokes) {
+void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+              int32_t* counts) {
   const std::vector<Line> lines = lines_of(columns);
+  std::fill_n(counts, 3 * columns.lines, 0);
   for (size_t l = 0; l < lines.size(); ++l) {
     const Line& line = lines[l];
-    strokes[l] = 0;
+    const uint16_t own = static_cast<uint16_t>(l + 1);
+    int32_t* count = counts + 3 * l;
     for (double part : {-0.25, 0.0, 0.25}) {
       int32_t runs = 0;
       bool before = false;
       for (int64_t x = line.from_x; x < line.to_x; ++x) {
         const double y = std::floor(line.middle[line.at(x)] + part * line.letter);
-        const bool inked =
-            y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == static_cast<int>(l + 1);
+        const bool inked = y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == own;
         runs += inked && !before;
         before = inked;
       }
-      strokes[l] = std::max(strokes[l], runs);
+      count[0] = std::max(count[0], runs);
+    }
+    for (int64_t x = line.from_x; x < line.to_x; ++x) {
+      const int64_t to_y = line.to_y(x, Y);
+      for (int64_t y = line.from_y(x, Y); y < to_y; ++y) {
+        const uint16_t owner = owners[y * X + x];
+        count[1] += owner == own;
+        count[2] += owner != 0 && owner != own;
+      }
     }
   }
 }

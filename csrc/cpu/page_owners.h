@@ -23,9 +23,9 @@ void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted);
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
                   const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts);
 
-// Runs of each line's ink along its middle and a quarter of a letter above and below it, the most of
-// the three: strokes [L].
-void count_strokes(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
-                   int32_t* strokes);
+// Of each line's band: runs of the line's ink along its middle and a quarter of a letter above and
+// below it, the most of the three; pixels of its ink; and of other ink: counts [L, 3].
+void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
+              int32_t* counts);
 
 }  // namespace khmer_fast

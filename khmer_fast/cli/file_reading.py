@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # The number of a file among those to read, and its next page or what is wrong with it.
 Answer = tuple[int, Page | KhmerFastError]
+DOUBTS = frozenset(("unread ink", "doubtful", "truncated", "failed"))
 
 
 class FileReading:
@@ -54,6 +55,7 @@ class FileReading:
                             failures += 1
                             print_error(_named(file, page.error))
                         output.write_page(page)
+                        _warn_of_doubts(file, page)
             except KhmerFastError as error:
                 failures += 1
                 print_error(error)
@@ -117,6 +119,17 @@ class FileReading:
         from khmer_fast.files.text_layer import layer_page
 
         return (layer_page(image.unread(), image.text_layer) for image in images)
+
+
+def _warn_of_doubts(file: str, page: Page) -> None:
+    """Says on stderr how many lines of a page lost something, so that nobody passes them over."""
+    flagged = [line.flags for line in page.lines() if not DOUBTS.isdisjoint(line.flags)]
+    if flagged:
+        counts = Counter(flag for flags in flagged for flag in flags if flag in DOUBTS)
+        what = ", ".join(f"{flag} {count}" for flag, count in counts.most_common())
+        lines = "1 line" if len(flagged) == 1 else f"{len(flagged)} lines"
+        where = f"{printable(file)}, page {page.number}"
+        print(f"khmer-fast: warning: {where}: {lines} may be misread ({what})", file=sys.stderr)
 
 
 def _named(file: str, error: str) -> str:

@@ -193,6 +193,7 @@ class _FolderDocument:
             source if original is None else original, options.password, options.replace_text_layer
         )
         self._parts: list[_Part] = []
+        self._errors: list[KhmerFastError | OSError] = []  # of formats that failed
 
     def __enter__(self) -> _FolderDocument:
         try:
@@ -204,8 +205,13 @@ class _FolderDocument:
         return self
 
     def write_page(self, page: Page) -> None:
-        for part in self._parts:
-            part.write_page(page)
+        for part in list(self._parts):
+            try:
+                part.write_page(page)
+            except KhmerFastError as error:  # the other formats go on
+                self._errors.append(error)
+                self._parts.remove(part)
+                part.discard()
 
     def __exit__(
         self,
@@ -216,14 +222,13 @@ class _FolderDocument:
         if kind is not None:
             self._discard()
             return
-        errors: list[KhmerFastError | OSError] = []
         for part in self._parts:
             try:
                 part.keep()
             except (KhmerFastError, OSError) as failed:  # the other formats are still good
-                errors.append(failed)
-        if errors:
-            raise errors[0]
+                self._errors.append(failed)
+        if self._errors:
+            raise self._errors[0]
 
     def _make_part(self, format: Format) -> _Part:
         path = self._folder / f"{self._name}{format.suffix}"

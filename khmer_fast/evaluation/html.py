@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from khmer_fast.errors import ImageError, KhmerFastError
+from PIL import Image
+
+from khmer_fast.atomic import write_result
+from khmer_fast.errors import ImageError, KhmerFastError, printable
 from khmer_fast.evaluation.describe import describe_reliability, percent, show
 from khmer_fast.evaluation.diagnosis import (
     Calibration,
@@ -34,11 +37,18 @@ CER_STEPS = (0.0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 def write_report(
     path: str | Path, evaluation: Evaluation, worst: int = 40, confusion_count: int = 40
 ) -> None:
-    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot."""
+    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot,
+    and a report that was there before still is."""
+    write_html(path, render_report(evaluation, worst, confusion_count))
+
+
+def write_html(path: str | Path, html: str) -> None:
+    """Write a report as a whole; raises KhmerFastError if it cannot, the old one still there."""
     try:
-        Path(path).write_text(render_report(evaluation, worst, confusion_count), encoding="utf-8")
+        write_result(path, html.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise KhmerFastError(f"{path}: cannot be written: {error.strerror}") from error
+        reason = error.strerror
+        raise KhmerFastError(f"{printable(path)}: cannot be written: {reason}") from error
 
 
 def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> str:
@@ -53,10 +63,15 @@ def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> s
         _worst(evaluation, worst),
         _left_out(evaluation),
     ]
+    return html_document(_title(evaluation), sections)
+
+
+def html_document(title: str, sections: Sequence[str]) -> str:
+    """A whole HTML document of sections, in the reports' style."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(_title(evaluation))}</title>\n"
+        f"<title>{escape(title)}</title>\n"
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
         + "\n".join(section for section in sections if section)
         + "\n</body>\n</html>\n"
@@ -66,12 +81,12 @@ def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> s
 def _title(evaluation: Evaluation) -> str:
     path = Path(evaluation.data)
     name = path.parent.name if path.name == "labels.tsv" else path.name
-    return f"Khmer OCR on {name or path.absolute().name}"
+    return f"Khmer OCR on {printable(name or path.absolute().name)}"
 
 
 def _header(evaluation: Evaluation) -> str:
-    facts = [f"data {evaluation.data}"]
-    facts += [f"{name} {value}" for name, value in evaluation.reader.items()]
+    facts = [f"data {printable(evaluation.data)}"]
+    facts += [f"{name} {printable(value)}" for name, value in evaluation.reader.items()]
     facts.append(time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
     return (
         f"<header><h1>{escape(_title(evaluation))}</h1>"
@@ -172,7 +187,7 @@ def _table(table: Table) -> str:
         [scores.interval[1] for _, scores in table.rows if scores.interval] + [1e-9],
     )
     rows = "".join(
-        f'<tr><td class="name">{escape(group)}</td><td>{scores.lines:,}</td>'
+        f'<tr><td class="name">{escape(printable(group))}</td><td>{scores.lines:,}</td>'
         f"<td>{percent(scores.cer)}</td><td>{percent(scores.exact_lines)}</td>"
         f'<td class="bar">{_rate_bar(scores.cer, scores.interval, top)}</td></tr>'
         for group, scores in table.rows
@@ -306,7 +321,7 @@ def _hallucination(found: Hallucination) -> str:
 
 
 def _named(results: Sequence[LineResult]) -> str:
-    names = [escape(result.label.name) for result in results[:8]]
+    names = [escape(printable(result.label.name)) for result in results[:8]]
     if len(results) > len(names):
         names.append("…")
     return f': <span class="quiet">{", ".join(names)}</span>' if names else ""
@@ -350,7 +365,7 @@ def _worst(evaluation: Evaluation, count: int) -> str:
 
 
 def _worst_line(result: LineResult) -> str:
-    facts = [result.label.name, f"{result.edits.edits} edits"]
+    facts = [printable(result.label.name), f"{result.edits.edits} edits"]
     if result.edits.characters:
         facts.append(f"CER {percent(result.edits.edits / result.edits.characters)}")
     if result.confidence is not None:
@@ -359,11 +374,12 @@ def _worst_line(result: LineResult) -> str:
         facts.append("never ended")
     return (
         f'<li><div class="quiet">{escape(" · ".join(facts))}</div>{_image(result)}'
-        f'<div class="aligned" lang="km">{_aligned(result.reference, result.prediction)}</div></li>'
+        f'<div class="aligned" lang="km">{aligned(result.reference, result.prediction)}</div></li>'
     )
 
 
-def _aligned(reference: str, prediction: str) -> str:
+def aligned(reference: str, prediction: str) -> str:
+    """Two texts below each other, cluster by cluster, their edits marked."""
     columns = ['<span class="side" lang="en"><span>paper</span><span>read</span></span>']
     for tag, a, b in align(reference, prediction):
         if tag == "equal":
@@ -377,8 +393,6 @@ def _aligned(reference: str, prediction: str) -> str:
 
 def _image(result: LineResult) -> str:
     """The line's image inlined as a small JPEG."""
-    from PIL import Image
-
     from khmer_fast.files.images import load_grey
 
     try:
@@ -387,12 +401,17 @@ def _image(result: LineResult) -> str:
         return f'<p class="quiet">no image: {escape(str(error))}</p>'
     scale = min(1.0, IMAGE_HEIGHT / image.height, IMAGE_WIDTH / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return jpeg(image.resize(size, Image.Resampling.LANCZOS), "the line's image")
+
+
+def jpeg(image: Image.Image, what: str) -> str:
+    """A picture inlined as a JPEG; `what` it shows."""
     data = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(data, "JPEG", quality=80)
+    image.save(data, "JPEG", quality=80)
     encoded = base64.b64encode(data.getvalue()).decode("ascii")
     return (
-        f'<div class="strip"><img width="{size[0]}" height="{size[1]}" alt="the line\'s image" '
-        f'src="data:image/jpeg;base64,{encoded}"></div>'
+        f'<div class="strip"><img width="{image.width}" height="{image.height}" '
+        f'alt="{escape(what)}" src="data:image/jpeg;base64,{encoded}"></div>'
     )
 
 

@@ -42,7 +42,7 @@ class LineMatch:
 
     reference: str
     prediction: str
-    box: Box | None = None  # of the reference, or of the line that is none's
+    box: Box | None = None  # of the reference, else of the found lines that it was read in
 
     @property
     def edits(self) -> LineEdits:
@@ -192,7 +192,8 @@ def match_texts(references: Sequence[str], found: Sequence[Line]) -> PageScore:
     parts = Counter()  # references that a found line holds much of
     for r, reference in enumerate(expected):
         start, end = taken.get(r, (0, 0))
-        matches.append(LineMatch(reference, read[start:end]))
+        around = _around([found[i].box for i in set(line_of[start:end].tolist())])
+        matches.append(LineMatch(reference, read[start:end], around))
         missed += matches[-1].edits.edits > (1 - FOUND) * len(reference)
         held = Counter(line_of[start:end].tolist())
         parts.update(i for i, n in held.items() if n >= MUCH_OF_A_LINE * len(lines[i]))
@@ -214,6 +215,14 @@ def match_texts(references: Sequence[str], found: Sequence[Line]) -> PageScore:
             for line, n in zip(lines, free.tolist(), strict=True)
         ),
     )
+
+
+def _around(boxes: Sequence[Box]) -> Box | None:
+    """The box round boxes, None of none."""
+    if not boxes:
+        return None
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _pair_rest(

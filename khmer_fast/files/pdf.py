@@ -229,7 +229,7 @@ def _draw(library: Any, document: Any, page: Any, width: int, height: int) -> np
     pause = raw.IFSDK_PAUSE(version=1)
     callback_type = dict(raw.IFSDK_PAUSE._fields_)["NeedToPauseNow"]
     pause.NeedToPauseNow = callback_type(lambda _: time.monotonic() > end)
-    arguments = (bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT | raw.FPDF_GRAYSCALE)
+    arguments = (bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT)
     try:
         status = raw.FPDF_RenderPageBitmap_Start(*arguments, pause)
     finally:

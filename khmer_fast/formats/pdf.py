@@ -43,21 +43,26 @@ class Writer:
         replace_text_layer: bool = False,
     ):
         try:
-            import pikepdf
+            import pikepdf  # noqa: F401
         except ImportError as error:
             raise FormatError("pdf needs pikepdf: pip install 'khmer-fast[pdf]'") from error
-        self._file = file
+        self._file, self._original, self._password = file, original, password
         self._replace = replace_text_layer
-        self._source = _open(original)
-        self._is_pdf = b"%PDF-" in self._source.read(1024)
-        self._source.seek(0)
+        self._pdf: Any = None  # opened with the first page: who reads the original says it first
         self._codes = glyphless_font.Codes()
         self._expected: dict[int, list[str]] = {}  # index of the page here: its words
         self._numbers: list[int] = []  # of the original's pages, in the order of the pages here
+
+    def _begin(self) -> None:
+        import pikepdf
+
+        self._source = _open(self._original)
+        self._is_pdf = b"%PDF-" in self._source.read(1024)
+        self._source.seek(0)
         try:
             with _damage("it cannot be opened"):
-                self._pdf: Any = (
-                    pikepdf.open(self._source, password=password or "")
+                self._pdf = (
+                    pikepdf.open(self._source, password=self._password or "")
                     if self._is_pdf
                     else pikepdf.new()
                 )
@@ -71,6 +76,8 @@ class Writer:
 
     def write_page(self, page: Page) -> None:
         """Adds a page; one with an error comes without text."""
+        if self._pdf is None:
+            self._begin()
         with _damage(f"page {page.number}"):
             self._write_page(page)
 
@@ -95,6 +102,8 @@ class Writer:
 
     def close(self) -> None:
         """Writes the file, and reads it again."""
+        if self._pdf is None:
+            self._begin()
         with _damage("it cannot be written"):
             self._save()
         self._pdf.close()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from khmer_fast.document import Box, Cell, Line, Note, Page, Region
+from khmer_fast.document import Box, Cell, Line, Note, Page, Region, RegionKind
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.file_page import FilePage
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
+from khmer_fast.page.likelihood import is_no_text, text_likelihood
 from khmer_fast.page.marks import are_marks, note_marks
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
@@ -46,8 +48,18 @@ def make_page(
         line = _line(found, number, read)
         if line.text or line.flags:
             numbers.append(number)
-            placed.append(marked(line, min_confidence))
-    no_text = are_marks(placed)
+            placed.append(line)
+    likely = text_likelihood(found, numbers, placed)
+    placed = [
+        marked(replace(line, confidence=line.confidence * float(p)), min_confidence)
+        for line, p in zip(placed, likely, strict=True)
+    ]
+    no_text = [
+        mark or (bool(line.text) and unlikely)
+        for line, mark, unlikely in zip(
+            placed, are_marks(placed), is_no_text(found, numbers, likely), strict=True
+        )
+    ]
     marks = [line for line, mark in zip(placed, no_text, strict=True) if mark]
     numbers = [number for number, mark in zip(numbers, no_text, strict=True) if not mark]
     placed = [line for line, mark in zip(placed, no_text, strict=True) if not mark]
@@ -69,15 +81,20 @@ def make_page(
 def _line(found: FoundPage, number: int, read: ReadLine) -> Line:
     """A read line with places in pixels of the upright page."""
     place = found.lines[number]
-    if isinstance(read.answer, Line):
+    if isinstance(read.answer, Line) and read.crop is not None:
         line = place_line(read.answer, read.crop, ink_columns(found, number), place.box)
     else:  # such as a line that is too wide
         line = Line("", 0.0, place.box, flags=("failed",))
-    return replace(
+    line = replace(
         line,
         box=found.box(place.box),
         baseline=found.points(place.baseline),
         polygon=found.points(place.polygon),
+    )
+    if not found.levelled:
+        return line
+    return replace(
+        line,
         words=tuple(replace(word, box=found.box(word.box)) for word in line.words),
         characters=tuple(
             character if character.box is None else replace(character, box=found.box(character.box))
@@ -100,7 +117,8 @@ def _region(plan: RegionPlan, lines: Sequence[Line]) -> Region:
         if cell.lines
     )
     own = tuple(lines[i] for i in plan.lines)
-    return Region(plan.kind, _around([x.box for x in (*own, *cells)]), own, cells)
+    boxes = [line.box for line in own] + [cell.box for cell in cells]
+    return Region(cast(RegionKind, plan.kind), _around(boxes), own, cells)
 
 
 def _around(boxes: Sequence[Box]) -> Box:
@@ -125,14 +143,14 @@ def _notes(
             boxes = tuple(found.box(found.lines[i].box) for i in missing)
             text = f"{len(missing)} of {len(found.lines)} lines were not read: {why}"
             notes.append(Note(kind, text, boxes=boxes))
-    share, boxes = unread_ink(found.ink, found.owners)
+    share, unread = unread_ink(found.ink, found.owners)
     if share >= UNREAD:
         notes.append(
             Note(
                 "unread ink",
                 f"{share:.0%} of the page's ink belongs to no line",
                 share=round(share, 4),
-                boxes=tuple(found.box(found.network_box(box)) for box in boxes),
+                boxes=tuple(found.box(found.network_box(box)) for box in unread),
             )
         )
     return tuple(notes)

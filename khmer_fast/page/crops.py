@@ -52,7 +52,7 @@ def line_inks(owners: Owners) -> list[LineInk]:
         if dark + light < max(LEAST_INK * float(columns.letter[index]) ** 2, 2):
             continue
         length = float(np.ptp(columns.inner[index])) / float(columns.letter[index])
-        if length >= LONG_LINE and owners.strokes[index] < LEAST_STROKES * length:
+        if length >= LONG_LINE and owners.band[index, 0] < LEAST_STROKES * length:
             continue
         middle = columns.middle[place][inked]
         left = int(columns.left[index])

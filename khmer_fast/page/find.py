@@ -14,7 +14,7 @@ from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
 from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.rules import Rules, find_rules
-from khmer_fast.page.segment import Segmenter, network_scale, scale_page
+from khmer_fast.page.segment import PageNetwork, network_scale, scale_page
 from khmer_fast.page.walls import crossed, walls_of, without_strokes
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
@@ -79,7 +79,7 @@ class FoundPage:
 
 def find_lines(
     grey: np.ndarray,  # [page Y, page X] uint8
-    segmenter: Segmenter,
+    segmenter: PageNetwork,
     rotation: int | None = None,
 ) -> FoundPage:
     """The lines of a page. `rotation`, the degrees clockwise that the picture lies turned by, is
@@ -144,7 +144,7 @@ def _rotation(maps: Maps) -> int:
     return 0 if upright >= head else 180
 
 
-def _large_maps(small: np.ndarray, segmenter: Segmenter) -> tuple[Maps, tuple[float, float]]:
+def _large_maps(small: np.ndarray, segmenter: PageNetwork) -> tuple[Maps, tuple[float, float]]:
     """Maps of the page once more, smaller, and how much smaller it is along x and y."""
     quarter = scale_page(small, 1 / LARGE_TYPE)
     by = small.shape[1] / quarter.shape[1], small.shape[0] / quarter.shape[0]
@@ -162,10 +162,10 @@ def _large_bands(
 
 
 def is_one_line(found: FoundPage) -> bool:
-    """Whether the picture is one line of text and little else: all that stands in it is in one row,
-    but for what its upper and lower edges cut off from neighbours."""
-    Y, X = found.owners.owners.shape
-    if not found.bands:
+    """Whether the picture, as it lies, is one line of text and little else: all that stands in it
+    is in one row, but for what its upper and lower edges cut off from neighbours."""
+    Y = found.owners.owners.shape[0]
+    if not found.bands or found.rotation:
         return False
     letter = max(band.letter_height for band in found.bands)
     middles = np.array([float(np.median(band.middle[:, 1])) for band in found.bands])

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, Place
 from khmer_fast.page.side_by_side import is_prose
+from khmer_fast.page.white import GUTTER, SHRUNK, WALLED
 
-GUTTER = 1.1  # letter heights of white between what stands side by side
-SHRUNK = 0.2  # letter heights taken off each end of a line: boxes are never exact
-WALLED = 0.3  # of a gutter's least width is enough where a rule stands in it
 _ABOVE, _BELOW = 1.6, 0.8  # letter heights from the baseline that a line takes of its row
 _NEAR = 3.2  # letter heights of white under which anything goes on
-_FAR = 12.0  # the same for rows that are alike
+_FAR = 15.0  # the same for rows that are alike
 _FARTHEST = 60.0  # letter heights of a picture in a column
 _GOES_ON = 1.4  # leadings to the next line of a block that stands on one side only
 _PROSE_GOES_ON = 2.2  # the same for columns of prose
 _SAME_EDGE = 1.0  # letter heights between where a block's lines begin; ends, middles: half
 _CELL = 2.6  # letter heights from a table's rule to the text above and below
-_WIDE = 4.0  # letter heights of a gutter that parts two blocks
-_GROUNDS = 0.8  # letter heights between the edges of two grounds, at least
+_WIDE = 3.0  # letter heights of a gutter that parts two blocks
+_GROUNDS = 0.7  # of the page's letter heights between the edges of two grounds, at least
 _FEW = 4  # rows of pieces
 _LEADING = 4.2  # letter heights from a line to the next of its paragraph, at most
-_FLUSH = 7  # lines that begin where a line after white does: their column goes on with it
+_FLUSH = 3  # lines that begin where a line after white does: their column goes on with it
+_MANY_LINES = 6  # on both sides, for the white between them to be known
+_HEADED = 2.0  # the same where the next line is a head
+_LARGER = 1.25  # times the letters of the lines: a head
+_LINE = 8.0  # letter heights of most lines of texts: cells are shorter
+_LEAST_WHITE = 1.6  # letter heights between lines of a text
+_ARTICLE = 2.8  # times the white between lines: another article begins
+_ARTICLE_WIDER = 2.0  # times the width of the column of links beside an article
+_ARTICLE_LINE = 20.0  # letter heights of most lines of an article
+_LINKS = 11.0  # letter heights of a link beside it: amounts are shorter
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -36,9 +44,15 @@ class Run:
     right: float
     fewer: int  # places on the side that has fewer
 
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """The tallest gutter with more than a row on each side parts first, then the widest."""
+        height = max(p.bottom for p in self.places) - min(p.top for p in self.places)
+        return self.fewer > 1, height, self.right - self.left
+
 
 def longest_run(places: Sequence[Place], page: LevelPage) -> Run | None:
-    """The gutter with the most lines on both of its sides, among places from top to bottom."""
+    """The tallest gutter among places from top to bottom."""
     best: Run | None = None
     seen: set[tuple[int, int]] = set()
     for i, place in enumerate(places):
@@ -49,7 +63,7 @@ def longest_run(places: Sequence[Place], page: LevelPage) -> Run | None:
         if run is None:
             continue
         seen.update(_pairs_over(run))
-        if best is None or (run.fewer, run.right - run.left) > (best.fewer, best.right - best.left):
+        if best is None or run.rank > best.rank:
             best = run
     return best
 
@@ -140,16 +154,34 @@ def _joins(
     upper, lower = (near, place) if new > high else (place, near)
     letter = max(upper.letter, lower.letter)
     white = lower.top - upper.bottom
+    run = places[low : high + 1]
+    if _ends(run, lower, white, gutter):
+        return False
     if white > _NEAR * letter:
-        run = places[low : high + 1]
         alike = white < _FAR * letter and (
-            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter)
+            _alike_rows(places, near, place) or _on_edges(run, places, place, gutter, new > high)
         )
-        if not alike and not (new > high and _in_prose(run, place, gutter, white)):
+        in_prose = new > high and _in_prose(run, place, gutter, white)
+        if not (alike or in_prose or _in_article(run, place, gutter, white)):
             return False
     if _ruled_off(upper, lower, gutter, page):
         return False
     return gutter.passes(place)
+
+
+def _ends(run: Sequence[Place], lower: Place, white: float, gutter: _Gutter) -> bool:
+    """Whether white over both sides of a run of many lines is far higher than that between its
+    lines: the next article, or what stands below the columns, begins there with `lower`."""
+    sides = [[p for p in run if gutter.is_left(p) == left] for left in (True, False)]
+    if min(map(len, sides)) < _MANY_LINES:
+        return False
+    letter = statistics.median(place.letter for place in run)
+    if sum(place.width > _LINE * letter for place in run) < 0.75 * len(run):
+        return False
+    whites = [b.top - a.bottom for side in sides for a, b in zip(side, side[1:], strict=False)]
+    usual = statistics.median([w for w in whites if w > 0.3 * letter] or [0.0])
+    times = _HEADED if lower.letter > _LARGER * letter else _ARTICLE
+    return white > times * max(usual, _LEAST_WHITE * letter)
 
 
 def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
@@ -159,11 +191,16 @@ def _alike_rows(places: Sequence[Place], near: Place, new: Place) -> bool:
     return pairs >= 2 and pairs >= 0.6 * min(map(len, rows))
 
 
-def _on_edges(run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter) -> bool:
+def _on_edges(
+    run: Sequence[Place], places: Sequence[Place], new: Place, gutter: _Gutter, below: bool
+) -> bool:
     """Whether a new row's pieces begin where lines of the run do: two where there are pieces on
-    both sides, else more."""
+    both sides, else more, and only below the run."""
     row = [place for place in places if _level(place, new)] or [new]
-    least = 2 if len({gutter.is_left(place) for place in row}) == 2 else _FLUSH
+    both = len({gutter.is_left(place) for place in row}) == 2
+    if not both and not below:
+        return False
+    least = 2 if both else _FLUSH
     return all(
         sum(abs(place.left - other.left) < 0.5 * max(place.letter, other.letter) for other in run)
         >= least
@@ -184,6 +221,24 @@ def _in_prose(run: Sequence[Place], place: Place, gutter: _Gutter, white: float)
     return inside and far and is_prose(left) and is_prose(right)
 
 
+def _in_article(run: Sequence[Place], place: Place, gutter: _Gutter, white: float) -> bool:
+    """Whether a run is a wide text and a narrow column beside it (a page's links), and the place
+    begins as one of its lines does."""
+    sides = [[p for p in run if gutter.is_left(p) == left] for left in (True, False)]
+    if min(map(len, sides)) < _FLUSH or white > _FARTHEST * place.letter:
+        return False
+    widths = [max(p.right for p in side) - min(p.left for p in side) for side in sides]
+    wide, narrow = sorted(sides, key=lambda side: widths[sides.index(side)])[::-1]
+    letter = statistics.median(p.letter for p in wide)
+    lines = statistics.median(p.width for p in wide)
+    if max(widths) < _ARTICLE_WIDER * min(widths) or lines < _ARTICLE_LINE * letter:
+        return False
+    if max(p.width for p in narrow) < _LINKS * letter:
+        return False
+    side = sides[0] if gutter.is_left(place) else sides[1]
+    return any(abs(place.left - other.left) < 0.5 * letter for other in side)
+
+
 def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> bool:
     """Whether a horizontal rule over the gutter ends what stands above it, or a ground does that
     another one follows."""
@@ -193,9 +248,9 @@ def _ruled_off(upper: Place, lower: Place, gutter: _Gutter, page: LevelPage) -> 
         for rule in (*page.horizontal, *page.level_edges)
         if upper.bottom < rule.at < lower.top - 0.2 * letter
     ]
-    ends = [rule.at for rule in between if rule.low < upper.middle < rule.high]
-    begins = [rule.at for rule in between if rule.low < lower.middle < rule.high]
-    if ends and begins and max(begins) - min(ends) > _GROUNDS * letter:
+    ends = [rule.at for rule in between if rule.low < upper.left and rule.high > upper.right]
+    begins = [rule.at for rule in between if rule.low < lower.left and rule.high > lower.right]
+    if ends and begins and max(begins) - min(ends) > _GROUNDS * page.letter:
         return True
     over = [rule for rule in between if rule.low < gutter.left and rule.high > gutter.right]
     return any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Owners:
     top: np.ndarray  # [M] int32, first row of the line's ink by column; Y where there is none
     bottom: np.ndarray  # [M] int32, last + 1; 0 where there is none
     counts: np.ndarray  # [L, 2] int32, pixels darker and lighter than paper of each line
-    strokes: np.ndarray  # [L] int32, runs of the line's ink along it
+    band: np.ndarray  # [L, 3] int32, of each band: runs of the line's ink, its pixels, others'
 
 
 def find_ink(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,12 +61,16 @@ def assign_ink(
     found = PageInk(ink, paper, *pixels.label(ink))
     owners = pixels.assign_ink(ink, found.labels, found.boxes, found.areas, offset, columns)
     top, bottom, counts = pixels.line_extents(owners, ink, columns)
-    strokes = pixels.count_strokes(owners, columns)
+    band = pixels.band_ink(owners, columns)
     painted = pixels.paint_mask(owners)
-    return found, Owners(owners, painted, columns, top, bottom, counts, strokes)
+    return found, Owners(owners, painted, columns, top, bottom, counts, band)
 
 
-def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
+def unread_ink(
+    found: PageInk,
+    owners: Owners,
+    lines: Sequence[int] = (),  # numbers of bands whose ink counts as no line's, too
+) -> tuple[float, list[Box]]:
     """The share of a page's ink that is no line's, and the boxes of most of it.
 
     Rules are no such ink, nor are pieces smaller than a letter, nor what fills a page's whole width
@@ -74,7 +79,9 @@ def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
     if not len(found.areas):
         return 0.0, []
     letter = float(np.median(owners.columns.letter)) if len(owners.columns.letter) else 12.0
-    unread = (owners.owners >= pixels.FRAME) & (found.ink != pixels.RULE)
+    nobodys = np.zeros(pixels.NOBODY + 1, bool)
+    nobodys[[pixels.NOBODY, pixels.FRAME, *(line + 1 for line in lines)]] = True
+    unread = nobodys[owners.owners] & (found.ink != pixels.RULE)
     areas = np.bincount(found.labels[unread], minlength=len(found.areas) + 1)[1:]
     Y, X = found.ink.shape
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))

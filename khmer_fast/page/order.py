@@ -9,19 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from khmer_fast.page.articles import find_articles
+from khmer_fast.page.cards import card_rows
 from khmer_fast.page.grounds import find_grounds
-from khmer_fast.page.gutters import GUTTER, SHRUNK, WALLED, longest_run
+from khmer_fast.page.gutters import longest_run
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.rules import Rules
-from khmer_fast.page.side_by_side import Beside, cell_rows, is_list, part, reading_sequence
+from khmer_fast.page.side_by_side import (
+    Beside,
+    cell_rows,
+    is_list,
+    is_prose,
+    part,
+    reading_sequence,
+)
 from khmer_fast.page.tables import ruled_tables, unruled_table
+from khmer_fast.page.white import bands_of, columns_of
 
 MOST_LINES = 1500  # of more, no structure is looked for: they are read from top to bottom
 _SECTION = 2.3  # times the white between rows
 _PEELED = 8  # rows at a run's top and bottom that may be something else
+_SPREAD = 1.2  # times the height: the width of an open book
+_FOLD = 5.0  # letter heights of white between the pages of a book
 _LONE = 12.0  # letter heights of a page's number at the foot, at most
 _FOOT = 0.88  # of the page's height
 
@@ -45,8 +57,31 @@ def arrange(
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
         places = reader.put(place, reader.plans(ground.places), inside, places)
-    body, foot = _without_foot(places, page)
+    return [plan for side in _pages(places, page) for plan in _plans_of_page(side, reader)]
+
+
+def _plans_of_page(places: list[Place], reader: _Reader) -> list[RegionPlan]:
+    """The regions of one page; its number at the foot is the last."""
+    body, foot = _without_foot(places, reader.page)
     return reader.plans(body) + [RegionPlan("footer", (place.index,)) for place in foot]
+
+
+def _pages(places: list[Place], page: LevelPage) -> list[list[Place]]:
+    """The two pages of an open book, or the page that it is."""
+    if page.width < _SPREAD * page.height:
+        return [places]
+    middle = page.width / 2
+    left = [place for place in places if place.middle < middle]
+    right = [place for place in places if place.middle >= middle]
+    if not (is_prose(_by_bottom(left)) and is_prose(_by_bottom(right))):
+        return [places]
+    edges = max(place.right for place in left), min(place.left for place in right)
+    white = edges[1] - edges[0]
+    return [left, right] if white > _FOLD * page.letter else [places]
+
+
+def _by_bottom(places: list[Place]) -> list[Place]:
+    return sorted(places, key=lambda place: place.bottom)
 
 
 def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
@@ -93,29 +128,38 @@ class _Reader:
         """Columns of rows, one after the other as they are read."""
         if not places:
             return []
+        sections = card_rows(places)
+        if len(sections) > 1:
+            return [column for section in sections for column in self.read(section)]
         places = sorted(places, key=lambda place: (place.bottom, place.left))
         run = longest_run(places, self.page)
         if run is None:
             return [rows_of(places)]
+        above, beside, below = _most_columns(run.places)
         inside = {place.index for place in run.places}
         first = next(i for i, place in enumerate(places) if place.index in inside)
-        before = places[:first]
+        before = [*places[:first], *above]
         after = [place for place in places[first:] if place.index not in inside]
-        return [*self.read(before), *self._beside(run.places), *self.read(after)]
-
-    def _beside(self, places: Sequence[Place]) -> list[list[Row]]:
-        """Columns of a run in reading order; rows stay together, as a table where they are one."""
-        above, places, below = _most_columns(places)
-        columns = _columns(places)
-        if len(columns) < 2:
-            return [rows_of(places)]
-        groups = part(columns, self.page)
-        if len(groups) > 1:
-            blocks = reading_sequence([group.places for group in groups], self.page)
+        columns = columns_of(beside)
+        articles = find_articles(before, columns)
+        heads = {place.index for article in articles for place in article.head}
+        before = [place for place in before if place.index not in heads]
+        if articles:
+            blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
         else:
-            read = self._across(groups[0], places)
-        return [*self.read(above), *read, *self.read(below)]
+            read = self._beside(columns, before[-1] if before else None)
+        return [*self.read(before), *read, *self.read(below), *self.read(after)]
+
+    def _beside(self, columns: Sequence[Sequence[Place]], above: Place | None) -> list[list[Row]]:
+        """Columns of a run in reading order; rows stay together, as a table where they are one."""
+        if len(columns) < 2:
+            return [rows_of(columns[0])]
+        groups = part(columns, self.page, above)
+        if len(groups) == 1:
+            return self._across(groups[0], groups[0].places)
+        blocks = reading_sequence([group.places for group in groups], self.page)
+        return [column for block in blocks for column in self.read(block)]
 
     def _across(self, group: Beside, places: Sequence[Place]) -> list[list[Row]]:
         """What is read row by row; parts of it that have other columns are read by themselves."""
@@ -123,7 +167,7 @@ class _Reader:
             return [rows_of(places)]
         columns = []
         for section in _joined(_sections(places), len(group.columns)):
-            parts = _columns(section)
+            parts = columns_of(section)
             if len(section) < len(places) and len(parts) != len(group.columns):
                 columns += self.read(section)
                 continue
@@ -154,21 +198,6 @@ def _rows_across(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Ro
     return rows
 
 
-def _columns(places: Sequence[Place]) -> list[list[Place]]:
-    """Places by column from left to right: parted by every gutter that runs through all."""
-    columns: list[list[Place]] = []
-    right = float("-inf")
-    for place in sorted(places, key=lambda place: place.left):
-        shrunk = min(SHRUNK * place.letter, 0.1 * place.width)
-        least = WALLED if place.index < 0 else 1.0
-        if columns and place.left + shrunk - right < 0.9 * least * GUTTER * place.letter:
-            columns[-1].append(place)
-        else:
-            columns.append([place])
-        right = max(right, place.right - shrunk)
-    return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
-
-
 def _most_columns(
     places: Sequence[Place],
 ) -> tuple[list[Place], list[Place], list[Place]]:
@@ -176,11 +205,11 @@ def _most_columns(
 
     Above, between and below: where the rows between times their gutters are most.
     """
-    bands, _ = _bands(places)
+    bands, _ = bands_of(places)
 
     def gain(first: int, last: int) -> int:
         inside = [place for band in bands[first:last] for place in band]
-        return (last - first) * (len(_columns(inside)) - 1) if inside else 0
+        return (last - first) * (len(columns_of(inside)) - 1) if inside else 0
 
     first, last = 0, len(bands)
     if last > 2:
@@ -194,25 +223,9 @@ def _most_columns(
     return above, between, below
 
 
-def _bands(places: Sequence[Place]) -> tuple[list[list[Place]], list[float]]:
-    """Places parted by white over the whole width, and how high that white is."""
-    bands: list[list[Place]] = []
-    whites = []
-    end = float("-inf")
-    for place in sorted(places, key=lambda place: place.top):
-        if bands and place.top < end:
-            bands[-1].append(place)
-        else:
-            if bands:
-                whites.append(place.top - end)
-            bands.append([place])
-        end = max(end, place.bottom)
-    return bands, whites
-
-
 def _sections(places: Sequence[Place]) -> list[list[Place]]:
     """Places parted at white that is far wider than that between their other rows."""
-    bands, whites = _bands(places)
+    bands, whites = bands_of(places)
     usual = sorted(whites)[len(whites) // 4] if len(whites) > 1 else 0.0
     sections = [bands[0]]
     for white, band in zip(whites, bands[1:], strict=True):
@@ -237,7 +250,7 @@ def _joined(sections: list[list[Place]], count: int) -> list[list[Place]]:
 
 def _same_columns(a: Sequence[Place], b: Sequence[Place], count: int) -> bool:
     """Whether two sections have `count` columns each, with an edge or the middle in common."""
-    of_a, of_b = _columns(a), _columns(b)
+    of_a, of_b = columns_of(a), columns_of(b)
     if len(of_a) != count or len(of_b) != count:
         return False
     for one, other in zip(of_a, of_b, strict=True):

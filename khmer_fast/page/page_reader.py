@@ -18,7 +18,7 @@ from khmer_fast.files.images import load_grey
 from khmer_fast.files.pages import open_pages
 from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
-from khmer_fast.page.segment import Segmenter
+from khmer_fast.page.segment import PageNetwork, Segmenter
 from khmer_fast.recognize.marks import marked
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.segmenter_weights import SegmenterWeights
@@ -61,7 +61,7 @@ class PageReader:
     def __init__(
         self,
         weights: str | os.PathLike[str] | Weights | None = None,
-        segmenter: str | os.PathLike[str] | SegmenterWeights | Segmenter | None = None,
+        segmenter: str | os.PathLike[str] | SegmenterWeights | PageNetwork | None = None,
         layout: str = "auto",
         min_confidence: float | None = None,
         most_lines: int = MOST_LINES,
@@ -90,9 +90,9 @@ class PageReader:
         self.reader = reader or Reader(
             weights, device, backend, beam, n_best, batch_size, dtype, threads
         )
-        if not hasattr(segmenter, "maps"):
+        if segmenter is None or isinstance(segmenter, (str, os.PathLike, SegmenterWeights)):
             segmenter = Segmenter(segmenter, backend, threads)
-        self.segmenter = segmenter
+        self.segmenter: PageNetwork = segmenter
 
     def read(
         self,

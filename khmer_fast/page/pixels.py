@@ -108,10 +108,11 @@ def paint_mask(owners: np.ndarray) -> np.ndarray:
     return _native.page_paint_mask(owners)
 
 
-def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
-    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
-    most of the three: owners uint16 [Y, X] -> int32 [L]."""
-    return _native.page_count_strokes(owners, columns._arrays())
+def band_ink(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Of each line's band: runs of the line's ink along its middle and a quarter of a letter above
+    and below it, the most of the three; pixels of its ink; and of other ink. uint16 [Y, X] -> int32
+    [L, 3]."""
+    return _native.page_band_ink(owners, columns._arrays())
 
 
 def line_extents(

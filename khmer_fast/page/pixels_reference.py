@@ -471,10 +471,11 @@ def paint_mask(owners: np.ndarray) -> np.ndarray:
     return ((owners == FRAME) | ((owners == 0) & beside)).astype(np.uint8)
 
 
-def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
-    """Runs of each line's ink along its middle and a quarter of a letter above and below it, the
-    most of the three: owners uint16 [Y, X] -> int32 [L]."""
-    strokes = np.zeros(len(columns.left), np.int32)
+def band_ink(owners: np.ndarray, columns: Columns) -> np.ndarray:
+    """Of each line's band: runs of the line's ink along its middle and a quarter of a letter above
+    and below it, the most of the three; pixels of its ink; and of other ink. uint16 [Y, X] -> int32
+    [L, 3]."""
+    counts = np.zeros((len(columns.left), 3), np.int32)
     for line in range(len(columns.left)):
         x = np.arange(*columns.inner[line])
         middle = columns.middle[columns.at(line, x)].astype(np.float64)
@@ -483,8 +484,12 @@ def count_strokes(owners: np.ndarray, columns: Columns) -> np.ndarray:
             inked = (y >= 0) & (y < len(owners))
             inked[inked] = owners[y[inked], x[inked]] == line + 1
             runs = np.count_nonzero(inked[1:] & ~inked[:-1]) + int(inked[:1].sum())
-            strokes[line] = max(strokes[line], runs)
-    return strokes
+            counts[line, 0] = max(counts[line, 0], runs)
+        for column, top, bottom in zip(x, *core_rows(columns, line, x, len(owners)), strict=True):
+            ink = owners[top:bottom, column]
+            own = np.count_nonzero(ink == line + 1)
+            counts[line, 1:] += own, np.count_nonzero(ink) - own
+    return counts
 
 
 def line_extents(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class LevelPage:
     width: float
     height: float
 
-    @property
+    @cached_property
     def letter(self) -> float:
         """The height of most letters: the median over the lines' lengths."""
         lines = sorted(self.lines, key=lambda place: place.letter)

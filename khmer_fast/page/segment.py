@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from khmer_fast import ops
 from khmer_fast.page import pixels
 from khmer_fast.page.bands import Maps
 from khmer_fast.segmenter_weights import SegmenterWeights, load_segmenter
+from python_ref.segmenter import SegmenterOutput
 
 LONG_SIDE = 1280  # network pixels of a page's longer side
 STRIP = 2.5  # of a longer page so many times the shorter side counts as the longer one
@@ -46,6 +50,13 @@ def scale_page(grey: np.ndarray, scale: float) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).resize((X, Y), Image.Resampling.BILINEAR))
 
 
+class PageNetwork(Protocol):
+    """What finds lines: a Segmenter, or whatever stands in for one."""
+
+    def maps(self, grey: np.ndarray) -> Maps:
+        """What is seen on a page at the network's scale: uint8 [Y, X]."""
+
+
 class Segmenter:
     """The network that finds lines, packed once; may be used from several threads at once.
 
@@ -61,9 +72,8 @@ class Segmenter:
         threads: int | None = None,
     ):
         self.weights = weights if isinstance(weights, SegmenterWeights) else load_segmenter(weights)
-        if backend == "reference":
-            self._network = self.weights.model
-        else:
+        self._network: Callable[[Tensor], SegmenterOutput] = self.weights.model
+        if backend != "reference":
             self._network = partial(ops.Segmenter(self.weights.model), threads=threads)
 
     @torch.inference_mode()

@@ -13,10 +13,14 @@ _FULL_LINES = 0.55  # of the lines of prose fill it
 _MANY = 12  # lines: prose in which there may be lists
 _HALF_FULL = 0.45  # of a column's width that most of its lines have
 _PROSE = 12.0  # letter heights of a column of prose, at least
+_NARROW_PROSE = 8.0  # the same for many lines
+_TEXT = 6.0  # letter heights of most lines of any text
+_SEVERAL = 0.35  # of a column's lines
 _LEADING = 4.5  # letter heights from one line of prose to the next, at most
 _NARROW = 11.0  # letter heights of a column of amounts or numbers, at most
 _MARKS = 3.0  # letter heights of a column of lone figures or marks, at most
 _HANG = 8.0  # letter heights from a list's marks to its text, at most
+_ANSWERS = 3  # rows of answers beside each other, at most
 _FEW = 6  # rows: with more, blocks beside each other do not have their lines level
 _LARGER = 1.3  # times the letters of a card's other lines
 _CONTINUED = 3.6  # letter heights between lines of one cell, at most
@@ -25,9 +29,10 @@ _AS_CLOSE = 1.18  # times the least distance of lines in a column
 _ONE_LEVEL = 0.45  # letter heights between baselines of one row
 _MOST = 0.6  # of the columns, and of the lines
 _HEAD = 0.35  # of the page's height, where a letter's head stands
+_HEAD_OF_MANY = 0.15  # the same where there are more than two blocks: crests are some
 _SPREAD = 3.3  # letter heights of white between lines that are no text together
 _ALONG = 0.6  # of the columns that the edges of their grounds run along
-_GAP = 0.7  # letter heights between two grounds, at least
+_GAP = 0.7  # of the page's letter heights between two grounds, at least
 _SPARSE = 0.4  # of the lines that columns have beside it
 _UNEVEN = 0.2  # of the cells of two columns may stand beside several of the other
 
@@ -61,8 +66,13 @@ class Beside:
         return [place for column in self.columns for place in column]
 
 
-def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
-    """Groups of neighbouring columns, from left to right, that are read one after the other."""
+def part(
+    columns: Sequence[Sequence[Place]], page: LevelPage, above: Place | None = None
+) -> list[Beside]:
+    """Groups of neighbouring columns, from left to right, that are read one after the other.
+
+    `above` is the line that stands over them.
+    """
     rules = page.horizontal
     groups = [[columns[0]]]
     for k, column in enumerate(columns[1:], 1):
@@ -77,7 +87,8 @@ def part(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Beside]:
             groups.append([column])
     parted = []
     for group in (half for whole in groups for half in _halves(whole, rules)):
-        if len(group) == 1 or _across(group, rules):
+        answers = len(group) == 2 and above is not None and _are_answers(group, above)
+        if len(group) == 1 or answers or _across(group, rules):
             parted.append(Beside(tuple(map(tuple, group)), len(group) > 1))
         else:
             parted += [Beside((tuple(column),), False) for column in group]
@@ -94,7 +105,7 @@ def _halves(
             continue
         sides = [{cell.column < k for cell in row} for row in cell_rows(group, rules)]
         priced = len(group) == 4 and all(
-            _widest(group[i]) > _PROSE and _flush(group[i + 1], "right") for i in (0, 2)
+            _flush(group[i + 1], "right") and not _flush(group[i + 1], "left") for i in (0, 2)
         )
         if priced or min(sides.count({True}), sides.count({False})) >= 2:
             return [list(group[:k]), list(group[k:])]
@@ -103,7 +114,6 @@ def _halves(
 
 def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) -> bool:
     """Whether two columns stand on grounds or in frames of their own, with a gap between them."""
-    letter = max(place.letter for place in (*left, *right))
     top = min(place.top for place in (*left, *right))
     bottom = max(place.bottom for place in (*left, *right))
     start, end = max(place.right for place in left), min(place.left for place in right)
@@ -113,7 +123,7 @@ def _on_grounds(left: Sequence[Place], right: Sequence[Place], page: LevelPage) 
         if start < rule.at < end
         and min(rule.high, bottom) - max(rule.low, top) > _ALONG * (bottom - top)
     ]
-    return bool(walls) and max(walls) - min(walls) > _GAP * letter
+    return bool(walls) and max(walls) - min(walls) > _GAP * page.letter
 
 
 def _sparse(column: Sequence[Place], columns: Sequence[Sequence[Place]]) -> bool:
@@ -140,6 +150,8 @@ def is_list(columns: Sequence[Sequence[Place]]) -> bool:
 
 def _level(a: Sequence[Place], b: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
     """Whether the cells of two columns stand in rows."""
+    if _is_several(a) or _is_several(b):
+        return False
     rows = cell_rows([a, b], rules)
     both = [row for row in rows if len({cell.column for cell in row}) == 2]
     one_each = [row for row in both if len(row) == 2]
@@ -159,7 +171,7 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if is_list(group):
         return True
-    if all(is_prose(column) for column in group):
+    if any(map(is_prose, group)) and all(is_prose(c) or _is_text(c) for c in group):
         return False
     cards = all(_varies(column) for column in group)
     if cards and max(map(len, group)) <= 2:
@@ -178,8 +190,19 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
     if _spread(left, counts[0]) and _spread(right, counts[1]):
         return True
     if min(counts) == 1:
-        return len(left) + len(right) <= 3
+        return max(counts) == 1
     return min(counts) > _FEW
+
+
+def _are_answers(group: Sequence[Sequence[Place]], above: Place) -> bool:
+    """Whether two columns of a few lines go on with the text above them: answers to a question."""
+    left, right = group
+    if max(map(len, group)) > _ANSWERS or not (_flush(left, "left") and _flush(right, "left")):
+        return False
+    letter = statistics.median(place.letter for place in (*left, *right))
+    close = min(place.top for place in (*left, *right)) - above.bottom < _LEADING * letter - letter
+    under = abs(above.left - left[0].left) < _HANG * letter
+    return close and under and above.letter < _LARGER * letter
 
 
 def _are_amounts(left: Sequence[Place], right: Sequence[Place], rules: Sequence[LevelRule]) -> bool:
@@ -203,30 +226,43 @@ def _spread(column: Sequence[Place], cells: int) -> bool:
 def reading_sequence(blocks: Sequence[Sequence[Place]], page: LevelPage) -> list[list[Place]]:
     """Blocks beside each other in reading order: from left to right.
 
-    But a right one that begins a line higher comes first in a letter's head or where it is centred
-    on the page (the kingdom's name, the ministry's below at the left); elsewhere only what it has
-    above the left one does (the date over two signers).
+    But one that begins a line higher comes first in a letter's head or where it is centred on the
+    page (the kingdom's name, the ministry's below at the left); elsewhere only what the right one
+    of two has above the left one does (the date over two signers).
     """
     order = [list(block) for block in blocks]
-    if len(order) != 2:
+    if all(map(is_prose, order)):
         return order
-    left, right = order
-    letter = statistics.median(place.letter for place in right)
-    first = min(left, key=lambda place: place.top)
-    above = [place for place in right if place.bottom < first.top + 0.2 * letter]
+    highest = min(order, key=lambda block: min(place.bottom for place in block))
+    others = [block for block in order if block is not highest]
+    if not others or highest is order[0]:
+        return order
+    letter = statistics.median(place.letter for place in highest)
+    top = min(place.top for block in others for place in block)
+    above = [place for place in highest if place.bottom < top + 0.2 * letter]
     if not above:
         return order
-    middle = (min(p.left for p in right) + max(p.right for p in right)) / 2
-    if first.top < _HEAD * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
-        higher = max(p.bottom for p in left) - max(p.bottom for p in right) > letter
-        return [right, left] if higher else order
+    middle = (min(p.left for p in highest) + max(p.right for p in highest)) / 2
+    head = _HEAD if len(order) == 2 else _HEAD_OF_MANY
+    if len(order) > 2 and (len(highest) < 2 or _varies(highest)):
+        return order
+    if top < head * page.height or abs(middle - page.width / 2) < 0.06 * page.width:
+        lower = min(map(_mean_bottom, others)) - _mean_bottom(highest)
+        return [highest, *others] if lower > letter else order
+    if len(order) > 2:
+        return order
+    first = min(others[0], key=lambda place: place.top)
     beside = any(
         abs(place.bottom - first.bottom) < _ONE_LEVEL * letter
         and max(place.letter, first.letter) < _LARGER * min(place.letter, first.letter)
-        for place in right
+        for place in highest
     )
-    rest = [place for place in right if place not in above]
-    return [above, left, rest] if beside else order
+    rest = [place for place in highest if place not in above]
+    return [above, others[0], rest] if beside else order
+
+
+def _mean_bottom(block: Sequence[Place]) -> float:
+    return statistics.fmean(place.bottom for place in block)
 
 
 # ---- cells ----
@@ -316,6 +352,8 @@ def _ruled(a: Place, b: Place, rules: Sequence[LevelRule]) -> bool:
 
 def is_prose(column: Sequence[Place]) -> bool:
     """Whether most lines fill the column's width, close to each other, as in paragraphs."""
+    if len(column) < 4:
+        return False
     wide = max(p.right for p in column) - min(p.left for p in column)
     letter = statistics.median(place.letter for place in column)
     if (
@@ -327,6 +365,23 @@ def is_prose(column: Sequence[Place]) -> bool:
     if len(column) >= _MANY:
         return statistics.median(place.width for place in column) >= _HALF_FULL * wide
     return sum(place.width >= _FULL * wide for place in column) >= _FULL_LINES * len(column)
+
+
+def _is_text(column: Sequence[Place]) -> bool:
+    """Whether lines begin at one x, as close to each other as those of a paragraph."""
+    letter = statistics.median(place.letter for place in column)
+    close = statistics.median(_steps(column) or [0.0]) <= _LEADING * letter
+    wide = statistics.median(place.width for place in column) >= _TEXT * letter
+    return len(column) >= _FEW and close and wide and _flush(column, "left")
+
+
+def _is_several(column: Sequence[Place]) -> bool:
+    """Whether most lines of a column stand beside others of it: it is several columns."""
+    beside = sum(
+        b.bottom - a.bottom < 0.8 * a.letter and (b.left > a.right or a.left > b.right)
+        for a, b in zip(column, column[1:], strict=False)
+    )
+    return beside > _SEVERAL * len(column)
 
 
 def _varies(column: Sequence[Place]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 from khmer_fast.page.plans import CellPlan, RegionPlan
-from khmer_fast.page.side_by_side import cell_rows
+from khmer_fast.page.side_by_side import cell_rows, is_prose
 
 _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
@@ -16,6 +16,7 @@ _WALL = 0.5  # of a cell's side that a rule must cover to part it from its neigh
 _BESIDE = 8.0  # letter heights beside a table's rules in which its rows may go on
 _ROW_WHITE = 2.3  # letter heights of white that lines of one text do not have
 _GAP = 0.7, 2.6  # letter heights between frames beside each other
+_ARTICLES = 0.6  # of the lines in long texts: no table, but a newspaper
 _CROSSING = 0.2  # of a table's lines may run over its rules
 
 
@@ -321,10 +322,14 @@ def _walled(rules: Sequence[LevelRule], at: float, low: float, high: float, same
 
 
 def _is_table(cells: dict[tuple[int, int], list[Place]], inside: Sequence[Place]) -> bool:
-    """Whether text stands in several rows and columns, and not nearly all of it in one cell."""
+    """Whether text stands in several rows and columns, not nearly all of it in one cell, and most
+    of it is no columns of prose that rules part."""
     if len(cells) < 3 or len({r for r, _ in cells}) < 2 or len({c for _, c in cells}) < 2:
         return False
-    return max(map(len, cells.values())) <= max(8, 0.6 * len(inside))
+    if max(map(len, cells.values())) > max(8, 0.6 * len(inside)):
+        return False
+    articles = sum(len(lines) for lines in cells.values() if len(lines) > 5 and is_prose(lines))
+    return articles < _ARTICLES * len(inside)
 
 
 # ---- without rules, or with some ----

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from khmer_fast.document import Box, Line, Word
+from khmer_fast.document import Box, Character, Line, Word
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 
@@ -98,7 +98,7 @@ def place_line(line: Line, crop: Crop, ink: InkColumns, box: Box) -> Line:
     boxes[some] = np.stack([left, inked[:, 1], right, inked[:, 3]], 1)
     characters = list(line.characters)
     for i, place in zip(known, _within(boxes, box), strict=True):
-        characters[i] = replace(characters[i], box=place)
+        characters[i] = Character(characters[i].text, characters[i].confidence, place)
     return replace(
         line,
         words=tuple(

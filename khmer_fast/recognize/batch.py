@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_WASTE = 0.05  # share of a batch that may be padding
+MAX_PADDING = 0.05  # share of a batch, where padding is computed
 MAX_COLUMNS = 24_576  # pixel columns of a batch, padding included: bounds the memory
 
 
@@ -21,26 +21,31 @@ class Batch:
     width: Tensor  # [B] int64, pixels
 
 
-def collate(lines: Sequence[np.ndarray]) -> Batch:
+def collate(lines: Sequence[np.ndarray], width_step: int = 1) -> Batch:
     """Pads prepared lines, each uint8 [Y, X_b] from `prepare_line`, to one batch.
 
-    Raises ValueError for no lines or lines of different heights.
+    Training and reading share it, and with it what is dark and what is light. X is a multiple of
+    `width_step`. Raises ValueError for no lines or lines of different heights.
     """
     heights = {line.shape[0] for line in lines}
     if len(heights) != 1:
         raise ValueError(f"expected lines of one height, got heights {sorted(heights)}")
     widths = [line.shape[1] for line in lines]
-    image = np.zeros((len(lines), 1, heights.pop(), max(widths)), np.float32)
+    columns = -(-max(widths) // width_step) * width_step
+    image = np.zeros((len(lines), 1, heights.pop(), columns), np.float32)
     for b, line in enumerate(lines):
         np.subtract(255, line, out=image[b, 0, :, : widths[b]], dtype=np.float32)
     image /= 255
     return Batch(torch.from_numpy(image), torch.tensor(widths, dtype=torch.int64))
 
 
-def plan_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
+def plan_batches(
+    widths: Sequence[int], batch_size: int, max_padding: float = MAX_PADDING
+) -> list[list[int]]:
     """Cuts lines, given by their widths in pixels, into batches of indices, narrowest first.
 
-    A batch has at most `batch_size` lines, MAX_COLUMNS columns (or one line) and MAX_WASTE padding.
+    A batch has at most `batch_size` lines, MAX_COLUMNS columns (or one line), and of these a share
+    of `max_padding` that is padding.
     """
     batches: list[list[int]] = []
     used = 0  # columns of the last batch that are not padding
@@ -49,7 +54,7 @@ def plan_batches(widths: Sequence[int], batch_size: int) -> list[list[int]]:
         count = len(batches[-1]) + 1 if batches else 0
         columns = count * width
         fits = 0 < count <= batch_size and columns <= MAX_COLUMNS
-        if fits and used + width >= (1 - MAX_WASTE) * columns:
+        if fits and used + width >= (1 - max_padding) * columns:
             batches[-1].append(i)
             used += width
         else:

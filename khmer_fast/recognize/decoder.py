@@ -12,7 +12,8 @@ from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, beam_search
 
 if TYPE_CHECKING:
-    from khmer_fast.ops import CudaDecoder, Decoder
+    from khmer_fast.ops import Decoder
+    from khmer_fast.recognize.engine import CudaDecoder
 
 BACKENDS = ("fast", "reference")
 
@@ -34,7 +35,7 @@ def decode(
     """Decodes encoder output with beam search, K = `beam` (docs/spec.md, section 3).
 
     `weights` are the decoder's tensors, by name (`decoder.` in front is allowed); those who decode
-    often pack them once with `khmer_fast.ops.make_decoder(DecoderWeights(...))` and pass that. All
+    often pack them once with `khmer_fast.make_decoder(DecoderWeights(...))` and pass that. All
     tensors are on one device, the CPU or a GPU, and so is the answer. Positions at or after
     `length` have no influence. `threads` shares out the lines (None: torch's number).
     Raises ValueError or TypeError for wrong shapes, dtypes or values, KhmerFastError for a backend
@@ -50,7 +51,7 @@ def decode(
             raise OptionError("the reference backend takes tensors, got a packed decoder")
         return beam_search(weights, memory, length, *options)
     if isinstance(weights, DecoderWeights):
-        from khmer_fast.ops import make_decoder
+        from khmer_fast.recognize.engine import make_decoder
 
         weights = make_decoder(weights)
     return weights.beam_search(memory, length, *options, threads=threads)

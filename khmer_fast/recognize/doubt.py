@@ -32,12 +32,15 @@ def is_odd(image: np.ndarray, x: Sequence[float], probability: float) -> bool:
     """
     if probability < UNSURE:
         return True
-    furthest = 0.0
+    furthest, hole = 0.0, False
     for at in x:
-        if at < furthest - BACK:
+        if at > furthest:
+            hole = hole or at - furthest > NEAR
+            furthest = at
+        elif at < furthest - BACK:
             return True
-        furthest = max(furthest, at)
-    return uncovered(image, x, NEAR) >= ODD_COLUMNS
+    hole = hole or image.shape[1] - furthest > NEAR
+    return hole and uncovered(image, x, NEAR) >= ODD_COLUMNS
 
 
 def uncovered(image: np.ndarray, x: Sequence[float], reach: float) -> int:

@@ -11,19 +11,22 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from khmer_fast.errors import OptionError
-from khmer_fast.recognize.batch import Batch
+from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.recognize.batch import MAX_PADDING, Batch
+from khmer_fast.recognize.opinion import read_by_ctc
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
-from python_ref.beam_search import BeamResult, beam_search
-from python_ref.ctc import ctc_greedy
+from python_ref.attn_gru_step import DecoderWeights
+from python_ref.beam_search import BeamResult, Trace, beam_search
 from python_ref.encoder import Encoder, StandardizedConv2d
+
+if TYPE_CHECKING:
+    from khmer_fast.ops import Decoder
 
 GPU = "cuda"  # torch's name of the device
 BACKENDS = ("fast", "reference")
@@ -55,6 +58,7 @@ class Engine(Protocol):
 
     choice: Choice
     threads: int  # of the processor that a call keeps busy; 0: it computes elsewhere
+    max_padding: float  # share of a batch that may be padding, 1 where it costs nothing
 
     def encode(self, batch: Batch) -> Encoded:
         """Lines to memory; torch.OutOfMemoryError where the device has no room for the batch."""
@@ -71,6 +75,8 @@ class Engine(Protocol):
 
 class ReferenceEngine:
     """Plain torch on the CPU, float32: the specification. Computes with torch's threads."""
+
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice):
         self.choice = choice
@@ -89,7 +95,7 @@ class ReferenceEngine:
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-        return _ctc(self._model.ctc, encoded, lines)
+        return read_by_ctc(self._model.ctc, encoded.memory, encoded.length, lines)
 
     def release(self) -> None:
         pass
@@ -101,6 +107,8 @@ class CpuEngine:
     Encoder in float32, decoder in `dtype`. Raises OptionError where KHMER_FAST_ISA asks for an
     instruction set that is not there.
     """
+
+    max_padding = 1.0  # each line is computed at its own width
 
     def __init__(
         self, weights: Weights, choice: Choice, dtype: str = "float32", threads: int | None = None
@@ -134,7 +142,7 @@ class CpuEngine:
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-        return _ctc(self._ctc, encoded, lines)
+        return read_by_ctc(self._ctc, encoded.memory, encoded.length, lines)
 
     def release(self) -> None:
         pass
@@ -147,16 +155,15 @@ class CudaEngine:
     """
 
     threads = 0
+    max_padding = MAX_PADDING
 
     def __init__(self, weights: Weights, choice: Choice, dtype: str = "float32"):
-        from khmer_fast import ops
-
         self.choice = choice
         self._config = weights.config
         model = copy.deepcopy(weights.model).to(GPU)
         self._ctc = model.ctc
         self._encoder = fold(model.encoder)
-        self._decoder = ops.make_decoder(model.decoder.weights(), dtype)
+        self._decoder = make_decoder(model.decoder.weights(), dtype)
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
@@ -172,18 +179,108 @@ class CudaEngine:
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
         limit = _step_limits(self._config, encoded.length)
         found = self._decoder.beam_search(
-            encoded.memory, encoded.length, beam, n_best, step_limit=limit, return_attention=True
+            encoded.memory, encoded.length, beam, n_best, step_limit=limit
         )
-        assert found.attention is not None
-        position = found.attention.argmax(3)  # [B, n_best, S]
-        return _on_cpu(replace(found, attention=None, position=position))
+        return _on_cpu(found)
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-        return _ctc(self._ctc, encoded, lines)
+        return read_by_ctc(self._ctc, encoded.memory, encoded.length, lines)
 
     def release(self) -> None:
         torch.cuda.empty_cache()
+
+
+class CudaDecoder:
+    """The fused decoder on a GPU: arguments and results of `ops.Decoder`, all tensors on the GPU.
+
+    dtype "bfloat16" or "float16" halves weights, keys and memory; sums stay float32. Work goes to
+    the caller's current stream. loop "plain", "graph" or "persistent" says what runs the steps, see
+    docs/cuda.md; the answers are the same. Raises OptionError where khmer_fast was built without
+    CUDA.
+    """
+
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        dtype: str = "float32",
+        loop: str | None = None,  # None: KHMER_FAST_CUDA_LOOP, else "plain"
+    ):
+        from khmer_fast.ops import build
+
+        if build.CUDA is None:
+            raise OptionError(
+                f"this khmer_fast decodes on the CPU only: it was built without CUDA "
+                f"({build.CUDA_REASON})"
+            )
+        loop = loop or os.environ.get("KHMER_FAST_CUDA_LOOP", "plain")
+        self._bind(torch.classes.khmer_fast.CudaDecoder, weights, dtype, loop)
+
+    def _bind(self, native, weights: DecoderWeights, dtype: str, loop: str = "plain") -> None:
+        self._native = native([tensor.detach() for tensor in weights], dtype, loop)
+        self.computes_in = dtype
+        self.loop = loop
+
+    def persistent_obstacle(self, lines: int, beam: int = 5, positions: int = 1) -> str:
+        """Why the persistent loop leaves a batch of so many lines to the plain one, or ""."""
+        return self._native.persistent_obstacle(lines, beam, positions)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes V, D, E, A and H."""
+        return dict(zip("VDEAH", self._native.sizes(), strict=True))
+
+    def beam_search(
+        self,
+        memory: Tensor,  # [B, T, E] float32
+        length: Tensor,  # [B] int64
+        beam: int = 5,
+        n_best: int = 1,
+        alpha: float = 0.0,
+        step_limit: Tensor | None = None,  # [B] int64, S_b; default length + 8
+        force_length: Tensor | None = None,  # [B] int64, steps with <eos>; for benchmarks
+        return_attention: bool = False,
+        return_trace: bool = False,
+        threads: int | None = None,
+    ) -> BeamResult:
+        """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
+
+        As `ops.Decoder.beam_search`; `threads` is ignored.
+        """
+        *fields, steps, position, attention, history = self._native.beam_search(
+            memory.detach(),
+            length,
+            beam,
+            n_best,
+            alpha,
+            step_limit,
+            force_length,
+            return_attention,
+            return_trace,
+        )
+        trace = _trace(history, steps) if return_trace else None
+        weight = attention if return_attention else None
+        return BeamResult(*fields, steps, weight, trace, position)
+
+
+def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 7] int32 (Chosen), [B]
+    longest = int(steps.max()) if len(steps) else 0
+    history = history[:, :longest]
+    unused = (torch.arange(longest, device=steps.device) >= steps[:, None])[:, :, None]
+    return Trace(
+        history[..., 0].long().masked_fill(unused, -1),
+        history[..., 1].long().masked_fill(unused, 0),
+        history[..., 2].contiguous().view(torch.float32).masked_fill(unused, -torch.inf),
+    )
+
+
+def make_decoder(weights: DecoderWeights, dtype: str = "float32") -> Decoder | CudaDecoder:
+    """The fused decoder on the device that the weights are on."""
+    if weights.embedding.is_cuda:
+        return CudaDecoder(weights, dtype)
+    from khmer_fast.ops import Decoder
+
+    return Decoder(weights, dtype)
 
 
 def make_engine(
@@ -206,33 +303,6 @@ def make_engine(
 def _step_limits(config: Any, length: Tensor) -> Tensor:  # [B] -> [B], on the same device
     limits = [config.step_limit(n) for n in length.tolist()]
     return torch.tensor(limits, dtype=torch.int64, device=length.device)
-
-
-def _ctc(head: nn.Linear, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-    """What the CTC head reads in some lines, one line at a time: no padding is computed."""
-    found = []
-    for b in lines:
-        length = encoded.length[b : b + 1].cpu()
-        logits = head(encoded.memory[b : b + 1, : int(length)]).cpu()  # [1, T, V]
-        found.append(ctc_greedy(logits, length))
-    return _stacked(found)
-
-
-def _stacked(results: Sequence[BeamResult]) -> BeamResult:
-    """Results of one line each, as one."""
-
-    def padded(name: str) -> Tensor:
-        rows = [getattr(result, name)[0, 0] for result in results]  # [S] each
-        return pad_sequence(rows, batch_first=True)[:, None]
-
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(result, name) for result in results])
-
-    return BeamResult(
-        *(padded("tokens"), joined("length"), joined("score"), padded("log_prob")),
-        *(joined("truncated"), joined("failed"), joined("steps")),
-        position=padded("position"),
-    )
 
 
 def _on_cpu(result: BeamResult) -> BeamResult:
@@ -275,7 +345,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
         return Choice(GPU, "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
-    if dtype == "bfloat16" and not has_fast_bfloat16():
+    if dtype == "bfloat16" and not multiplies_bfloat16():
         return Choice(
             "cpu", "fast", "float32",
             f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
@@ -327,7 +397,43 @@ def gpu_facts() -> dict[str, Any]:
     return facts
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the decoder's kernels multiply bfloat16 here, rather than widen it to float32."""
+    try:
+        from khmer_fast import ops
+
+        return ops.multiplies_bfloat16()
+    except (KhmerFastError, ValueError):
+        return False  # no build, or no such KHMER_FAST_ISA: said where it is used
+
+
+def training_device(name: str, local_rank: int | None = None) -> torch.device:
+    """The device that training asks for: auto, cpu, or a GPU as torch names it.
+
+    `local_rank` says which GPU is this process's where several train together. Raises OptionError
+    for a name that torch does not know or a GPU that is not there.
+    """
+    if name == "auto":
+        name = GPU if torch.cuda.is_available() else "cpu"
+    if name == GPU and local_rank is not None:
+        name = f"{GPU}:{local_rank}"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise OptionError(f"--device: expected auto, cpu, {GPU} or {GPU}:N, got {name}") from None
+    if device.type == GPU:
+        if not torch.cuda.is_available():
+            raise OptionError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
+        torch.cuda.set_device(device)
+    return device
+
+
+def process_group(device: torch.device) -> str:
+    """The backend through which processes that train on such devices speak."""
+    return "nccl" if device.type == GPU else "gloo"
+
+
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512-BF16) and may (KHMER_FAST_ISA)."""
+    """Whether torch multiplies bfloat16 fast here (AVX512-BF16) and may (KHMER_FAST_ISA)."""
     allowed = os.environ.get("KHMER_FAST_ISA", "avx512_bf16") == "avx512_bf16"
     return allowed and torch.cpu._is_avx512_bf16_supported()

@@ -57,11 +57,13 @@ class _Mark:
 def find(line: np.ndarray) -> list[Leader]:
     """The leaders of a line, left to right: uint8 [Y, X], prepared, dark on white."""
     rows = line.shape[0] // BAND * BAND  # a margin's rows may be left over
-    bands = line[:rows].reshape(-1, BAND, line.shape[1]).min(axis=1)  # [Y / BAND, X]
+    bands = line[:rows].reshape(-1, BAND, line.shape[1])  # [Y / BAND, BAND, X]
     # letters are higher than two bands: where they stand close, there is no room for a leader
-    high = np.flatnonzero((bands < INKS[0]).sum(axis=0, dtype=np.uint8) > 2)
+    inked = bands[:, ::2].min(axis=1) < INKS[0]  # [Y / BAND, X], every other row
+    high = np.flatnonzero(inked.sum(axis=0, dtype=np.uint8) > 2)
     if len(high) and max(high[0], line.shape[1] - high[-1], np.diff(high).max(initial=0)) < ROOM:
         return []
+    bands = bands.min(axis=1)  # [Y / BAND, X]
     found: list[Leader] = []
     for ink in INKS:
         if _may_hold_marks(bands < ink):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,14 +95,12 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     if grey.size > MAX_PICTURE_PIXELS:
         shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
         return _enlarged(prepare(np.asarray(Image.fromarray(grey).reduce(shrink)), height), shrink)
-    grey = papers.even(grey)
-    counts = Image.fromarray(grey).histogram()
-    grey, before = two_inks.merge(grey, counts), grey
-    known = counts if grey is before else None  # the histogram, as long as nothing changes
-    grey, before = turn_dark_background(grey), grey
-    known = known if grey is before else known and known[::-1]
-    grey, before = even_light(grey), grey
-    levels = find_levels(grey, LEGIBLE, known if grey is before else None)
+    first = papers.even(grey)
+    counts = Image.fromarray(first).histogram()
+    grey = even_light(turn_dark_background(two_inks.merge(first, counts)))
+    if grey is not first:
+        counts = Image.fromarray(grey).histogram()
+    levels = find_levels(counts, LEGIBLE)
     box = None if levels is None else ink_box(grey < levels.threshold(INK))
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
@@ -130,13 +129,12 @@ def _scaled(
         reducing_gap=3.0,
     )
     # 3. contrast, of what resizing left of it
-    small = np.asarray(resized)
-    levels = find_levels(small) or levels
+    levels = find_levels(resized.histogram()) or levels
     # 4. margin
     width = max(MIN_WIDTH, ink_width + 2 * margin)
     line = np.full((height, width), 255, np.uint8)
     y, x = (height - ink_height) // 2, (width - ink_width) // 2
-    line[y : y + ink_height, x : x + ink_width] = levels.stretch(small)
+    line[y : y + ink_height, x : x + ink_width] = levels.stretch(resized)
     a, d = (right - left) / ink_width, (bottom - top) / ink_height
     return PreparedLine(
         line,
@@ -249,19 +247,17 @@ class Levels:
         """The grey value `share` of the way from paper to ink."""
         return self.paper - share * (self.paper - self.ink)
 
-    def stretch(self, grey: np.ndarray) -> np.ndarray:
-        """Paper to 255 (with a little of its grain) and ink to 0: uint8 [Y', X'] both."""
+    def stretch(self, image: Image.Image) -> np.ndarray:
+        """Paper to 255 (with a little of its grain) and ink to 0: a grey image to uint8 [Y, X]."""
         white = self.threshold(0.06)
         values = (np.arange(256, dtype=np.float32) - self.ink) * (255 / (white - self.ink))
-        return np.rint(values).clip(0, 255).astype(np.uint8)[grey]
+        return np.asarray(image.point(np.rint(values).clip(0, 255).astype(int).tolist()))
 
 
-def find_levels(
-    grey: np.ndarray, least: float = CLEAR, counts: list[int] | None = None
-) -> Levels | None:
-    """Paper and ink of dark text on light paper, uint8 [Y', X']; None if nothing is written that
-    stands out by `least` deviations of the paper's grain. `counts` is its histogram, if known."""
-    total = list(itertools.accumulate(counts or Image.fromarray(grey).histogram()))
+def find_levels(counts: Sequence[int], least: float = CLEAR) -> Levels | None:
+    """Paper and ink of dark text on light paper, by its histogram [256]; None if nothing is written
+    that stands out by `least` deviations of the paper's grain."""
+    total = list(itertools.accumulate(counts))
     # 1. first guess between the extremes, but for a few specks
     low, high = _rank(total, min(0.001 * total[-1], 8)), _rank(total, 0.98 * total[-1])
     middle = (low + high) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,13 +58,12 @@ def read_images(
     """
     encoded = engine.encode(collate(images))
     result = engine.decode(encoded, beam, n_best)
-    answers = [_answers(result, b, vocabulary, stride) for b in range(len(images))]
+    answers = _answers(result, vocabulary, stride)
     odd = [b for b, found in enumerate(answers) if found and _is_odd(images[b], found[0])]
     if odd:
-        opinion = engine.second_opinion(encoded, odd)
-        for i, b in enumerate(odd):
-            other = _reading(opinion, i, 0, vocabulary, stride, bool(result.truncated[b, 0]))
-            answers[b][0] = other if other.flags else _compared(images[b], answers[b][0], other)
+        opinion = _answers(engine.second_opinion(encoded, odd), vocabulary, stride)
+        for b, (other,) in zip(odd, opinion, strict=True):
+            answers[b][0] = _decided(images[b], answers[b][0], other)
     return answers
 
 
@@ -71,35 +71,48 @@ def _is_odd(image: np.ndarray, best: Reading) -> bool:
     return bool(best.flags) or doubt.is_odd(image, best.x, best.probability)
 
 
-def _compared(image: np.ndarray, best: Reading, other: Reading) -> Reading:
+def _decided(image: np.ndarray, best: Reading, other: Reading) -> Reading:
+    """The best answer to an odd line, or what the CTC head reads there instead, with its flags."""
+    if best.flags:
+        return replace(other, flags=best.flags)
     flags = doubt.flags(image, best.text, best.x, other.text, other.x)
     return replace(best, flags=flags) if flags else best
 
 
-def _answers(result: BeamResult, b: int, vocabulary: Vocabulary, stride: int) -> list[Reading]:
-    if bool(result.failed[b]):
-        return []
-    truncated = result.truncated[b].tolist()
+def _answers(result: BeamResult, vocabulary: Vocabulary, stride: int) -> list[list[Reading]]:
+    """The answers to each line of a batch, best first; none where the model failed."""
+    assert result.position is not None  # every engine gives it
+    lines = zip(
+        result.failed.tolist(), result.length.tolist(), result.tokens.tolist(),
+        result.log_prob.tolist(), result.position.tolist(), result.score.tolist(),
+        result.truncated.tolist(), strict=True,
+    )  # fmt: skip
     return [
-        _reading(result, b, i, vocabulary, stride, truncated[i])
-        for i, count in enumerate(result.length[b].tolist())
-        if count
+        [
+            _reading(answer, vocabulary, stride)
+            for answer in zip(*answers, strict=True)
+            if answer[0] and not failed
+        ]
+        for failed, *answers in lines
     ]
 
 
 def _reading(
-    result: BeamResult, b: int, i: int, vocabulary: Vocabulary, stride: int, truncated: bool
+    answer: tuple[int, list[int], list[float], list[int], float, bool],
+    vocabulary: Vocabulary,
+    stride: int,
 ) -> Reading:
-    assert result.position is not None  # every engine gives it
-    count = int(result.length[b, i])
-    text = vocabulary.decode(result.tokens[b, i, :count].tolist())
-    log_prob = result.log_prob[b, i, :count].tolist()
+    """One answer: how many tokens (<eos> included), the tokens, their log-probabilities and
+    positions, the score, and whether it ran into its step limit."""
+    count, tokens, log_prob, position, score, truncated = answer
+    text = vocabulary.decode(tokens[:count])
+    n = len(text)
     return Reading(
         text,
-        log_prob[: len(text)],
-        log_prob[len(text)] if len(text) < count else 0.0,
-        [stride * (t + 0.5) for t in result.position[b, i, : len(text)].tolist()],
-        float(result.score[b, i]),
+        log_prob[:n],
+        log_prob[n] if n < count else 0.0,
+        [stride * (t + 0.5) for t in position[:n]],
+        score,
         ("truncated",) if truncated else (),
     )
 
@@ -183,9 +196,11 @@ def _characters(
     if raw != text:
         log_prob, x = carry_over(raw, text, log_prob), _carried_positions(raw, text, x)
     parts = clusters(text)
-    ends = np.cumsum([len(part) for part in parts]).tolist()
+    ends = list(itertools.accumulate(len(part) for part in parts))
     starts = [0, *ends][:-1]
-    middles = [sum(x[i:j]) / (j - i) for i, j in zip(starts, ends, strict=True)]
+    middles = [
+        x[i] if j - i == 1 else sum(x[i:j]) / (j - i) for i, j in zip(starts, ends, strict=True)
+    ]
     boxes = character_boxes(prepared, middles)
     pair = calibration["character"]
     return tuple(

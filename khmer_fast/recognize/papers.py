@@ -17,25 +17,67 @@ NEAR = 5
 SHORT = 0.5  # of the height: a stretch of paper is wider
 WHOLE = 0.7  # of the rows that change at a step: ink alone does not fill a column
 LEAST_PAPER = 0.3  # of a stretch's pixels
+NARROW = 6  # columns of a marked stretch, at least, or an eighth of the height
+MOST = 12  # steps in a line: more is no marker
+UNSTEADY = 0.1  # of a marked stretch's columns may be lighter or darker than its paper
 SEAM = 3  # columns on either side of a step that belong to both papers
 
 
 def even(grey: np.ndarray) -> np.ndarray:
     """A line on one paper: uint8 [Y, X] both, the same if it was."""
-    steps = _steps(grey)
-    if not steps:
-        return grey
     Y, X = grey.shape
-    ends = list(zip([0, *steps], [*steps, X], strict=True))
-    if min(_share_of_paper(grey[:, left:right]) for left, right in ends) < LEAST_PAPER:
+    if Y < ROWS or X < 8 * BLOCK or not (_varies(grey[:2]) or _varies(grey[-2:])):
+        return grey
+    steps = _marked(grey)
+    if steps:
+        return _scaled(grey, steps, lightest=True)
+    steps = _reversed(grey)
+    ends = zip([0, *steps], [*steps, X], strict=True)
+    if not steps or min(_share_of_paper(grey[:, i:j]) for i, j in ends) < LEAST_PAPER:
         return grey  # grain
+    return _scaled(grey, steps, lightest=False)
+
+
+def _scaled(grey: np.ndarray, steps: list[int], lightest: bool) -> np.ndarray:
+    """The stretches between steps, each on white; columns near a step are as light as in either."""
     out = np.zeros_like(grey)
-    for left, right in ends:
-        first, last = max(0, left - SEAM), min(X, right + SEAM)
-        own = grey[:, left + SEAM : right - SEAM]
+    for left, right in zip([0, *steps], [*steps, grey.shape[1]], strict=True):
+        first, last = max(0, left - SEAM), min(grey.shape[1], right + SEAM)
+        own = grey[:, left:right]
+        paper = round(float(np.median(_lightest(own)))) if lightest else two_inks.paper_of(own)
         view = out[:, first:last]
-        np.maximum(view, two_inks.scale(own)[grey[:, first:last]], out=view)
+        np.maximum(view, two_inks.scale(own, paper)[grey[:, first:last]], out=view)
     return out
+
+
+def _lightest(grey: np.ndarray) -> np.ndarray:  # uint8 [Y, X] -> [X]
+    """How light each column is, but for a tenth of its pixels: paper, where ink is dark."""
+    row = len(grey) * 9 // 10
+    return np.partition(grey, row, axis=0)[row]
+
+
+def _marked(grey: np.ndarray) -> list[int]:
+    """Columns at which a marker's colour begins or ends behind dark ink: each stretch is steady."""
+    light = _lightest(grey).astype(np.int16)
+    change = np.abs(light[4:] - light[:-4])  # [X - 4], around column + 2
+    least = max(NARROW, grey.shape[0] // 8)
+    steps: list[int] = []
+    while change.max(initial=0) >= STEP and len(steps) < MOST:
+        at = int(change.argmax())
+        change[max(0, at - least) : at + least + 1] = 0
+        steps.append(at + 2)
+    steps.sort()
+    ends = list(zip([0, *steps], [*steps, len(light)], strict=True))
+    if not steps or any(right - left < least for left, right in ends):
+        return []
+    usual = [float(np.median(light[left:right])) for left, right in ends]
+    for paper, (left, right) in zip(usual, ends, strict=True):
+        own = light[left + 2 : right - 2]
+        if (np.abs(own - paper) > EVEN).mean() > UNSTEADY:
+            return []
+    if min(abs(x - y) for x, y in zip(usual[:-1], usual[1:], strict=True)) < STEP:
+        return []
+    return steps
 
 
 def _share_of_paper(grey: np.ndarray) -> float:
@@ -44,11 +86,11 @@ def _share_of_paper(grey: np.ndarray) -> float:
     return float((np.abs(grey.astype(np.int16) - paper) <= two_inks.NEAR).mean())
 
 
-def _steps(grey: np.ndarray) -> list[int]:
-    """Columns at which the paper changes at once."""
+def _reversed(grey: np.ndarray) -> list[int]:
+    """Columns at which another paper begins, whatever side of it the ink is on."""
     Y, X = grey.shape
     count = X // BLOCK
-    if count < 2 * NEAR or Y < ROWS or not (_varies(grey[:2]) or _varies(grey[-2:])):
+    if count < 2 * NEAR:
         return []
     sample = grey[:: Y // ROWS, : count * BLOCK : 2]
     blocks = sample.reshape(len(sample), count, -1).transpose(1, 0, 2).reshape(count, -1)

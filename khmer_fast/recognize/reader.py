@@ -173,7 +173,8 @@ class Reader:
     def _read_all(self, images: Sequence[np.ndarray]) -> list[list[Reading]]:  # uint8 [Y, X_i]
         """The answers to each image, read in batches of nearly equal width."""
         answers: list[list[Reading]] = [[] for _ in images]
-        for group in plan_batches([image.shape[1] for image in images], self.batch_size):
+        widths = [image.shape[1] for image in images]
+        for group in plan_batches(widths, self.batch_size, self.engine.max_padding):
             waiting = [group]
             while waiting:
                 chosen = waiting.pop()

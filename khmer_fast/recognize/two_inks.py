@@ -39,8 +39,8 @@ def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
         return grey
     if histogram[max(0, paper - NEAR) : paper + NEAR + 1].sum() < LEAST_PAPER * grey.size:
         return grey
-    dark = (grey <= paper - APART).any(axis=0)  # [X]
-    light = (grey >= paper + APART).any(axis=0)
+    dark = np.asarray((grey <= paper - APART).any(axis=0))  # [X]
+    light = np.asarray((grey >= paper + APART).any(axis=0))
     columns = LEAST_COLUMNS * grey.shape[1]
     if _in_runs(dark & ~light) < columns or _in_runs(light & ~dark) < columns:
         return grey  # grain is on both sides nearly everywhere
@@ -56,13 +56,12 @@ def _in_runs(columns: np.ndarray) -> int:
     return int((columns[2:] & columns[1:-1] & columns[:-2]).sum())
 
 
-def scale(grey: np.ndarray) -> np.ndarray:
-    """The grey values of a stretch of one paper on white, whatever side its ink is on.
+def scale(grey: np.ndarray, paper: int) -> np.ndarray:
+    """The grey values of a stretch on white, whatever side of its paper its ink is on.
 
     uint8 [Y, X] -> uint8 [256]; without ink all is paper.
     """
     histogram = _histogram(grey)
-    paper = _mode(histogram)
     darker, lighter = histogram[: max(0, paper - APART + 1)], histogram[paper + APART :]
     least = LEAST_INK * grey.size
     dark_contrast = paper - _rank(darker, 0.2) if darker.sum() >= least else 1e9

@@ -41,9 +41,11 @@ class PageLosses:
     offset: Tensor  # scalar, smooth L1
     rotation: Tensor  # scalar, cross-entropy
 
+    def of_maps(self) -> Tensor:
+        return 2 * self.band + self.dice + self.extent + self.offset
+
     def total(self) -> Tensor:
-        parts = 2 * self.band + self.dice + self.extent + self.offset
-        return parts + ROTATION_WEIGHT * self.rotation
+        return self.of_maps() + ROTATION_WEIGHT * self.rotation
 
 
 class PageObjective:
