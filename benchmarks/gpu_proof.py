@@ -315,9 +315,9 @@ def training(options: Options) -> dict[str, Any]:
                    "--epochs", str(epochs), "--lines-per-epoch", str(lines),
                    "--batch-lines", "16" if options.quick else "64",
                    "--validate-lines", "8" if options.quick else "200"]  # fmt: skip
-        data = {"KHMER_FAST_DATA": str(CARRY)} if (CARRY / "fonts").is_dir() else {}
+        data = {"KHMER_FAST_DATA": str(CARRY)} if (CARRY / "text").is_dir() else {}
         ended = run_limited(command, options.out / f"train_{config}.log", minutes * 60, **data)
-        for missing in ("expected Khmer fonts", "No module named"):
+        for missing in ("expected Khmer fonts", "there is no such text file", "No module named"):
             if missing in ended.said:
                 raise NotRun(ended.said.strip().splitlines()[-1])
         state = "stopped at its time" if ended.code is None else f"exit {ended.code}"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Collects what `python -m benchmarks.gpu` needs on a machine without a network into carry/, which git
-# ignores: wheels that may be missing there, Khmer fonts for the training part, and the module that an
-# earlier call built.
+# ignores: wheels that may be missing there, Khmer fonts and the mixture's text for the training part
+# (the text from the folder that KHMER_FAST_DATA names), and the module that an earlier call built.
 #
 #   scripts/carry_for_gpu.sh [call_1.tar.gz]
 #
@@ -22,7 +22,10 @@ mkdir -p carry/wheels carry/fonts
     echo "carry_for_gpu.sh: wheels could not be fetched; the machine must have them" >&2
 find $FONTS -iname '*khmer*.ttf' -exec cp {} carry/fonts/ \;
 [ -n "$(ls carry/fonts)" ] || echo "carry_for_gpu.sh: no Khmer fonts below $FONTS" >&2
-[ -z "${KHMER_FAST_DATA:-}" ] || cp "$KHMER_FAST_DATA"/fonts/*.ttf carry/fonts/ 2>/dev/null || true
+if [ -n "${KHMER_FAST_DATA:-}" ]; then
+    cp "$KHMER_FAST_DATA"/fonts/*.ttf carry/fonts/ 2>/dev/null || true
+    cp -r "$KHMER_FAST_DATA/text" carry/text
+fi
 if [ $# -gt 0 ]; then
     mkdir carry/unpacked
     tar -xzf "$1" -C carry/unpacked module
