@@ -9,6 +9,10 @@ class FileError(KhmerFastError):
     """A file of pages that cannot be opened, or a page of it that cannot be shown."""
 
 
+class PasswordError(FileError):
+    """A PDF that is encrypted, and the password that was given (or none) does not open it."""
+
+
 class ImageError(FileError):
     """A file or object that cannot be read as an image, or cannot be read as a line."""
 

@@ -19,6 +19,8 @@ from khmer_fast.errors import KhmerFastError, printable
 VERBS = {  # name: (module, what it does)
     "read": ("khmer_fast.cli.read", "read the text of pages and of line images"),
     "bulk": ("khmer_fast.cli.bulk", "read many files, resumed where it was killed"),
+    "serve": ("khmer_fast.cli.serve", "a web page to read and correct documents, and its API"),
+    "corrections": ("khmer_fast.cli.corrections", "corrected lines of a service as training data"),
     "evaluate": ("khmer_fast.cli.evaluate", "score readings against labelled lines"),
     "train": ("khmer_fast.cli.train", "train a model"),
     "render": ("khmer_fast.cli.render", "make labelled line images from text and fonts"),

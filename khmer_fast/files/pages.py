@@ -83,9 +83,12 @@ def open_pages(
         raise FileError(f"{name}: has none of the pages {ranges}")
 
 
-def count_pages(source: str | os.PathLike[str], password: str | None = None) -> int:
-    """How many pages a file has, without showing them. Raises FileError if it cannot be opened."""
-    path, name = Path(source), printable(os.fspath(source))
+def count_pages(
+    source: str | os.PathLike[str], password: str | None = None, name: str | None = None
+) -> int:
+    """How many pages a file has, without showing them. Raises FileError if it cannot be opened,
+    which calls it `name` (by default its path)."""
+    path, name = Path(source), printable(name or os.fspath(source))
     start = _start_of_file(path, name)
     if not start:
         raise FileError(f"{name}: is empty (0 bytes), expected an image or a PDF")

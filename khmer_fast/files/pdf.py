@@ -14,7 +14,7 @@ import numpy as np
 
 from khmer_fast import pdfium
 from khmer_fast.document import Note
-from khmer_fast.errors import FileError
+from khmer_fast.errors import FileError, PasswordError
 from khmer_fast.files.file_page import FilePage, PageRanges
 from khmer_fast.files.frames import MAX_PAGE_PIXELS, MAX_SIDE
 from khmer_fast.files.pdf_text import read_text_layer
@@ -77,7 +77,7 @@ def _open(library: Any, file: Path | bytes, name: str, password: str | None) -> 
         code = getattr(error, "err_code", None)
         if code == raw.FPDF_ERR_PASSWORD:
             wrong = "the password is wrong" if password else "it is encrypted"
-            raise FileError(f"{name}: {wrong}; give its password with --password") from error
+            raise PasswordError(f"{name}: {wrong}; give its password with --password") from error
         if code == raw.FPDF_ERR_SECURITY:
             raise FileError(f"{name}: is encrypted in a way that cannot be opened") from error
         raise FileError(f"{name}: damaged PDF: it cannot be opened") from error

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, BinaryIO
 
 from khmer_fast import document as document_module
-from khmer_fast.document import Document, Page
+from khmer_fast.document import Document, Line, Page
 from khmer_fast.errors import FormatError
 
 VERSION = 1  # of the schema; a new field with a default does not change it
@@ -27,7 +27,7 @@ class Writer:
 
     def write_page(self, page: Page) -> None:
         """Writes the page with every field."""
-        self._write(self._separator + _dumps(page))
+        self._write(self._separator + write_page(page))
         self._separator = ",\n"
 
     def close(self) -> None:
@@ -36,6 +36,16 @@ class Writer:
 
     def _write(self, text: str) -> None:
         self._file.write(text.encode("utf-8", "replace"))
+
+
+def write_page(page: Page) -> str:
+    """One page as it stands in the document's JSON."""
+    return _dumps(page)
+
+
+def write_line(line: Line) -> str:
+    """One line as it stands in the document's JSON."""
+    return _dumps(line)
 
 
 def _dumps(value: Any) -> str:
@@ -47,18 +57,27 @@ def _dumps(value: Any) -> str:
         raise FormatError(f"JSON has no way to write a number of this document: {error}") from error
 
 
+def read_page(data: bytes | str) -> Page:
+    """The page that its JSON says. Raises FormatError for anything else."""
+    return _value(Page, _loads(data, "page"), "page")
+
+
 def read(data: bytes | str) -> Document:
     """The Document that JSON of this version says. Raises FormatError for anything else."""
-    try:
-        record = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not the JSON of a document: {error}") from error
+    record = _loads(data, "document")
     if not isinstance(record, dict) or "version" not in record:
         raise FormatError("expected the JSON of a document, with its version, source and pages")
     version = record.pop("version")
     if version != VERSION:
         raise FormatError(f"expected a document of JSON version {VERSION}, got {version!r:.80}")
     return _value(Document, record, "document")
+
+
+def _loads(data: bytes | str, what: str) -> Any:
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"not the JSON of a {what}: {error}") from error
 
 
 def _refuse_constant(name: str) -> None:

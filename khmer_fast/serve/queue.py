@@ -1,0 +1,107 @@
+"""What waits for a worker: requests of people who look on first, then the pages of jobs."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from khmer_fast.serve.tasks import ReadFile, Task
+
+TOGETHER = 32  # small files that are read in one batch
+REQUESTS_IN_A_ROW = 8  # batches of requests after which a waiting page has its turn
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A task that waits, and the future of its answer."""
+
+    task: Task
+    begin: Callable[[], object] = lambda: None  # called when a worker takes it
+    future: Future = field(default_factory=Future)
+    tries: int = 2  # that are left: a worker that dies under it costs one
+    alone: bool = False  # a worker died under it: it goes in no batch any more
+
+
+class TaskQueue:
+    """Tasks of several threads for several threads."""
+
+    def __init__(self) -> None:
+        self._requests: deque[Ticket] = deque()
+        self._pages: list[tuple[tuple, int, Ticket]] = []  # a heap: key, count, ticket
+        self._count = itertools.count()
+        self._in_a_row = 0
+        self._changed = threading.Condition()
+
+    @property
+    def requests(self) -> int:
+        """How many requests wait."""
+        return len(self._requests)
+
+    @property
+    def pages(self) -> int:
+        """How many pages of jobs wait."""
+        return len(self._pages)
+
+    def put(self, ticket: Ticket, key: tuple | None = None, first: bool = False) -> None:
+        """Adds a request, or with a key a page of a job: lower keys are read first."""
+        with self._changed:
+            if key is not None:
+                heapq.heappush(self._pages, (key, next(self._count), ticket))
+            elif first:
+                self._requests.appendleft(ticket)
+            else:
+                self._requests.append(ticket)
+            self._changed.notify()
+
+    def take(self, seconds: float) -> list[Ticket]:
+        """The next tasks for one worker, whose futures run now; none if none comes in time.
+
+        Several are small files: what came while all workers were busy is read together. Nobody
+        waits for others to come.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._requests or self._pages, seconds):
+                return []
+            ticket = self._next()
+            if ticket is None:
+                return []
+            batch = [ticket]
+            if isinstance(ticket.task, ReadFile) and not ticket.alone:
+                left: deque[Ticket] = deque()
+                while self._requests and len(batch) < TOGETHER:
+                    other = self._requests.popleft()
+                    if not isinstance(other.task, ReadFile) or other.alone:
+                        left.append(other)
+                    elif _running(other):
+                        batch.append(other)
+                self._requests.extendleft(reversed(left))
+            return batch
+
+    def cancel(self) -> None:
+        """Cancels all that waits."""
+        with self._changed:
+            for ticket in (*self._requests, *(entry[2] for entry in self._pages)):
+                ticket.future.cancel()
+
+    def _next(self) -> Ticket | None:
+        while self._requests or self._pages:
+            turn = self._in_a_row >= REQUESTS_IN_A_ROW and bool(self._pages)
+            if self._requests and not turn:
+                ticket = self._requests.popleft()
+                self._in_a_row += 1
+            else:
+                ticket = heapq.heappop(self._pages)[2]
+                self._in_a_row = 0
+            if _running(ticket):
+                return ticket
+        return None
+
+
+def _running(ticket: Ticket) -> bool:
+    """Marks a ticket's future as running; False if nobody waits for it any more."""
+    return ticket.future.running() or ticket.future.set_running_or_notify_cancel()
