@@ -89,10 +89,10 @@ def instructions(program: str, file: Path) -> dict[str, tuple[int, str]]:
     found = {}
     for part in sass.split("Function : ")[1:]:
         code = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+([^;]+);", part, re.MULTILINE)
+        operations = [x[0] for c in code if (x := re.search(r"\bLDG[.\w]*", c))]
         widths = Counter(
-            int((re.search(r"\.(64|128|U16|U8)\b", x) or [0, "32"])[1].lstrip("U"))
-            for x in code
-            if re.search(r"\bLDG\b", x)
+            int(x[1]) if (x := re.search(r"\.[US]?(8|16|64|128)\b", operation)) else 32
+            for operation in operations
         )
         loads = " ".join(f"{bits}x{count}" for bits, count in sorted(widths.items(), reverse=True))
         found[part.split(None, 1)[0]] = (len(code), loads)

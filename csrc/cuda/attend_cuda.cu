@@ -190,11 +190,11 @@ __device__ __forceinline__ void contexts(RowsAhead<Ahead, Storage>& rows, const 
 
 // 2. additive attention and 3. context; a block for up to `Parents` parents of a line; shared: Q
 // [Parents, Ap], energy [Parents, T].
-// 3.5 / 6 / 19 us: counts, parents, query and exp, 1.0; softmax 0.3. One parent, B = 1: P is 128
-// KiB of one multiprocessor's L2, 1.1, while 32,768 pairs take 12 instructions each in four
-// schedulers, 1.7; a quarter of memory, 0.3. B = 32: P and memory of 80 parents from L2, 1.9 each.
-// B = 256: both once a line from HBM, 67 MB, 16; special functions 5.4 and 9 to 12 instructions a
-// pair, 7, lie under it.
+// 3.6 / 4.7 / 20 us: counts, parents, query and exp, 1.0; a first read of P 0.3, then 32,768 pairs of
+// 12 instructions each in four schedulers, 1.7, while the rest of its 128 KiB comes, 1.1. The softmax,
+// 0.3, while the first rows of memory come; their sum 0.3. B = 32: all of memory in one block, 1.1
+// more. B = 256: P and memory once a line from HBM, 67 MB, 16; special functions 5.4 and 9 to 12
+// instructions a pair, 7, lie under it.
 template <class Storage, int Parents, int Ahead>
 __global__ void __launch_bounds__(kAttendThreads<Parents>)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
