@@ -9,7 +9,7 @@ inline CUstream_st& lazy_stream() {
   return stream;
 }
 inline int& current_stream() {
-  static thread_local int which = 0;
+  static int which = 0;  // not of a thread: those are shared memory, which is NaN before a block
   return which;
 }
 
