@@ -152,12 +152,12 @@ def test_table_reads_what_the_compiler_says(tmp_path):
     """A kernel with what the test must refuse: it spills, and it loads 128 bits."""
     source = tmp_path / "spilling.cu"
     source.write_text(
-        "__global__ void __launch_bounds__(1024, 2) spilling_kernel(float4* x) {\n"
+        "__global__ void __launch_bounds__(1024) spilling_kernel(float4* x) {\n"
         "  float4 y[24];\n#pragma unroll\n  for (int i = 0; i < 24; ++i) y[i] = x[i * 7];\n"
         "  __syncthreads();\n#pragma unroll\n"
         "  for (int i = 0; i < 24; ++i) x[i] = y[(23 - i)];\n}\n"
     )
     (row,) = compile_rows(source, ARCHITECTURES[-1], tmp_path)
-    assert row.kernel == "spilling_kernel" and row.spilled > 0 and row.registers <= 32
+    assert row.kernel == "spilling_kernel" and row.spilled > 0 and row.registers <= 64
     if disassembler():
         assert row.instructions and "128x24" in row.loads
