@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 
 from khmer_fast.serve.tasks import ReadFile, Task
 
-TOGETHER = 32  # small files that are read in one batch
 REQUESTS_IN_A_ROW = 8  # batches of requests after which a waiting page has its turn
 
 
@@ -28,9 +28,11 @@ class Ticket:
 
 
 class TaskQueue:
-    """Tasks of several threads for several threads."""
+    """Tasks of several threads for several threads; at most so many small files go `together`,
+    and no more than each of the `workers` gets of those that wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: int = 1, workers: int = 1):
+        self._together, self._workers = together, workers
         self._requests: deque[Ticket] = deque()
         self._pages: list[tuple[tuple, int, Ticket]] = []  # a heap: key, count, ticket
         self._count = itertools.count()
@@ -73,7 +75,9 @@ class TaskQueue:
             batch = [ticket]
             if isinstance(ticket.task, ReadFile) and not ticket.alone:
                 left: deque[Ticket] = deque()
-                while self._requests and len(batch) < TOGETHER:
+                waiting = 1 + sum(isinstance(x.task, ReadFile) for x in self._requests)
+                share = min(math.ceil(waiting / self._workers), self._together)
+                while self._requests and len(batch) < share:
                     other = self._requests.popleft()
                     if not isinstance(other.task, ReadFile) or other.alone:
                         left.append(other)
