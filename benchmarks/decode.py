@@ -32,8 +32,6 @@ REAL_LENGTHS = (
     22, 15, 28, 17, 21, 54, 62, 87, 89, 78, 86, 80, 88, 79, 76, 92, 86, 7, 74, 87, 43, 32, 37, 28,
     39, 28,
 )  # fmt: skip
-# Seconds for one tanh of the paired energy on one core (docs/performance.md 2.1; baseline: ours).
-ENERGY_SECONDS = {"avx512_bf16": 61.6e-12, "avx512": 61.6e-12, "avx2": 108e-12, "baseline": 150e-12}
 
 
 @dataclass(frozen=True)
@@ -125,14 +123,17 @@ def cases(quick: bool) -> list[Case]:
 
 
 def floor_seconds(
-    sizes: Sizes, rows: BeamResult, B: int, peak: float, bandwidth: float, energy: float
+    sizes: Sizes, rows: BeamResult, B: int, peak: float, bandwidth: float, energies: float
 ) -> float:
-    """Least time of a line-step in float32: docs/performance.md, section 1, floor(U)."""
+    """Least time of a line-step in float32: docs/performance.md, section 1, floor(U).
+
+    peak, bandwidth, energies: operations, bytes and energy terms a second, measured here.
+    """
     steps = float(rows.steps.sum())
     U, live = float(rows.parents.sum()) / steps, float(rows.live.sum()) / steps
     V, E, A, H, T = sizes.V, sizes.E, sizes.A, sizes.H, sizes.T
     products = U * (A * H + 3 * H * H + 3 * H * E + V * E + T * E) + live * V * H
-    arithmetic = 2 * products / peak + U * T * A * energy
+    arithmetic = 2 * products / peak + U * T * A / energies
     return max(arithmetic, weight_bytes(sizes) / bandwidth / B)
 
 
@@ -169,7 +170,7 @@ def run_case(
     weights: DecoderWeights,
     engines: dict[str, Callable[..., BeamResult]],
     rounds: int,
-    limits: tuple[float, float, float],  # peak, bandwidth, seconds of a tanh
+    limits: tuple[float, float, float],  # peak, bandwidth, energies
 ) -> list[Row]:
     """Rows of all engines; raises SystemExit where their answers differ."""
     memory, length = make_memory(sizes, case.B)
@@ -281,10 +282,12 @@ def main(argv: list[str] | None = None) -> int:
 
     about = machine.describe()
     peak, bandwidth = machine.peak_flops(), machine.read_bandwidth(weight_bytes(sizes))
+    energies = ops.peak_energies()
     print(
         f"{about['processor']}, {about['cores']} cores, {about['instruction_set']}, torch "
         f"{about['torch']}, one thread: {peak / 1e9:.0f} GFLOP/s, "
-        f"{bandwidth / 1e9:.0f} GB/s over {weight_bytes(sizes) / 1e6:.1f} MB of weights"
+        f"{bandwidth / 1e9:.0f} GB/s over {weight_bytes(sizes) / 1e6:.1f} MB of weights, "
+        f"{energies / 1e9:.1f} G energy terms/s"
     )
     engines = {"eager": EagerDecoder(weights).beam_search}
     if options.compile:
@@ -293,7 +296,7 @@ def main(argv: list[str] | None = None) -> int:
     narrow = ops.Decoder(weights, "bfloat16")
     if narrow.computes_in == "bfloat16":
         engines["bf16"] = lambda *a, **o: narrow.beam_search(*a, **o, threads=1)
-    limits = (peak, bandwidth, ENERGY_SECONDS[decoder.instruction_set])
+    limits = (peak, bandwidth, energies)
     rows: list[Row] = []
     for case in cases(options.quick):
         rows += run_case(case, sizes, weights, engines, options.rounds, limits)
@@ -312,6 +315,7 @@ def main(argv: list[str] | None = None) -> int:
                 sizes=asdict(sizes),
                 peak_gflops=peak / 1e9,
                 read_gb_per_second=bandwidth / 1e9,
+                energies_g_per_second=energies / 1e9,
                 rows=[asdict(row) for row in rows],
                 threads=threads,
                 peak_memory_mb=memory_mb,

@@ -27,14 +27,15 @@ inline void check_sequence_length(const char* name, const at::Tensor& x, const a
   check_shape(name, x, "[B]", {B});
 }
 
-inline SequenceDims check_attn_gru_sequence(
-    const at::Tensor& memory, const at::Tensor& key, const at::Tensor& length,
-    const at::Tensor& h_0, const at::Tensor& gate_input, const at::Tensor& target_length,
-    const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ic, const at::Tensor& W_hh,
-    const at::Tensor& b_hh) {
-  TORCH_CHECK_TYPE(
-      memory.scalar_type() == at::kFloat || memory.scalar_type() == at::kDouble,
-      "memory must have dtype Float or Double, got ", at::toString(memory.scalar_type()));
+inline SequenceDims check_attn_gru_sequence(const at::Tensor& memory, const at::Tensor& key,
+                                            const at::Tensor& length, const at::Tensor& h_0,
+                                            const at::Tensor& gate_input,
+                                            const at::Tensor& target_length, const at::Tensor& W_q,
+                                            const at::Tensor& v, const at::Tensor& W_ic,
+                                            const at::Tensor& W_hh, const at::Tensor& b_hh) {
+  TORCH_CHECK_TYPE(memory.scalar_type() == at::kFloat || memory.scalar_type() == at::kDouble,
+                   "memory must have dtype Float or Double, got ",
+                   at::toString(memory.scalar_type()));
   check_rank("memory", memory, "[B, T, E]", 3);
   check_rank("key", key, "[B, T, A]", 3);
   check_rank("h_0", h_0, "[B, H]", 2);

@@ -1,10 +1,10 @@
-// attn_gru_step: one decoder step of N hypotheses (python_ref/attn_gru_step.py). Checks shared by the
-// devices.
+// attn_gru_step: one decoder step of N hypotheses (python_ref/attn_gru_step.py). Checks shared by
+// the devices.
 #pragma once
 
 #include "beam_search.h"
 #include "check.h"
-#include "decoder_weights.h"
+#include "decoder_tensors.h"
 
 namespace khmer_fast {
 
@@ -24,16 +24,15 @@ inline Dims check_attn_gru_step(const at::Tensor& memory, const at::Tensor& key,
                     ", got ", N);
   check_shape("token", token, "[N]", {N});
   check_dtype("token", token, at::kLong);
-  for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor*>{"memory", &memory},
-                                     {"key", &key},
-                                     {"h", &h}}) {
+  for (const auto& [name, tensor] :
+       {std::pair<const char*, const at::Tensor*>{"memory", &memory}, {"key", &key}, {"h", &h}}) {
     check_dtype(name, *tensor, at::kFloat);
     check_device(name, *tensor, memory.device());
   }
   check_device("token", token, memory.device());
   check_device("length", length, memory.device());
   check_length(length, B, T);
-  check_step_weights(weights, dims, at::kFloat, memory.device());
+  check_weights(weights, dims, at::kFloat, memory.device());
   if (N > 0) {
     const int64_t low = token.min().item<int64_t>(), high = token.max().item<int64_t>();
     TORCH_CHECK_VALUE(low >= 0 && high < dims.V, "token must lie in [0, V) = [0, ", dims.V,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <sstream>
 #include <string>
 
@@ -33,7 +34,18 @@ inline void check_rank(const char* name, const at::Tensor& x, const char* letter
                     shape_text(x.sizes()));
 }
 
+// What raw pointers may be taken from: torch's lazy negation and conjugation done, no holes.
+inline at::Tensor plain(const at::Tensor& x) {
+  return (x.is_neg() || x.is_conj() ? x.resolve_conj().resolve_neg() : x).contiguous();
+}
+
+inline std::optional<at::Tensor> plain(const std::optional<at::Tensor>& x) {
+  return x ? std::optional(plain(*x)) : std::nullopt;
+}
+
 inline void check_dtype(const char* name, const at::Tensor& x, at::ScalarType expected) {
+  TORCH_CHECK_VALUE(x.layout() == at::kStrided, name, " must be a dense tensor, got layout ",
+                    x.layout());
   TORCH_CHECK_TYPE(x.scalar_type() == expected, name, " must have dtype ", at::toString(expected),
                    ", got ", at::toString(x.scalar_type()));
 }
@@ -44,7 +56,7 @@ inline void check_device(const char* name, const at::Tensor& x, at::Device expec
 }
 
 inline void check_range(const char* name, const at::Tensor& x, int64_t low, int64_t high) {
-  const int64_t* values = x.const_data_ptr<int64_t>();  // [B], of the host
+  const int64_t* values = x.const_data_ptr<int64_t>();  // [B], plain, of the host
   for (int64_t b = 0; b < x.size(0); ++b) {
     TORCH_CHECK_VALUE(values[b] >= low && values[b] <= high, name, " must lie in [", low, ", ",
                       high, "], got ", values[b], " for line ", b);

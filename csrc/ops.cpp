@@ -24,6 +24,7 @@ TORCH_LIBRARY(khmer_fast, m) {
       "gru_sequence(Tensor gate_input, Tensor length, Tensor W_hh, Tensor b_hh)"
       " -> (Tensor state, Tensor gates)");
   m.def(
-      "gru_sequence_backward(Tensor d_state, Tensor length, Tensor W_hh, Tensor state, Tensor gates)"
+      "gru_sequence_backward(Tensor d_state, Tensor length, Tensor W_hh, Tensor state, Tensor "
+      "gates)"
       " -> (Tensor d_gate_input, Tensor d_W_hh, Tensor d_b_hh)");
 }

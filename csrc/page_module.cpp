@@ -28,15 +28,14 @@ void check(const char* name, const Array<T>& x, std::initializer_list<int64_t> s
     same = same && (size < 0 || x.shape(axis) == size);
     ++axis;
   }
-  TORCH_CHECK_VALUE(same, name, " must have shape ", c10::IntArrayRef(shape),
-                    " (-1: any), got ", c10::IntArrayRef(x.shape(), x.ndim()));
+  TORCH_CHECK_VALUE(same, name, " must have shape ", c10::IntArrayRef(shape), " (-1: any), got ",
+                    c10::IntArrayRef(x.shape(), x.ndim()));
 }
 
 Array<uint8_t> shrink_of(const Array<uint8_t>& grey, int64_t Y, int64_t X) {
   check("grey", grey, {-1, -1});
-  TORCH_CHECK_VALUE(1 <= Y && Y <= grey.shape(0) && 1 <= X && X <= grey.shape(1),
-                    "a page of ", grey.shape(0), " x ", grey.shape(1), " cannot shrink to ", Y,
-                    " x ", X);
+  TORCH_CHECK_VALUE(1 <= Y && Y <= grey.shape(0) && 1 <= X && X <= grey.shape(1), "a page of ",
+                    grey.shape(0), " x ", grey.shape(1), " cannot shrink to ", Y, " x ", X);
   Array<uint8_t> out({Y, X});
   uint8_t* o = out.mutable_data();
   py::gil_scoped_release release;
@@ -98,12 +97,18 @@ LineColumns take(const Columns& columns, int64_t X) {
   TORCH_CHECK_VALUE(begin.data()[0] == 0 && begin.data()[L] == M, "begin must lead from 0 to ", M);
   for (int64_t l = 0; l < L; ++l) {
     const int64_t width = begin.data()[l + 1] - begin.data()[l];
-    const int32_t *x = inner.data() + 2 * l;
+    const int32_t* x = inner.data() + 2 * l;
     TORCH_CHECK_VALUE(width > 0 && 0 <= left.data()[l] && left.data()[l] + width <= X &&
                           left.data()[l] <= x[0] && x[0] <= x[1] && x[1] <= left.data()[l] + width,
                       "line ", l, "'s columns do not lie on the page");
   }
-  return {L, left.data(), begin.data(), inner.data(), letter.data(), middle.data(), above.data(),
+  return {L,
+          left.data(),
+          begin.data(),
+          inner.data(),
+          letter.data(),
+          middle.data(),
+          above.data(),
           below.data()};
 }
 
@@ -300,8 +305,8 @@ void bind_page(py::module_& m) {
         py::arg("ink").noconvert(), py::arg("columns"));
   m.def("page_band_ink", &band_ink_of, py::arg("owners").noconvert(), py::arg("columns"));
   m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("painted").noconvert(),
-        py::arg("paper").noconvert(), py::arg("left"),
-        py::arg("rows").noconvert(), py::arg("height"), py::arg("polarity"));
+        py::arg("paper").noconvert(), py::arg("left"), py::arg("rows").noconvert(),
+        py::arg("height"), py::arg("polarity"));
 }
 
 }  // namespace khmer_fast

@@ -40,7 +40,7 @@ class Reader {
     for (at::Tensor* x : {&W, &b}) {
       check_dtype("weights", *x, at::kFloat);
       check_device("weights", *x, at::kCPU);
-      *x = x->contiguous();
+      *x = plain(*x);
     }
     check_rank("W", W, "[outputs, inputs, rows, columns]", 4);
     const auto or_own = [&](int64_t asked, int64_t dim) {
@@ -51,7 +51,11 @@ class Reader {
     TORCH_CHECK_VALUE(W.numel() > 0 && W.size(2) % 2 == 1 && W.size(3) % 2 == 1,
                       "W must have odd rows and columns, got ", shape_text(W.sizes()));
     check_shape("b", b, "[outputs]", {W.size(0)});
-    return {W.const_data_ptr<float>(), b.const_data_ptr<float>(), W.size(0), W.size(1), W.size(2),
+    return {W.const_data_ptr<float>(),
+            b.const_data_ptr<float>(),
+            W.size(0),
+            W.size(1),
+            W.size(2),
             W.size(3)};
   }
 
@@ -94,7 +98,7 @@ py::tuple segment(const Segmenter& segmenter, const at::Tensor& image, int64_t t
   check_device("image", image, at::kCPU);
   TORCH_CHECK_VALUE(Y >= 1 && X >= 1, "image must have pixels, got ", shape_text(image.sizes()));
   TORCH_CHECK_VALUE(threads >= 1, "threads must be at least 1, got ", threads);
-  const at::Tensor pixels = image.contiguous();
+  const at::Tensor pixels = plain(image);
   const int64_t y = (Y + 3) / 4, x = (X + 3) / 4;
   at::Tensor maps = at::empty({B, kMaps, y, x}), rotation = at::empty({B, kRotations});
   const float* from = pixels.const_data_ptr<float>();

@@ -1,10 +1,11 @@
-// Gate, energy and log-softmax arithmetic of docs/spec.md, section 2, for host vectors and device floats.
+// Gate, energy and log-softmax arithmetic of docs/spec.md, section 2, for host vectors and device
+// floats.
 //
-// F is float or a vector of floats with the usual operators. Whoever includes this file has defined,
-// in the same namespace: KHMER_FAST_MATH (function attributes), splat<F>(float), fma(F, F, F),
-// fast_exp(F), fast_tanh(F). The file includes nothing, since kernels of one instruction set must
-// not pull inline functions into their translation unit.
-// It is not called math.h, since -Icsrc would put it before the C library's.
+// F is float or a vector of floats with the usual operators. Whoever includes this file has
+// defined, in the same namespace: KHMER_FAST_MATH (function attributes), splat<F>(float), fma(F, F,
+// F), fast_exp(F), fast_tanh(F). The file includes nothing, since kernels of one instruction set
+// must not pull inline functions into their translation unit. It is not called math.h, since -Icsrc
+// would put it before the C library's.
 
 // tanh(p + q) = 1 - 2 / (1 + PQ) with P = exp(2p), Q = exp(2q); the softmax drops the constant, so
 // that the energy is the sum of u / (1 + PQ) with u = -2v. PQ may be infinite or 0: both are right.

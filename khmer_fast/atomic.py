@@ -25,6 +25,18 @@ def replace_file(target: Path, content: bytes | memoryview) -> None:
     fsync_folder(target.parent)
 
 
+def write_result(path: str | Path, content: bytes) -> None:
+    """Writes what a user asked for at `path`: like replace_file, but through a link, and straight
+    into what is no file of its own (a pipe, /dev/stdout)."""
+    path = Path(path)
+    device = str(path.absolute()).startswith(("/dev/", "/proc/"))
+    if device or (path.exists() and not path.is_file()):
+        with open(path, "wb") as file:
+            file.write(content)
+    else:
+        replace_file(path.resolve(), content)
+
+
 def write_beside(target: Path, content: bytes | memoryview) -> Path:
     """Writes and fsyncs a temporary file beside `target`; nothing is left of it on an error."""
     temporary = temporary_name(target)

@@ -167,7 +167,7 @@ class Decoder:
     """
 
     def __init__(self, weights: DecoderWeights, dtype: str = "float32"):
-        self._native = _native.Decoder(*(tensor.detach() for tensor in weights), dtype)
+        self._native = _native.Decoder([tensor.detach() for tensor in weights], dtype)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -203,7 +203,7 @@ class Decoder:
         not depend on its batch or on the number of threads. `threads` shares out the lines; None
         means torch's number.
         """
-        *fields, trace, position, live, parents = self._native.beam_search(
+        result = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -215,6 +215,7 @@ class Decoder:
             return_trace,
             torch.get_num_threads() if threads is None else threads,
         )
+        *fields, trace, position, live, parents = result.fields()
         return DecodeResult(*fields, Trace(*trace) if trace else None, position, live, parents)
 
 
@@ -223,6 +224,16 @@ def instruction_set() -> str:
     return _native.instruction_set()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether these kernels multiply bfloat16 themselves, rather than widen it to float32."""
+    return _native.multiplies_bfloat16()
+
+
 def peak_flops(seconds: float = 0.5) -> float:
     """Float32 operations a second of one thread, in the decoder's product with operands at hand."""
     return _native.peak_flops(seconds)
+
+
+def peak_energies(seconds: float = 0.5) -> float:
+    """Terms of the additive energy, a tanh each, a second of one thread in the decoder's kernel."""
+    return _native.peak_energies(seconds)

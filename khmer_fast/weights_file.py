@@ -99,7 +99,7 @@ def parse_safetensors(
         )
     try:
         state = safetensors.torch.load(data)
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise WeightsError(
             f"{name}: is not a whole safetensors file ({printable(error, SHOWN)}); fetch or export "

@@ -19,6 +19,10 @@ for wanted in csrc/ops.cpp python_ref/model.py khmer_fast/data_files/ tests/test
     LICENSE; do
     tar tzf "$sdist" | grep -q "/$wanted" || { echo "$sdist lacks $wanted" >&2; exit 1; }
 done
+for wanted in index.html js/main.js css/base.css fonts/battambang-400.woff2 fonts/OFL.txt; do
+    unzip -l "$wheel" | grep -q "khmer_fast/serve/static/$wanted" ||
+        { echo "$wheel lacks the page's $wanted" >&2; exit 1; }
+done
 unzip -p "$wheel" '*.dist-info/METADATA' | grep '^Requires-Dist: torch==' ||
     { echo "$wheel does not pin torch" >&2; exit 1; }
 

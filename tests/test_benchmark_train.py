@@ -34,3 +34,19 @@ def test_one_wrong_gradient_is_red(monkeypatch, capsys, name: str):
     said = capsys.readouterr()
     assert said.out == ""
     assert f"wrong: d_{name} " in said.err
+
+
+def test_without_texts_the_rest_is_measured(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("KHMER_FAST_DATA", str(tmp_path))
+    monkeypatch.setitem(train.CASES, "512", train.CASES["quick"])
+    monkeypatch.setattr(train, "peak_mb", lambda case, engine: 1.0)
+    before = train.torch.get_num_threads()
+    try:
+        assert train.main(["--cases", "512", "--threads", "1", "--rounds", "1"]) == 0
+    finally:
+        train.torch.set_num_threads(before)
+    said = capsys.readouterr()
+    assert "training steps are left out" in said.err and "KHMER_FAST_DATA" in said.err
+    result = json.loads(said.out.splitlines()[-1])
+    assert result["training"] is None and "KHMER_FAST_DATA" in result["left_out"]
+    assert [row["engine"] for row in result["rows"]] == ["eager", "fused"]

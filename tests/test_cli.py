@@ -308,6 +308,7 @@ def test_info_tells_the_capped_instruction_set(cap, capsys, monkeypatch):
     expected = order[min(order.index(cap), order.index(native))]
     assert facts["processor"]["instruction_set"] == expected
     assert facts["processor"]["capped_by"] == f"KHMER_FAST_ISA={cap}"
+    assert facts["processor"]["bfloat16"] is False  # these sets widen it, whatever the processor
 
 
 def test_info_says_which_instruction_set_there_is_not(capsys, monkeypatch, tiny_weights):

@@ -19,7 +19,8 @@ from khmer_fast.data.draw import (
 )
 from khmer_fast.data.fonts import FontError, Span, load_fonts, open_face
 from khmer_fast.data.mixture import LengthRange
-from khmer_fast.data.texts import CONSONANTS, KINDS, VOWELS, legal_cluster
+from khmer_fast.data.text_parts import CONSONANTS, VOWELS, legal_cluster
+from khmer_fast.data.texts import KINDS
 from khmer_fast.text import COENG, Vocabulary, canonical, clusters
 from tests.data_fixtures import (
     FONT,

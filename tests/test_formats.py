@@ -68,7 +68,7 @@ def test_every_line_is_in_the_file(format):
         assert "Cam-" in text
 
 
-@pytest.mark.parametrize("format", ["text", "json", "hocr", "alto", "markdown", "csv"])
+@pytest.mark.parametrize("format", ["text", "json", "hocr", "alto", "markdown", "csv", "docx"])
 def test_memory_does_not_grow_with_pages(format):
     class Null(io.RawIOBase):
         def writable(self):

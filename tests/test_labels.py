@@ -1,5 +1,7 @@
 """Data sets on disk: what loads, and what is refused with file and line."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -102,3 +104,41 @@ def test_missing_paths_are_errors(tmp_path, name):
 def test_texts_need_no_images(folder):
     file = write(folder, "image\ttext\nnone.png\tក\n")
     assert load_labels(file, check_images=False)[0].text == "ក"
+
+
+# --- names and files of strangers -----------------------------------------------------------------
+
+
+def test_a_name_that_no_file_can_have_is_one_bad_line(tmp_path):
+    Image.new("L", (20, 10), 255).save(tmp_path / "good.png")
+    rows = ["image\ttext", "good.png\tក", "x" * 300 + ".png\tខ", "y" * 5000 + "\tគ"]
+    (tmp_path / "labels.tsv").write_text("\n".join(rows) + "\n", "utf-8")
+    labels, problems = scan_labels(tmp_path / "labels.tsv")
+    assert [label.name for label in labels] == ["good.png"]
+    assert [problem.where.rsplit(":", 1)[1] for problem in problems] == ["3", "4"]
+    assert all("File name too long" in str(problem) for problem in problems)
+    assert all(len(str(problem)) < 400 for problem in problems)
+    with pytest.raises(LabelError, match="labels.tsv:3"):
+        load_labels(tmp_path / "labels.tsv")
+
+
+def test_names_cannot_move_the_cursor_or_forge_a_message(tmp_path):
+    name = "a\x1b[2J\x1b]0;x\x07\n\u202ekhmer-fast: error: forged"
+    (tmp_path / f"{name}.gt.txt").write_bytes(b"\xff")
+    (tmp_path / f"{name}.jpg").write_bytes(b"")
+    with pytest.raises(LabelError) as error:
+        scan_labels(tmp_path)
+    said = str(error.value)
+    assert said.isprintable() and r"\x1b[2J\x1b]0;x\x07\n\u202ekhmer" in said
+
+
+def test_a_pipe_among_pairs_is_not_waited_for(tmp_path):
+    (tmp_path / "good.gt.txt").write_text("ក", "utf-8")
+    Image.new("L", (20, 10), 255).save(tmp_path / "good.png")
+    os.mkfifo(tmp_path / "pipe.gt.txt")
+    os.mkfifo(tmp_path / "image.png")
+    (tmp_path / "image.gt.txt").write_text("ខ", "utf-8")
+    labels, problems = scan_labels(tmp_path)
+    assert [label.name for label in labels] == ["good.png"]
+    assert "expected a file" in str(problems[0]) or "expected a file" in str(problems[1])
+    assert len(problems) == 2

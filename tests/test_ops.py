@@ -140,7 +140,7 @@ def decoder_inputs() -> tuple[DecoderWeights, torch.Tensor, torch.Tensor]:
     ("change", "error", "words"),
     [
         (dict(b_init=torch.zeros(16)), ValueError, ("b_init", "[H] = [17]", "got [16]")),
-        (dict(W_k=torch.zeros(23, 33)), ValueError, ("W_ih", "[51, 38]", "got [51, 39]")),
+        (dict(W_k=torch.zeros(23, 33)), ValueError, ("W_init", "[17, 33]", "got [17, 34]")),
         (dict(W_k=torch.zeros(23, 34).half()), TypeError, ("W_k", "Float", "got Half")),
         (dict(embedding=torch.zeros(19)), ValueError, ("embedding", "[V, D]", "got [19]")),
     ],
@@ -166,6 +166,19 @@ def test_wrong_weights_say_expected_and_got(change, error, words):
         (dict(step_limit=torch.tensor([1, -1])), ValueError, ("step_limit", "at least 0")),
         (dict(memory=torch.zeros(2, 9, 33)), ValueError, ("memory", "[2, 9, 34]", "[2, 9, 33]")),
         (dict(memory=torch.zeros(2, 9, 34).bfloat16()), TypeError, ("memory", "got BFloat16")),
+        (dict(memory=torch.zeros(2, 9, 34).to_sparse()), ValueError, ("memory", "dense", "Sparse")),
+        (dict(beam=1025), ValueError, ("beam must be at most 1024", "got 1025")),
+        (dict(beam=2**27), ValueError, ("beam must be at most 1024", "got 134217728")),
+        (
+            dict(step_limit=torch.tensor([1, 2**62])),
+            ValueError,
+            ("step_limit must be at most 65536", "got 4611686018427387904"),
+        ),
+        (
+            dict(force_length=torch.tensor([10**12, 1])),
+            ValueError,
+            ("force_length must be at most 65536", "got 1000000000000"),
+        ),
     ],
 )
 def test_wrong_search_says_expected_and_got(change, error, words):
@@ -173,6 +186,16 @@ def test_wrong_search_says_expected_and_got(change, error, words):
     with pytest.raises(error) as caught:
         ops.Decoder(w).beam_search(**(dict(memory=memory, length=length) | change))
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_long_lines_may_have_long_answers():
+    w, _, _ = decoder_inputs()
+    w.b_o[2] += 100.0  # ends at once
+    memory, length = torch.zeros(1, 1, 34).expand(1, 70000, 34), torch.tensor([70000])
+    limit = torch.tensor([70008])
+    assert ops.Decoder(w).beam_search(memory, length, step_limit=limit).length.tolist() == [[1]]
+    with pytest.raises(ValueError, match="step_limit must be at most 70008, got 70009"):
+        ops.Decoder(w).beam_search(memory, length, step_limit=limit + 1)
 
 
 def test_unknown_dtype():

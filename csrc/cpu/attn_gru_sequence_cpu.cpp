@@ -1,6 +1,6 @@
 // attn_gru_sequence on a CPU: checks, allocation, lines dealt to threads, and the weight gradients,
-// which are one product each over all steps. The loops over steps: attn_gru_sequence_kernel.h.
-#include "../attn_gru_sequence.h"
+// which are one product each over all steps. The loops over steps: attn_gru_sequence_loops.h.
+#include "attn_gru_sequence.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -9,8 +9,8 @@
 #include <tuple>
 #include <vector>
 
-#include "../gate_order.h"
-#include "sequence_run.h"
+#include "gate_order.h"
+#include "cpu/sequence_run.h"
 
 namespace khmer_fast {
 namespace {
@@ -26,10 +26,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   const SequenceDims d = check_attn_gru_sequence(memory, key, length, h_0, gate_input,
                                                  target_length, W_q, v, W_ic, W_hh, b_hh);
-  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
-  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
-  const Tensor h_0_ = h_0.contiguous(), gate_input_ = gate_input.contiguous();
-  const Tensor v_ = v.contiguous(), b_hh_ = b_hh.contiguous();
+  const Tensor memory_ = plain(memory), key_ = plain(key);
+  const Tensor length_ = plain(length), target_length_ = plain(target_length);
+  const Tensor h_0_ = plain(h_0), gate_input_ = plain(gate_input);
+  const Tensor v_ = plain(v), b_hh_ = plain(b_hh);
   check_range("length", length_, 1, d.T);
   check_range("target_length", target_length_, 0, d.S);
 
@@ -40,8 +40,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
   Tensor gates = at::empty({d.B, d.S, 4 * d.H}, options);
   Tensor q = at::empty({d.B, d.S, d.A}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_cpu", [&] {
-    const Tensor W_state = pack_transposed<scalar_t>(at::cat({W_q, W_hh}));
-    const Tensor W_ic_ = pack_transposed<scalar_t>(W_ic.contiguous());
+    const Tensor W_state = packed<scalar_t>(at::cat({W_q, W_hh}));
+    const Tensor W_ic_ = packed<scalar_t>(plain(W_ic));
     const SequenceForward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),
@@ -60,7 +60,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_cpu(
         gates.mutable_data_ptr<scalar_t>(),
         q.mutable_data_ptr<scalar_t>(),
     };
-    const auto& kernels = sequence_kernels<scalar_t>();
+    const auto& kernels = select_sequence_kernels<scalar_t>();
     for_each_group<scalar_t>(
         target_length_, 1, [&](int64_t count) { return kernels.sequence_workspace(p.dims, count); },
         [&](int64_t, const int64_t* line, int64_t count, scalar_t* space) {
@@ -75,29 +75,27 @@ const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
   return x ? x->const_data_ptr<scalar_t>() : nullptr;
 }
 
-std::optional<Tensor> contiguous(const std::optional<Tensor>& x) {
-  return x ? std::optional(x->contiguous()) : std::nullopt;
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
-attn_gru_sequence_backward_cpu(
-    const std::optional<Tensor>& d_state, const std::optional<Tensor>& d_context,
-    const std::optional<Tensor>& d_weight, const Tensor& memory, const Tensor& key,
-    const Tensor& length, const Tensor& h_0, const Tensor& target_length, const Tensor& W_q,
-    const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
-    const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
+attn_gru_sequence_backward_cpu(const std::optional<Tensor>& d_state,
+                               const std::optional<Tensor>& d_context,
+                               const std::optional<Tensor>& d_weight, const Tensor& memory,
+                               const Tensor& key, const Tensor& length, const Tensor& h_0,
+                               const Tensor& target_length, const Tensor& W_q, const Tensor& v,
+                               const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
+                               const Tensor& context, const Tensor& weight, const Tensor& gates,
+                               const Tensor& q) {
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
-  const SequenceDims d = check_attn_gru_sequence_backward(
-      d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
-      state, context, weight, gates, q);
+  const SequenceDims d = check_attn_gru_sequence_backward(d_state, d_context, d_weight, memory, key,
+                                                          length, h_0, target_length, W_q, v, W_ic,
+                                                          W_hh, state, context, weight, gates, q);
   const int64_t A = d.A, H = d.H;
-  const auto d_state_ = contiguous(d_state), d_context_ = contiguous(d_context);
-  const auto d_weight_ = contiguous(d_weight);
-  const Tensor memory_ = memory.contiguous(), key_ = key.contiguous();
-  const Tensor length_ = length.contiguous(), target_length_ = target_length.contiguous();
-  const Tensor h_0_ = h_0.contiguous(), v_ = v.contiguous();
-  const Tensor state_ = state.contiguous(), context_ = context.contiguous();
-  const Tensor weight_ = weight.contiguous(), gates_ = gates.contiguous(), q_ = q.contiguous();
+  const auto d_state_ = plain(d_state), d_context_ = plain(d_context);
+  const auto d_weight_ = plain(d_weight);
+  const Tensor memory_ = plain(memory), key_ = plain(key);
+  const Tensor length_ = plain(length), target_length_ = plain(target_length);
+  const Tensor h_0_ = plain(h_0), v_ = plain(v);
+  const Tensor state_ = plain(state), context_ = plain(context);
+  const Tensor weight_ = plain(weight), gates_ = plain(gates), q_ = plain(q);
   check_range("length", length_, 1, d.T);
   check_range("target_length", target_length_, 0, d.S);
 
@@ -113,12 +111,11 @@ attn_gru_sequence_backward_cpu(
   Tensor h_row = at::empty({rows, H}, options);
   Tensor context_row = at::empty({rows, d.E}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_backward_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const auto round_up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
-    Tensor d_context_row = at::empty({rows, round_up(d.E, kernels.panel)}, options);
-    Tensor d_energy_row = at::empty({rows, round_up(d.T, kernels.lanes)}, options);
-    const Tensor W_state = pack<scalar_t>(at::cat({W_q, n_first(W_hh)}));
-    const Tensor W_ic_ = pack<scalar_t>(W_ic.contiguous());
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    Tensor d_context_row = at::empty({rows, padded(d.E)}, options);
+    Tensor d_energy_row = at::empty({rows, padded(d.T)}, options);
+    const Tensor W_state = packed_transpose<scalar_t>(at::cat({W_q, n_first(W_hh)}));
+    const Tensor W_ic_ = packed_transpose<scalar_t>(plain(W_ic));
     const SequenceBackward<scalar_t> p{
         cpu_dims(d),
         memory_.const_data_ptr<scalar_t>(),

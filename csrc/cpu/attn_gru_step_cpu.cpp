@@ -18,23 +18,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_cpu(
     const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
     const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
     const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
-  DecoderTensors weights;
-  weights.embedding = embedding;
-  weights.W_q = W_q;
-  weights.v = v;
-  weights.W_ih = W_ih;
-  weights.W_hh = W_hh;
-  weights.b_ih = b_ih;
-  weights.b_hh = b_hh;
-  weights.W_o = W_o;
-  weights.b_o = b_o;
+  DecoderTensors weights{.embedding = embedding,
+                         .W_q = W_q,
+                         .v = v,
+                         .W_ih = W_ih,
+                         .W_hh = W_hh,
+                         .b_ih = b_ih,
+                         .b_hh = b_hh,
+                         .W_o = W_o,
+                         .b_o = b_o};
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, weights);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
-  const Decoder decoder(dims, raw_weights(weights), Precision::kFloat32, select_kernels());
+  const Decoder decoder(dims, pointers(weights), Precision::kFloat32, select_kernels());
 
-  const at::Tensor memory_c = memory.contiguous(), key_c = key.contiguous();
-  const at::Tensor length_c = length.contiguous(), token_c = token.contiguous();
-  const at::Tensor h_c = h.contiguous();
+  const at::Tensor memory_c = plain(memory), key_c = plain(key);
+  const at::Tensor length_c = plain(length), token_c = plain(token);
+  const at::Tensor h_c = plain(h);
   at::Tensor log_probs = at::empty({N, dims.V}, h.options());
   at::Tensor h_new = at::empty({N, dims.H}, h.options());
   at::Tensor weight = at::zeros({N, T}, h.options());

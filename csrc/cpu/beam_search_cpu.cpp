@@ -12,9 +12,9 @@ namespace khmer_fast {
 namespace {
 
 constexpr float kEmpty = -std::numeric_limits<float>::infinity();
-constexpr int64_t kReservedSteps = 4096;       // of a line's history; a longer one grows
-constexpr int64_t kReservedDraft = 256;        // steps of a draft, likewise
-constexpr int64_t kGroup = 16;                 // lines that a thread decodes together, at most
+constexpr int64_t kReservedSurvivors = 16384;       // of a line's history; a longer one grows
+constexpr int64_t kReservedDraft = 256;             // steps of a draft, likewise
+constexpr int64_t kGroup = 16;                      // lines that a thread decodes together, at most
 constexpr int64_t kGroupFloats = int64_t{1} << 23;  // and the size of their caches, about
 
 // A draft below kDraftStart + kDraftSlope * steps nats would hardly bound anything: it is given up.
@@ -34,11 +34,11 @@ struct Slot {
 // The greedy hypothesis of a line. What scores less than it did in the end cannot become the best
 // answer, since scores only fall, nor can it push out what may: the beam goes without it.
 struct Draft {
-  float bound = kEmpty;         // its score; kEmpty: given up, pushed out, or none
+  float bound = kEmpty;           // its score; kEmpty: given up, pushed out, or none
   std::vector<int32_t> tokens;    // [steps]
   std::vector<int32_t> position;  // [steps]
-  std::vector<float> state;     // [steps, Hp] h' of each step
-  std::vector<float> log_prob;  // [steps, Vp]
+  std::vector<float> state;       // [steps, Hp] h' of each step
+  std::vector<float> log_prob;    // [steps, Vp]
 };
 
 struct Line {
@@ -47,13 +47,13 @@ struct Line {
   int64_t step = 0;
   bool drafting = false;
   Draft draft;
-  int64_t beam = 1;                       // slots: 1 while drafting
-  int64_t first_parent = 0;               // row of its first unique parent
-  std::vector<const float*> parents;      // states [Hp] of the unique parents
+  int64_t beam = 1;                   // slots: 1 while drafting
+  int64_t first_parent = 0;           // row of its first unique parent
+  std::vector<const float*> parents;  // states [Hp] of the unique parents
   LineCache cache;
-  std::vector<Slot> slots;                // [beam]
-  std::vector<Survivor> history;          // [steps, beam]
-  std::vector<float> attention;           // rows of [length]
+  std::vector<Slot> slots;        // [beam]
+  std::vector<Survivor> history;  // [steps, beam]
+  std::vector<float> attention;   // rows of [length]
   int64_t live_sum = 0, parent_sum = 0;
 };
 
@@ -129,14 +129,13 @@ class Group {
     line.slots.assign(beam, Slot{});
     line.slots[0].score = 0;
     line.history.clear();
-    line.history.reserve(std::min(line.limit, kReservedSteps) * beam);
+    line.history.reserve(std::min(line.limit * beam, kReservedSurvivors));
   }
 
   void step() {
     d_.recurrent(rows_, buffers_);
     for (Line& line : lines_)
-      if (line.index >= 0)
-        d_.attend(line.cache, line.first_parent, line.parents.size(), buffers_);
+      if (line.index >= 0) d_.attend(line.cache, line.first_parent, line.parents.size(), buffers_);
     d_.contextual(rows_, buffers_);
     int64_t children = 0;
     for (const Line& line : lines_)
@@ -223,8 +222,8 @@ class Group {
         }
         log_prob_[k] = log_prob;
         if (last) {
-          count = insert_candidate({slot.score + log_prob[kEos], parent, kEos}, best_.data(), count,
-                                   K);
+          count =
+              insert_candidate({slot.score + log_prob[kEos], parent, kEos}, best_.data(), count, K);
           continue;
         }
         log_prob[kPad] = log_prob[kBos] = kEmpty;
@@ -258,9 +257,8 @@ class Group {
       next.finished = source.finished || chosen.token == kEos;
       if (!source.finished) {
         survivor.log_prob = log_prob_[chosen.parent][chosen.token];
-        survivor.position = source.drafted
-                                ? line.draft.position[s]
-                                : buffers_.position[line.first_parent + source.parent];
+        survivor.position = source.drafted ? line.draft.position[s]
+                                           : buffers_.position[line.first_parent + source.parent];
         survivor.attention =
             static_cast<int32_t>(source.drafted ? s : attention_row + source.parent);
       }
@@ -372,11 +370,11 @@ class Group {
   StepBuffers buffers_;
   int64_t rows_ = 0;
   // Scratch of `select` and `done`
-  std::vector<Slot> survivors_;         // [K]
-  std::vector<float*> log_prob_;        // [K] of a live slot, [Vp]
-  std::vector<const float*> state_;     // [K] h' of a live slot, [Hp]
-  std::vector<int32_t> unique_;         // [K] number of a parent among the unique ones
-  std::vector<Candidate> best_;         // [K]
+  std::vector<Slot> survivors_;      // [K]
+  std::vector<float*> log_prob_;     // [K] of a live slot, [Vp]
+  std::vector<const float*> state_;  // [K] h' of a live slot, [Hp]
+  std::vector<int32_t> unique_;      // [K] number of a parent among the unique ones
+  std::vector<Candidate> best_;      // [K]
   mutable std::vector<double> ranks_;
 };
 
@@ -399,12 +397,12 @@ std::vector<LineOutput> beam_search_cpu(const Decoder& decoder, const std::vecto
   if (count == 0) return outputs;
   const int64_t threads = std::clamp<int64_t>(options.threads, 1, count);
   const int64_t cache = padded(T) * (decoder.Ap + decoder.Ep);
-  const int64_t fitting = std::clamp<int64_t>(kGroupFloats / std::max<int64_t>(cache, 1), 1, kGroup);
+  const int64_t fitting =
+      std::clamp<int64_t>(kGroupFloats / std::max<int64_t>(cache, 1), 1, kGroup);
   const int64_t group = std::min(fitting, (count + threads - 1) / threads);
   std::atomic<size_t> next{0};
-  run_parallel(static_cast<int>(threads), [&] {
-    Group(decoder, options, lines, order, next, outputs, group, T).run();
-  });
+  run_parallel(static_cast<int>(threads),
+               [&] { Group(decoder, options, lines, order, next, outputs, group, T).run(); });
   return outputs;
 }
 

@@ -47,8 +47,8 @@ struct Survivor {
 struct LineOutput {
   std::vector<Answer> answers;  // best first; none: the line ran out of candidates
   int64_t steps = 0;
-  int64_t live = 0;     // live hypotheses, summed over the steps
-  int64_t parents = 0;  // unique parents among them, summed over the steps
+  int64_t live = 0;             // live hypotheses, summed over the steps
+  int64_t parents = 0;          // unique parents among them, summed over the steps
   std::vector<Survivor> trace;  // [steps, K] on request
 };
 

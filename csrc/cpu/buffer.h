@@ -46,8 +46,7 @@ class Buffer {
   void poison() {
     const char* asked = std::getenv("KHMER_FAST_POISON");
     if (asked && asked[0] == '1')
-      for (int64_t i = 0; i < size_; ++i)
-        data_.get()[i] = std::numeric_limits<float>::quiet_NaN();
+      for (int64_t i = 0; i < size_; ++i) data_.get()[i] = std::numeric_limits<float>::quiet_NaN();
   }
 
   struct Free {

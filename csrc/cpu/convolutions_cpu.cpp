@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kTiles = 32;  // that go through the products together: V and M stay in the L2
 
 // The weights' transform of F(4, 3) (Lavin and Gray 2016), from the points 0, +-a, +-b, infinity;
-// the other two are in kernels_body.h. With a = 1/b = sqrt(1/2) float32 loses less than with 1, 2.
+// the other two are in encoder_loops.h. With a = 1/b = sqrt(1/2) float32 loses less than with 1, 2.
 void transform_weights(const double w[3], double U[6]) {
   const double a = std::sqrt(0.5), b = std::sqrt(2.0);
   const double points[5] = {0, a, -a, b, -b};
@@ -39,8 +39,7 @@ Convolutions::Convolutions(int64_t height, const std::vector<ConvStage>& stages,
   int64_t inputs = 1;
   auto next = weights.begin();
   for (const auto& [channels, stride_y, stride_x, blocks] : stages) {
-    layers_.push_back(
-        pack_layer(inputs, channels, height, stride_y, stride_x, false, *next++));
+    layers_.push_back(pack_layer(inputs, channels, height, stride_y, stride_x, false, *next++));
     height = layers_.back().rows;
     for (int64_t i = 0; i < 2 * blocks; ++i)
       layers_.push_back(pack_layer(channels, channels, height, 1, 1, i % 2 == 1, *next++));
@@ -51,8 +50,9 @@ Convolutions::Convolutions(int64_t height, const std::vector<ConvStage>& stages,
 Convolutions::Layer Convolutions::pack_layer(int64_t inputs, int64_t outputs, int64_t height,
                                              int64_t stride_y, int64_t stride_x, bool residual,
                                              const ConvWeights& weights) const {
-  Layer layer{inputs,   outputs,         height,   (height - 1) / stride_y + 1, stride_y,
-              stride_x, layers_.empty(), residual, {},                          {}};
+  Layer layer{inputs,   outputs,  height,          (height - 1) / stride_y + 1,
+              stride_y, stride_x, layers_.empty(), residual,
+              {},       {}};
   const int64_t C = layer.depth(), N = layer.width();
   const auto tap = [&](int64_t o, int64_t c, int64_t dy, int64_t dx) {
     return weights.W[((o * inputs + c) * 3 + dy) * 3 + dx];

@@ -25,8 +25,8 @@ struct ConvWeights {
   const float* b;
 };
 
-// Scratch of one thread. A column is [Y + 2, Cp]: the rows of one x, with one row of zeros above and
-// one below, Cp = padded(channels).
+// Scratch of one thread. A column is [Y + 2, Cp]: the rows of one x, with one row of zeros above
+// and one below, Cp = padded(channels).
 struct ConvBuffers {
   Buffer image;    // [X + 2, Y + 2], turned so that columns lie in one piece
   Buffer x;        // columns: what a layer reads
@@ -60,10 +60,10 @@ class Convolutions {
     int64_t inputs, outputs;  // channels
     int64_t height, rows;     // rows in and out
     int64_t stride_y, stride_x;
-    bool first;               // reads the image: one channel that is not padded
-    bool residual;            // adds what the block began with
-    Buffer W;                 // [9 inputs, outputs] by (dx, dy, c), or [6][3 inputs, outputs] by (dy, c)
-    Buffer bias;              // [rows, outputs]
+    bool first;     // reads the image: one channel that is not padded
+    bool residual;  // adds what the block began with
+    Buffer W;       // [9 inputs, outputs] by (dx, dy, c), or [6][3 inputs, outputs] by (dy, c)
+    Buffer bias;    // [rows, outputs]
 
     bool transformed() const { return stride_x == 1 && !first; }
     int64_t depth() const { return first ? 1 : padded(inputs); }

@@ -31,16 +31,10 @@ void StepBuffers::reserve(const Decoder& d, int64_t rows, int64_t children, int6
     narrow.reserve(std::max({rows * d.Hp, rows * d.Ep, rows * Tp, children * d.Hp}) / 2);
 }
 
-Decoder::Decoder(const Dims& dims, const DecoderWeights& w, Precision precision,
+Decoder::Decoder(const Dims& dims, const DecoderPointers& w, Precision precision,
                  const Kernels& kernels)
-    : dims(dims),
-      precision(precision),
-      Hp(padded(dims.H)),
-      Ap(padded(dims.A)),
-      Ep(padded(dims.E)),
-      Vp(padded(dims.V)),
-      kernels(kernels),
-      A_even_(round_up(dims.A, 2)) {
+    : dims(dims), precision(precision), Hp(padded(dims.H)), Ap(padded(dims.A)), Ep(padded(dims.E)),
+      Vp(padded(dims.V)), kernels(kernels), A_even_(round_up(dims.A, 2)) {
   const auto [V, D, E, A, H] = dims;
   const int64_t panel = kernels.panel;
 
@@ -136,8 +130,8 @@ float Decoder::compute_key(const LineCache& line, StepBuffers& buffers, float* o
       pack(line.key + t * line.key_ld, valid, dims.A, line.key_ld, panel, p);
       std::fill(p + dims.A * w, p + A_even_ * w, 0.0f);
     } else if (narrow) {
-      kernels.gemm_bf16(A_even_, w, E_even, W_k_.half(), E_even,
-                        buffers.packed.half() + t * E_even, nullptr, p, w);
+      kernels.gemm_bf16(A_even_, w, E_even, W_k_.half(), E_even, buffers.packed.half() + t * E_even,
+                        nullptr, p, w);
     } else {
       kernels.gemm(A_even_, w, E, W_k_.data(), E, buffers.packed.data() + t * E, nullptr, p, w);
     }

@@ -1,6 +1,7 @@
 // The decoder's weights, packed once, and the numeric steps of docs/spec.md, section 2 over them.
 //
-// Raw pointers and no torch, so that the sanitizer harness can run it (docs/architecture.md, Traps).
+// Raw pointers and no torch, so that the sanitizer harness can run it (docs/architecture.md,
+// Traps).
 #pragma once
 
 #include <cstdint>
@@ -8,27 +9,10 @@
 
 #include "cpu/buffer.h"
 #include "cpu/kernels.h"
+#include "decoder_weights.h"
 #include "dims.h"
 
 namespace khmer_fast {
-
-// In torch's names and layout, contiguous float32. W_k, b_k, W_init, b_init may be null where only
-// steps are computed.
-struct DecoderWeights {
-  const float* embedding;  // [V, D]
-  const float* W_k;        // [A, E]
-  const float* b_k;        // [A]
-  const float* W_init;     // [H, E]
-  const float* b_init;     // [H]
-  const float* W_q;        // [A, H]
-  const float* v;          // [A]
-  const float* W_ih;       // [3H, D + E]
-  const float* W_hh;       // [3H, H]
-  const float* b_ih;       // [3H]
-  const float* b_hh;       // [3H]
-  const float* W_o;        // [V, H + E]
-  const float* b_o;        // [V]
-};
 
 // A line's memory and keys, as the attention reads them. The tensors that it was made of stay with
 // the caller and must outlive it.
@@ -41,9 +25,9 @@ struct LineCache {
 
   float max_p = 0;  // largest |key|
   bool raw_ready = false;
-  Buffer factor;        // panels of positions, [A_even, panel] each: exp(2 key)
-  Buffer raw;           // the same of the key itself, made when a query needs it
-  Buffer packed;        // memory packed as a matrix [E, length], bfloat16 where products are
+  Buffer factor;  // panels of positions, [A_even, panel] each: exp(2 key)
+  Buffer raw;     // the same of the key itself, made when a query needs it
+  Buffer packed;  // memory packed as a matrix [E, length], bfloat16 where products are
 };
 
 class Decoder;
@@ -52,18 +36,18 @@ class Decoder;
 struct StepBuffers {
   void reserve(const Decoder& decoder, int64_t rows, int64_t children, int64_t T);
 
-  Buffer h;        // [rows, Hp] states of the parents
-  Buffer hidden;   // [rows, Ap + 3 Hp] query, then W_hh h + (0, 0, b_hn)
-  Buffer Q;        // [rows, Ap] exp(2 query)
-  Buffer weight;   // [rows, Tp] attention
+  Buffer h;                       // [rows, Hp] states of the parents
+  Buffer hidden;                  // [rows, Ap + 3 Hp] query, then W_hh h + (0, 0, b_hn)
+  Buffer Q;                       // [rows, Ap] exp(2 query)
+  Buffer weight;                  // [rows, Tp] attention
   std::vector<int32_t> position;  // [rows] of the largest weight, the first of equals
-  Buffer context;  // [rows, Ep]
-  Buffer input;    // [rows, 3 Hp + Vp] W_ic context, then W_oc context + b_o
-  Buffer h_new;    // [children, Hp]
-  Buffer logits;   // [children, Vp] W_oh h', then the log-probabilities
-  Buffer packed;   // memory packed as a matrix [length, E], while keys are computed
-  Buffer mean;     // [E]
-  Buffer narrow;   // rows of a product, rounded to bfloat16
+  Buffer context;                 // [rows, Ep]
+  Buffer input;                   // [rows, 3 Hp + Vp] W_ic context, then W_oc context + b_o
+  Buffer h_new;                   // [children, Hp]
+  Buffer logits;                  // [children, Vp] W_oh h', then the log-probabilities
+  Buffer packed;                  // memory packed as a matrix [length, E], while keys are computed
+  Buffer mean;                    // [E]
+  Buffer narrow;                  // rows of a product, rounded to bfloat16
   int64_t Tp = 0;
 };
 
@@ -74,13 +58,16 @@ enum class Precision {
 
 class Decoder {
  public:
-  Decoder(const Dims& dims, const DecoderWeights& weights, Precision precision,
+  Decoder(const Dims& dims, const DecoderPointers& weights, Precision precision,
           const Kernels& kernels);
 
   const Dims dims;
   const Precision precision;
   const int64_t Hp, Ap, Ep, Vp;  // padded sizes
   const Kernels& kernels;
+
+  // What products multiply: bfloat16, or float32.
+  const char* computes_in() const { return narrow_lines() ? "bfloat16" : "float32"; }
 
   // Fills the cache of a line whose memory (and key, if given) are set.
   void begin_line(LineCache& line, StepBuffers& buffers) const;
@@ -116,10 +103,10 @@ class Decoder {
   int64_t A_even_;    // A rounded up for pairs
   Buffer W_k_, b_k_;  // [A_even, E], [A_even]; W_k_ in bfloat16, rows even, with narrow_lines()
   Buffer W_init_, b_init_;
-  Buffer u_;                                // [A_even] -2v
-  Matrix W_hidden_, W_input_, W_oh_;        // [W_q; W_hh], [W_ic; W_oc]
-  Buffer b_hidden_, b_input_;               // (0; 0, 0, b_hn) and (0; b_o, padding -infinity)
-  Buffer table_;                            // [V, 3 Hp] W_ie embedding + b_ih + (b_hr, b_hz, 0)
+  Buffer u_;                          // [A_even] -2v
+  Matrix W_hidden_, W_input_, W_oh_;  // [W_q; W_hh], [W_ic; W_oc]
+  Buffer b_hidden_, b_input_;         // (0; 0, 0, b_hn) and (0; b_o, padding -infinity)
+  Buffer table_;                      // [V, 3 Hp] W_ie embedding + b_ih + (b_hr, b_hz, 0)
 };
 
 }  // namespace khmer_fast

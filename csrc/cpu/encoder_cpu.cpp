@@ -16,12 +16,8 @@ constexpr int64_t kLinesTogether = 8;  // through the GRU's steps: they share th
 
 Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
                  const EncoderWeights& w, const Kernels& kernels)
-    : convolutions_(height, stages, w.convs, kernels),
-      kernels_(kernels),
-      F_(F),
-      H_(H),
-      Fp_(padded(F)),
-      Hp_(padded(H)) {
+    : convolutions_(height, stages, w.convs, kernels), kernels_(kernels), F_(F), H_(H),
+      Fp_(padded(F)), Hp_(padded(H)) {
   const int64_t inputs = convolutions_.rows() * convolutions_.channels(), gates = 3 * Hp_;
   W_project_ = Buffer(Fp_ * inputs);
   pack(w.W_project, F, inputs, inputs, kernels.panel, W_project_.data());

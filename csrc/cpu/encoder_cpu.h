@@ -1,7 +1,8 @@
 // The encoder, its weights packed once, over the lines of a batch: python_ref/encoder.py without
 // padding, since every line is computed at its own width.
 //
-// Raw pointers and no torch, so that the sanitizer harness can run it (docs/architecture.md, Traps).
+// Raw pointers and no torch, so that the sanitizer harness can run it (docs/architecture.md,
+// Traps).
 #pragma once
 
 #include <cstdint>

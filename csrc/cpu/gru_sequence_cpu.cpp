@@ -1,14 +1,14 @@
 // gru_sequence on a CPU: checks, allocation, and the weight gradients, which are one product each
-// over all positions. The loops over steps: gru_sequence_kernel.h.
-#include "../gru_sequence.h"
+// over all positions. The loops over steps: gru_sequence_loops.h.
+#include "gru_sequence.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <tuple>
 
-#include "../gate_order.h"
-#include "sequence_run.h"
+#include "gate_order.h"
+#include "cpu/sequence_run.h"
 
 namespace khmer_fast {
 namespace {
@@ -18,15 +18,15 @@ std::tuple<Tensor, Tensor> gru_sequence_cpu(const Tensor& gate_input, const Tens
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   const GruDims d = check_gru_sequence(gate_input, length, W_hh, b_hh);
   const int64_t H = d.H;
-  const Tensor gate_input_ = gate_input.contiguous(), length_ = length.contiguous();
-  const Tensor W_hh_ = W_hh.contiguous(), b_hh_ = b_hh.contiguous();
+  const Tensor gate_input_ = plain(gate_input), length_ = plain(length);
+  const Tensor W_hh_ = plain(W_hh), b_hh_ = plain(b_hh);
   check_range("length", length_, 0, d.T);
   Tensor state = at::empty({d.B, d.T, 2 * H}, gate_input.options());
   Tensor gates = at::empty({d.B, d.T, 8 * H}, gate_input.options());
   AT_DISPATCH_FLOATING_TYPES(gate_input.scalar_type(), "gru_sequence_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const Tensor W[2] = {pack_transposed<scalar_t>(W_hh_.narrow(0, 0, 3 * H)),
-                         pack_transposed<scalar_t>(W_hh_.narrow(0, 3 * H, 3 * H))};
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    const Tensor W[2] = {packed<scalar_t>(W_hh_.narrow(0, 0, 3 * H)),
+                         packed<scalar_t>(W_hh_.narrow(0, 3 * H, 3 * H))};
     const GruForward<scalar_t> p{
         {d.B, d.T, H},
         gate_input_.const_data_ptr<scalar_t>(),
@@ -45,14 +45,16 @@ std::tuple<Tensor, Tensor> gru_sequence_cpu(const Tensor& gate_input, const Tens
   return {state, gates};
 }
 
-std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
-    const Tensor& d_state, const Tensor& length, const Tensor& W_hh, const Tensor& state,
-    const Tensor& gates) {
+std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(const Tensor& d_state,
+                                                             const Tensor& length,
+                                                             const Tensor& W_hh,
+                                                             const Tensor& state,
+                                                             const Tensor& gates) {
   const NoAutocast no_autocast(c10::DispatchKey::AutocastCPU);
   check_rank("state", state, "[B, T, 2H]", 3);
   const int64_t B = state.size(0), T = state.size(1), H = state.size(2) / 2;
-  for (const auto& [name, x] : {std::pair("d_state", d_state), std::pair("W_hh", W_hh),
-                                std::pair("gates", gates)}) {
+  for (const auto& [name, x] :
+       {std::pair("d_state", d_state), std::pair("W_hh", W_hh), std::pair("gates", gates)}) {
     check_device(name, x, state.device());
     check_dtype(name, x, state.scalar_type());
   }
@@ -61,8 +63,8 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
   check_shape("gates", gates, "[B, T, 8H]", {B, T, 8 * H});
   check_dtype("length", length, at::kLong);
   check_shape("length", length, "[B]", {B});
-  const Tensor d_state_ = d_state.contiguous(), length_ = length.contiguous();
-  const Tensor W_hh_ = W_hh.contiguous(), state_ = state.contiguous(), gates_ = gates.contiguous();
+  const Tensor d_state_ = plain(d_state), length_ = plain(length);
+  const Tensor W_hh_ = plain(W_hh), state_ = plain(state), gates_ = plain(gates);
   check_range("length", length_, 0, T);
 
   const auto [offset, rows] = offsets(length_);
@@ -71,9 +73,9 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(
   Tensor d_hidden = at::empty({2, rows, 3 * H}, options);
   Tensor h_row = at::empty({2, rows, H}, options);
   AT_DISPATCH_FLOATING_TYPES(state.scalar_type(), "gru_sequence_backward_cpu", [&] {
-    const auto& kernels = sequence_kernels<scalar_t>();
-    const Tensor W[2] = {pack<scalar_t>(n_first(W_hh_.narrow(0, 0, 3 * H))),
-                         pack<scalar_t>(n_first(W_hh_.narrow(0, 3 * H, 3 * H)))};
+    const auto& kernels = select_sequence_kernels<scalar_t>();
+    const Tensor W[2] = {packed_transpose<scalar_t>(n_first(W_hh_.narrow(0, 0, 3 * H))),
+                         packed_transpose<scalar_t>(n_first(W_hh_.narrow(0, 3 * H, 3 * H)))};
     const GruBackward<scalar_t> p{
         {B, T, H},
         length_.const_data_ptr<int64_t>(),

@@ -1,12 +1,19 @@
-// The decoder's inner loops, once for each instruction set, behind one table of functions.
+// The inner loops of decoder and encoder, once for each instruction set, behind one table of
+// functions.
 //
-// Every buffer that a kernel reads or writes in whole vectors is padded to kLanes floats. Each output
-// element is summed in one fixed order, whatever the number of rows.
+// Every buffer that a kernel reads or writes in whole vectors is padded to kLanes floats. Each
+// output element is summed in one fixed order, whatever the number of rows.
 #pragma once
 
 #include <cstdint>
 
+#include "cpu/segmenter_kernels.h"
+#include "cpu/sequence_kernels.h"
 #include "energy_form.h"
+
+// The attributes of every function that a kernel calls.
+#define KHMER_FAST_INLINE inline __attribute__((always_inline))
+#define KHMER_FAST_MATH static KHMER_FAST_INLINE
 
 namespace khmer_fast {
 
@@ -16,9 +23,10 @@ struct Candidate {
   int32_t token;
 };
 
-// Inserts into best [count <= K], sorted in the total order of docs/spec.md, section 3, if the candidate's
-// score is finite and it belongs there; candidates come with parent, then token, ascending, so equal
-// scores stay behind. Returns the new count. Static: see docs/architecture.md, Traps.
+// Inserts into best [count <= K], sorted in the total order of docs/spec.md, section 3, if the
+// candidate's score is finite and it belongs there; candidates come with parent, then token,
+// ascending, so equal scores stay behind. Returns the new count. Static: see docs/architecture.md,
+// Traps.
 static inline int64_t insert_candidate(Candidate candidate, Candidate* best, int64_t count,
                                        int64_t K) {
   if (!(__builtin_fabsf(candidate.score) < __builtin_inff())) return count;
@@ -52,8 +60,8 @@ struct Kernels {
 
   // energy[t] of one query over one panel P [A, w] of keys: P and Q hold exp(2p), exp(2q), or p, q
   // in the tanh form; u = -2v; A even.
-  void (*energy)(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q, const float* u,
-                 float* energy);
+  void (*energy)(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q,
+                 const float* u, float* energy);
   // In place over x[0, n); x[n, padded(n)) becomes 0. Returns the first place of the largest.
   int32_t (*softmax)(float* x, int64_t n);
 
@@ -69,13 +77,17 @@ struct Kernels {
   // In place over x[0, n), with torch's epsilon of 1e-5; gain and bias hold 0 at n and after.
   void (*layer_norm)(int64_t n, float* x, const float* gain, const float* bias);
 
-  // The transforms of convolutions_cpu.cpp, for four outputs along x of three taps each; n a multiple
-  // of kLanes. V[j ld + i], j < 6, from the six columns x[0..5] [n].
+  // The transforms of convolutions_cpu.cpp, for four outputs along x of three taps each; n a
+  // multiple of kLanes. V[j ld + i], j < 6, from the six columns x[0..5] [n].
   void (*winograd_input)(int64_t n, const float* const* x, float* V, int64_t ld);
-  // out[k column + i] = relu(bias[i] + add[k column + i] + the outputs of M[j ld + i]), k < valid <= 4;
-  // add may be null, or out.
-  void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias, const float* add,
-                          float* out, int64_t column, int64_t valid);
+  // out[k column + i] = relu(bias[i] + add[k column + i] + the outputs of M[j ld + i]), k < valid
+  // <= 4; add may be null, or out.
+  void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias,
+                          const float* add, float* out, int64_t column, int64_t valid);
+
+  // Of the segmenter and of training in float32, on this instruction set.
+  const SegmenterKernels* segmenter;
+  const SequenceKernels<float>* sequence;
 };
 
 // The kernels for this processor, capped by the environment variable KHMER_FAST_ISA
@@ -87,5 +99,6 @@ extern const Kernels* const kKernelsAvx512Bf16;
 extern const Kernels* const kKernelsAvx512;
 extern const Kernels* const kKernelsAvx2;
 extern const Kernels* const kKernelsBaseline;
+extern const SequenceKernels<double> kSequenceKernelsDouble;  // gradcheck's, on any processor
 
 }  // namespace khmer_fast

@@ -2,40 +2,36 @@
 #include "cpu/kernels.h"
 #include "dims.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")
+#if defined(__clang__)
+#pragma clang attribute push(                                                          \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16"))), \
+    apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")
+// GCC's own headers read undefined registers on purpose (its bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+// clang-format off
+#include "cpu/isa/avx512_bf16.h"
+#include "cpu/isa/lanes.h"
+#include "cpu/kernel_table.h"
+// clang-format on
 
 namespace khmer_fast {
 namespace {
-
-constexpr int W = 16;
-typedef float F __attribute__((vector_size(64)));
-typedef int32_t I __attribute__((vector_size(64)));
-typedef uint16_t U16 __attribute__((vector_size(32)));
-constexpr int kPanelVectors = 4, kTileRows = 6, kNarrowVectors = 4;
-
-inline __attribute__((always_inline)) F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-inline __attribute__((always_inline)) void keep(F& x) { asm("" : "+v"(x)); }
-inline __attribute__((always_inline)) void keep(I& x) { asm("" : "+v"(x)); }
-inline __attribute__((always_inline)) F dot_pairs(F sum, I a, I b) {
-  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-}
-inline __attribute__((always_inline)) unsigned mask_greater(F a, F b) {
-  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
-}
-
-#define KHMER_FAST_BF16_PAIRS
-#include "cpu/kernels_body.h"
-
 constexpr Kernels kKernels = make_kernels("avx512_bf16");
-
-}  // namespace
-
+}
 const Kernels* const kKernelsAvx512Bf16 = &kKernels;
-
 }  // namespace khmer_fast
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #else
 namespace khmer_fast {
 const Kernels* const kKernelsAvx512Bf16 = nullptr;

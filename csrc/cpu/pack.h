@@ -8,16 +8,18 @@
 namespace khmer_fast {
 
 // A matrix [N, K] in panels of `panel` columns n: [padded(N) / panel][K][panel], the last panel as
-// narrow as padded(N) allows; the padding is 0. Takes padded(N) * K elements. With `pairs` (bfloat16
-// alone) two values of k stand together, [K / 2][panel][2], and K is rounded up to even.
+// narrow as padded(N) allows; the padding is 0. Takes padded(N) * K elements. With `pairs`
+// (bfloat16 alone) two values of k stand together, [K / 2][panel][2], and K is rounded up to even.
 
 // From W [N, K], rows `ld` apart (torch's layout of a linear layer's weight).
-void pack(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, float* out);
+template <class T>  // float or double
+void pack(const T* W, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out);
 void pack_bf16(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, bool pairs,
                uint16_t* out);
 
 // From its transpose X [K, N], rows `ld` apart.
-void pack_transposed(const float* X, int64_t N, int64_t K, int64_t ld, int64_t panel, float* out);
+template <class T>  // float or double
+void pack_transposed(const T* X, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out);
 void pack_transposed_bf16(const float* X, int64_t N, int64_t K, int64_t ld, int64_t panel,
                           bool pairs, uint16_t* out);
 

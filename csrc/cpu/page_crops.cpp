@@ -46,7 +46,8 @@ void cut_line(const CutPage& page, int64_t left, const float* rows, int64_t heig
     lowest = std::max(lowest, columns[i].row + height + 1);
   }
   const auto clip = [&](int64_t y) { return std::clamp<int64_t>(y, 0, page.page_y - 1); };
-  std::vector<int64_t> network_row(lowest - highest + 1);  // offset of the row at the network's scale
+  std::vector<int64_t> network_row(lowest - highest +
+                                   1);  // offset of the row at the network's scale
   for (int64_t y = highest; y <= lowest; ++y)
     network_row[y - highest] = (2 * clip(y) + 1) * page.Y / (2 * page.page_y) * page.X;
   for (int64_t r = 0; r < height; ++r)

@@ -14,9 +14,9 @@ constexpr int32_t kBins = 32, kBin = 8;                 // grey levels of a bin
 constexpr int32_t kTail = 96;           // one pixel of so many is beyond the contrast
 constexpr int32_t kLeastContrast = 12;  // grey levels between paper and ink
 constexpr int32_t kInkShare[2] = {5, 16};
-constexpr double kLineReach = 2.0;  // letter heights along a line whose pixels tell its paper
+constexpr double kLineReach = 2.0;     // letter heights along a line whose pixels tell its paper
 constexpr int32_t kFaint[2] = {2, 5};  // of a line's usual threshold
-constexpr double kStrip = 1.25;     // of a line's distances: what its own paper is asked about
+constexpr double kStrip = 1.25;        // of a line's distances: what its own paper is asked about
 
 using Histogram = std::array<int32_t, kBins>;
 
@@ -33,8 +33,7 @@ std::vector<Histogram> window_sum(const std::vector<Histogram>& counts, int64_t 
         add(across[i * columns + j], counts[i * columns + k]);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t k = std::max<int64_t>(i - reach, 0); k <= std::min(i + reach, rows - 1); ++k)
-      for (int64_t j = 0; j < columns; ++j)
-        add(sums[i * columns + j], across[k * columns + j]);
+      for (int64_t j = 0; j < columns; ++j) add(sums[i * columns + j], across[k * columns + j]);
   return sums;
 }
 
@@ -204,10 +203,10 @@ void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns&
     for (int64_t i = 0; i < width; ++i) {
       const double middle = columns.middle[begin + i];
       const double above = columns.above[begin + i], below = columns.below[begin + i];
-      const int64_t top = static_cast<int64_t>(
-          std::clamp<double>(std::floor(middle - kStrip * above) - 1, 0, Y));
-      const int64_t bottom = static_cast<int64_t>(
-          std::clamp<double>(std::ceil(middle + kStrip * below) + 1, 0, Y));
+      const int64_t top =
+          static_cast<int64_t>(std::clamp<double>(std::floor(middle - kStrip * above) - 1, 0, Y));
+      const int64_t bottom =
+          static_cast<int64_t>(std::clamp<double>(std::ceil(middle + kStrip * below) + 1, 0, Y));
       for (int64_t y = top; y < bottom; ++y) {
         const int64_t place = y * X + columns.left[l] + i;
         const double u = y + 0.5 - middle;
@@ -249,8 +248,8 @@ std::vector<Component> label(const uint8_t* ink, int64_t Y, int64_t X, int32_t* 
       const int64_t begin = x;
       while (x < X && row[x] == kind) ++x;
       const int32_t i = static_cast<int32_t>(runs.size());
-      runs.push_back({static_cast<int32_t>(y), static_cast<int32_t>(begin),
-                      static_cast<int32_t>(x), i});
+      runs.push_back(
+          {static_cast<int32_t>(y), static_cast<int32_t>(begin), static_cast<int32_t>(x), i});
       while (next < above_end && runs[next].end < begin) ++next;
       for (size_t k = next; k < above_end && runs[k].begin <= x; ++k) {
         const uint8_t other = ink[(y - 1) * X + runs[k].begin];

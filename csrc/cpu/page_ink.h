@@ -6,9 +6,9 @@
 
 namespace khmer_fast {
 
-constexpr int64_t kCell = 16;  // pixels of a node of the paper's grid
+constexpr int64_t kCell = 16;                            // pixels of a node of the paper's grid
 constexpr uint8_t kDarker = 1, kLighter = 2, kRule = 3;  // classes of ink
-constexpr uint16_t kNobody = 65535, kFrame = 65534;  // owners of ink that belongs to no line
+constexpr uint16_t kNobody = 65535, kFrame = 65534;      // owners of ink that belongs to no line
 
 inline int64_t cells(int64_t pixels) { return (pixels + kCell - 1) / kCell; }
 

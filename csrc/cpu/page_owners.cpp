@@ -12,7 +12,7 @@ constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
-constexpr double kMarkReach = 0.5;  // letter heights to both sides of a mark
+constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
 constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
@@ -86,8 +86,8 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
   for (size_t l = 0; l < lines.size(); ++l) {
     const Line& line = lines[l];
     const double letter = line.letter;
-    const double beside = static_cast<double>(
-        std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
+    const double beside =
+        static_cast<double>(std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
     if (beside > kBeside * letter || box.area < kSpeck * letter * letter) continue;
     const int64_t at = line.at((box.left + box.right) / 2);
     const double middle = line.middle[at], above = line.above[at], below = line.below[at];
@@ -168,8 +168,7 @@ std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component
 // Each pixel of piece `c` to the line whose distances reach it best, and the network's opinion;
 // then what was cut off is given back. `sure`: the lines that it touches.
 void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
-               const std::vector<int32_t>& sure, const std::vector<Line>& lines,
-               uint16_t* owners) {
+               const std::vector<int32_t>& sure, const std::vector<Line>& lines, uint16_t* owners) {
   const int64_t X = pieces.X, Y = pieces.Y;
   const int64_t height = box.bottom - box.top, width = box.right - box.left;
   const uint8_t nobody = static_cast<uint8_t>(sure.size() + 1);

@@ -7,12 +7,12 @@
 namespace khmer_fast {
 namespace {
 
-constexpr int64_t kShortest = 28;   // pixels of a piece
-constexpr int32_t kThickest = 6;    // pixels
+constexpr int64_t kShortest = 28;      // pixels of a piece
+constexpr int32_t kThickest = 6;       // pixels
 constexpr int64_t kSides[2] = {3, 5};  // pixels above and below that a rule differs from
-constexpr int64_t kTallest = 10;    // rows of the runs of one piece
-constexpr int64_t kReach = 8;       // pixels above and below a piece that are looked at
-constexpr double kSteepest = 0.1;   // rise over run
+constexpr int64_t kTallest = 10;       // rows of the runs of one piece
+constexpr int64_t kReach = 8;          // pixels above and below a piece that are looked at
+constexpr double kSteepest = 0.1;      // rise over run
 constexpr double kEven = 0.9, kEvenShare = 0.35;
 constexpr double kClear = 0.9, kHalfClear = 0.4;
 constexpr double kThin = 0.7;
@@ -237,8 +237,8 @@ void mark(const std::vector<int8_t>& found, int64_t Y, int64_t X, int8_t sign,
           const RulePiece& piece, uint8_t* mask) {
   const int64_t half = static_cast<int64_t>(std::ceil(piece.thickness / 2)) + 1;
   for (int64_t x = static_cast<int64_t>(piece.left); x < static_cast<int64_t>(piece.right); ++x) {
-    const int64_t at = static_cast<int64_t>(
-        std::nearbyint(piece.slope * static_cast<double>(x) + piece.offset));
+    const int64_t at =
+        static_cast<int64_t>(std::nearbyint(piece.slope * static_cast<double>(x) + piece.offset));
     for (int64_t y = std::max<int64_t>(0, at - half); y <= std::min(Y - 1, at + half); ++y)
       if (found[y * X + x] == sign) mask[y * X + x] = 1;
   }

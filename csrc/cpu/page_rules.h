@@ -1,5 +1,5 @@
-// Straight level rules and edges of a page at the network's scale: khmer_fast/page/rules_reference.py,
-// exactly.
+// Straight level rules and edges of a page at the network's scale:
+// khmer_fast/page/rules_reference.py, exactly.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <string_view>
 
 #include "cpu/pack.h"
 #include "cpu/thread_pool.h"
@@ -36,7 +35,8 @@ std::vector<int32_t> offsets(int64_t rows, int64_t columns, int64_t channels, in
   return result;
 }
 
-// Splits row [X] into its even and odd columns, each followed by zeros to whole vectors and one more.
+// Splits row [X] into its even and odd columns, each followed by zeros to whole vectors and one
+// more.
 void deinterleave(const float* row, int64_t X, int64_t room, float* even, float* odd) {
   std::fill_n(even, room, 0.0f);
   std::fill_n(odd - 1, room, 0.0f);
@@ -62,14 +62,15 @@ Segmenter::Map::Map(int64_t Y, int64_t X, int64_t C, int64_t above, int64_t besi
 }
 
 Segmenter::Segmenter(const SegmenterWeights& w, const Kernels& kernels)
-    : kernels_(segmenter_kernels(kernels)), stem_channels_(w.stem.outputs) {
+    : kernels_(*kernels.segmenter), panel_(kernels.panel), stem_channels_(w.stem.outputs) {
   stem_W_ = Buffer(9 * stem_channels_);
   stem_b_ = Buffer(stem_channels_);
   std::copy_n(w.stem.W, 9 * stem_channels_, stem_W_.data());
   std::copy_n(w.stem.b, stem_channels_, stem_b_.data());
   fine_ = pack_dense(w.fine, stem_channels_);
   for (const SegmenterWeights::Level& level : w.levels) {
-    levels_.push_back({pack_pair(level.down), {}, pack_dense(level.up, padded(level.up.inputs)), {}});
+    levels_.push_back(
+        {pack_pair(level.down), {}, pack_dense(level.up, padded(level.up.inputs)), {}});
     for (const auto& pair : level.blocks) levels_.back().blocks.push_back(pack_pair(pair));
     for (const auto& pair : level.up_block) levels_.back().up_block.push_back(pack_pair(pair));
   }
@@ -94,9 +95,8 @@ Segmenter::Dense Segmenter::pack_dense(const FilterWeights& w, int64_t inputs) c
   for (int64_t o = 0; o < w.outputs; ++o)
     for (int64_t c = 0; c < w.inputs; ++c)
       for (int64_t tap = 0; tap < w.rows * w.columns; ++tap)
-        taps.data()[o * K + tap * inputs + c] =
-            w.W[(o * w.inputs + c) * w.rows * w.columns + tap];
-  pack(taps.data(), N, K, K, kernels_.panel, dense.W.data());
+        taps.data()[o * K + tap * inputs + c] = w.W[(o * w.inputs + c) * w.rows * w.columns + tap];
+  pack(taps.data(), N, K, K, panel_, dense.W.data());
   std::copy_n(w.b, w.outputs, dense.bias.data());
   return dense;
 }
@@ -105,8 +105,7 @@ Segmenter::Depthwise Segmenter::pack_depthwise(const FilterWeights& w) const {
   const int64_t C = padded(w.outputs), taps = w.rows * w.columns;
   Depthwise depthwise{C, w.rows, w.columns, zeros(taps * C), zeros(C)};
   for (int64_t c = 0; c < w.outputs; ++c)
-    for (int64_t tap = 0; tap < taps; ++tap)
-      depthwise.W.data()[tap * C + c] = w.W[c * taps + tap];
+    for (int64_t tap = 0; tap < taps; ++tap) depthwise.W.data()[tap * C + c] = w.W[c * taps + tap];
   std::copy_n(w.b, w.outputs, depthwise.bias.data());
   return depthwise;
 }
@@ -161,36 +160,37 @@ void Segmenter::fine(const float* image, int64_t Y, int64_t X, Map& out, int thr
     return result;
   }();
   const int64_t stem_rows = 2 * kRowsTogether + 1, image_rows = 2 * stem_rows + 1;
-  for_rows((out.Y + kRowsTogether - 1) / kRowsTogether, threads, [&](int64_t chunk, Buffer& scratch) {
-    scratch.reserve(stem_rows * C * plane + image_rows * 2 * (room + 1));
-    float* const stem = scratch.data();
-    float* const split = stem + stem_rows * C * plane;
-    const auto even = [&](int64_t i) { return split + 2 * i * (room + 1); };
-    const auto odd = [&](int64_t i) { return even(i) + room + 1; };
-    const int64_t first = chunk * kRowsTogether, last = std::min(first + kRowsTogether, out.Y);
-    const int64_t stem_first = 2 * first - 1, image_first = 2 * stem_first - 1;
-    const int64_t count = 2 * (last - first) + 1;
-    for (int64_t i = 0; i <= 2 * count; ++i) {
-      const int64_t y = image_first + i;
-      const bool inside = y >= 0 && y < Y;
-      deinterleave(image + (inside ? y * X : 0), inside ? X : 0, room, even(i), odd(i));
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      float* row = stem + i * C * plane;
-      const int64_t y = stem_first + i;
-      if (y < 0 || y >= Y2) {
-        std::fill_n(row, C * plane, 0.0f);
-        continue;
-      }
-      const float* const evens[3] = {even(2 * i), even(2 * i + 1), even(2 * i + 2)};
-      const float* const odds[3] = {odd(2 * i), odd(2 * i + 1), odd(2 * i + 2)};
-      kernels_.stem(X2, C, evens, odds, stem_W_.data(), stem_b_.data(), row + 1, plane);
-      for (int64_t c = 0; c < C; ++c) row[c * plane] = row[c * plane + 1 + X2] = 0.0f;
-    }
-    for (int64_t y = first; y < last; ++y)
-      kernels_.convolve(out.X, out.C, 9 * C, stem + 2 * (y - first) * C * plane, taps.data(), 2,
-                        fine_.W.data(), fine_.bias.data(), nullptr, true, out.at(y, 0), out.C);
-  });
+  for_rows(
+      (out.Y + kRowsTogether - 1) / kRowsTogether, threads, [&](int64_t chunk, Buffer& scratch) {
+        scratch.reserve(stem_rows * C * plane + image_rows * 2 * (room + 1));
+        float* const stem = scratch.data();
+        float* const split = stem + stem_rows * C * plane;
+        const auto even = [&](int64_t i) { return split + 2 * i * (room + 1); };
+        const auto odd = [&](int64_t i) { return even(i) + room + 1; };
+        const int64_t first = chunk * kRowsTogether, last = std::min(first + kRowsTogether, out.Y);
+        const int64_t stem_first = 2 * first - 1, image_first = 2 * stem_first - 1;
+        const int64_t count = 2 * (last - first) + 1;
+        for (int64_t i = 0; i <= 2 * count; ++i) {
+          const int64_t y = image_first + i;
+          const bool inside = y >= 0 && y < Y;
+          deinterleave(image + (inside ? y * X : 0), inside ? X : 0, room, even(i), odd(i));
+        }
+        for (int64_t i = 0; i < count; ++i) {
+          float* row = stem + i * C * plane;
+          const int64_t y = stem_first + i;
+          if (y < 0 || y >= Y2) {
+            std::fill_n(row, C * plane, 0.0f);
+            continue;
+          }
+          const float* const evens[3] = {even(2 * i), even(2 * i + 1), even(2 * i + 2)};
+          const float* const odds[3] = {odd(2 * i), odd(2 * i + 1), odd(2 * i + 2)};
+          kernels_.stem(X2, C, evens, odds, stem_W_.data(), stem_b_.data(), row + 1, plane);
+          for (int64_t c = 0; c < C; ++c) row[c * plane] = row[c * plane + 1 + X2] = 0.0f;
+        }
+        for (int64_t y = first; y < last; ++y)
+          kernels_.convolve(out.X, out.C, 9 * C, stem + 2 * (y - first) * C * plane, taps.data(), 2,
+                            fine_.W.data(), fine_.bias.data(), nullptr, true, out.at(y, 0), out.C);
+      });
 }
 
 void Segmenter::down(const Pair& pair, const Map& in, Map& out, int threads) const {
@@ -236,8 +236,7 @@ void Segmenter::up(const Dense& pointwise, const Map& in, Map& skip, int threads
 }
 
 void Segmenter::heads(const Map& in, float* maps, int threads) const {
-  const std::vector<int32_t> taps =
-      offsets(3, 3, merge_.inputs, in.row(), in.C, 1);
+  const std::vector<int32_t> taps = offsets(3, 3, merge_.inputs, in.row(), in.C, 1);
   const std::vector<int32_t> channels = offsets(1, 1, head_.inputs, 0, 0, 1);
   const int64_t C = merge_.outputs, N = head_.outputs;
   for_rows(in.Y, threads, [&](int64_t y, Buffer& scratch) {
@@ -261,8 +260,7 @@ void Segmenter::turn(const Map& in, float* rotation) const {
                       turn_.bias.data(), nullptr, false, votes.data() + y * in.X * N, N);
   // each place weighed by exp of its last vote
   float most = votes.data()[kRotations];
-  for (int64_t i = 0; i < in.Y * in.X; ++i)
-    most = std::max(most, votes.data()[i * N + kRotations]);
+  for (int64_t i = 0; i < in.Y * in.X; ++i) most = std::max(most, votes.data()[i * N + kRotations]);
   double total = 0, sums[kRotations] = {};
   for (int64_t i = 0; i < in.Y * in.X; ++i) {
     const float* vote = votes.data() + i * N;
@@ -271,13 +269,6 @@ void Segmenter::turn(const Map& in, float* rotation) const {
     for (int64_t r = 0; r < kRotations; ++r) sums[r] += weight * vote[r];
   }
   for (int64_t r = 0; r < kRotations; ++r) rotation[r] = static_cast<float>(sums[r] / total);
-}
-
-const SegmenterKernels& segmenter_kernels(const Kernels& kernels) {
-  const std::string_view name = kernels.name;
-  if (name.substr(0, 6) == "avx512") return *kSegmenterKernelsAvx512;
-  if (name == "avx2") return *kSegmenterKernelsAvx2;
-  return *kSegmenterKernelsBaseline;
 }
 
 }  // namespace khmer_fast

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cpu/buffer.h"
-#include "cpu/segmenter_kernels.h"
+#include "cpu/kernels.h"
 #include "dims.h"
 
 namespace khmer_fast {
@@ -16,8 +16,8 @@ namespace khmer_fast {
 constexpr int64_t kMaps = 4;       // band, above, below, offset
 constexpr int64_t kRotations = 4;  // 0, 90, 180, 270 degrees
 
-// In torch's layout, the weights standardised: W [outputs, inputs, rows, columns], where a depthwise
-// convolution has one input; b [outputs].
+// In torch's layout, the weights standardised: W [outputs, inputs, rows, columns], where a
+// depthwise convolution has one input; b [outputs].
 struct FilterWeights {
   const float* W;
   const float* b;
@@ -48,7 +48,8 @@ class Segmenter {
            int threads) const;
 
  private:
-  // Channels last, with a border of zeros: kAbove rows above and below, kBeside columns at the sides.
+  // Channels last, with a border of zeros: kAbove rows above and below, kBeside columns at the
+  // sides.
   struct Map {
     int64_t Y, X, C;
     Buffer data;
@@ -96,6 +97,7 @@ class Segmenter {
   void turn(const Map& in, float* rotation) const;
 
   const SegmenterKernels& kernels_;
+  const int64_t panel_;             // columns of a packed panel, see pack.h
   int64_t above_ = 1, beside_ = 1;  // the borders that the largest filter needs
   int64_t stem_channels_;
   Buffer stem_W_, stem_b_;  // [C, 3, 3], [C]

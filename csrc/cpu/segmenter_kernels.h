@@ -6,14 +6,9 @@
 
 #include <cstdint>
 
-#include "cpu/kernels.h"
-
 namespace khmer_fast {
 
 struct SegmenterKernels {
-  const char* name;
-  int64_t panel;  // columns of a packed panel, see pack.h
-
   // One row of a 3x3 convolution with stride 2 of one channel, then relu: out[c plane + x], x < X.
   // Input rows lie in two halves, even[dy][x] = row[2x], odd[dy][x] = row[2x + 1], odd[dy][-1] = 0.
   // W [C, 3, 3], b [C]. Reads and writes whole vectors: up to kLanes - 1 beyond X.
@@ -21,8 +16,8 @@ struct SegmenterKernels {
                const float* W, const float* b, float* out, int64_t plane);
 
   // out[p out_step + n] = sum_k in[p step + offset[k]] W[n, k] + bias[n] (+ add[p out_step + n]),
-  // and relu where asked for; p < pixels, n < N, N a multiple of kLanes, W packed (pack.h). `add` may
-  // be null, or out.
+  // and relu where asked for; p < pixels, n < N, N a multiple of kLanes, W packed (pack.h). `add`
+  // may be null, or out.
   void (*convolve)(int64_t pixels, int64_t N, int64_t K, const float* in, const int32_t* offset,
                    int64_t step, const float* W, const float* bias, const float* add, bool relu,
                    float* out, int64_t out_step);
@@ -33,13 +28,5 @@ struct SegmenterKernels {
                     int64_t row, int64_t stride, const float* W, const float* bias, bool relu,
                     float* out);
 };
-
-// Those of the instruction set that `kernels` are for.
-const SegmenterKernels& segmenter_kernels(const Kernels& kernels);
-
-// Null where the compiler or the processor family has no such code.
-extern const SegmenterKernels* const kSegmenterKernelsAvx512;
-extern const SegmenterKernels* const kSegmenterKernelsAvx2;
-extern const SegmenterKernels* const kSegmenterKernelsBaseline;
 
 }  // namespace khmer_fast

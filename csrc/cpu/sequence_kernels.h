@@ -1,6 +1,5 @@
 // attn_gru_sequence and gru_sequence on a CPU: what the torch layers and the files of the
-// instruction sets share.
-// Plain pointers: no torch here.
+// instruction sets share. Plain pointers: no torch here.
 #pragma once
 
 #include <cstdint>
@@ -35,33 +34,33 @@ struct SequenceForward {
 template <typename scalar_t>
 struct SequenceBackward {
   CpuSequenceDims dims;
-  const scalar_t* memory;         // [B, T, E]
-  const scalar_t* key;            // [B, T, A]
-  const int64_t* length;          // [B]
-  const scalar_t* h_0;            // [B, H]
-  const int64_t* target_length;   // [B]
-  const int64_t* offset;          // [B]
-  const scalar_t* W_state;        // packed [A + 3H][H]: rows q, n, r, z
-  const scalar_t* W_ic;           // packed [3H][E]
-  const scalar_t* v;              // [A]
-  const scalar_t* state;          // [B, S, H]
-  const scalar_t* context;        // [B, S, E]
-  const scalar_t* weight;         // [B, S, T]
-  const scalar_t* gates;          // [B, S, 4H]
-  const scalar_t* q;              // [B, S, A]
-  const scalar_t* d_state;        // [B, S, H] or null
-  const scalar_t* d_context;      // [B, S, E] or null
-  const scalar_t* d_weight;       // [B, S, T] or null
-  scalar_t* d_memory;             // [B, T, E]
-  scalar_t* d_key;                // [B, T, A]
-  scalar_t* d_h_0;                // [B, H]
-  scalar_t* d_gate_input;         // [B, S, 3H]
-  scalar_t* d_v_line;             // [B, A], to be summed over B
-  scalar_t* d_product;            // [R, A + 4H]: q, the hidden n, r, z, the input n
-  scalar_t* h_row;                // [R, H]: the state a step starts from
-  scalar_t* context_row;          // [R, E]
-  scalar_t* d_context_row;        // [R + panel, E rounded up to the panel]
-  scalar_t* d_energy_row;         // [R, T rounded up to the lanes]
+  const scalar_t* memory;        // [B, T, E]
+  const scalar_t* key;           // [B, T, A]
+  const int64_t* length;         // [B]
+  const scalar_t* h_0;           // [B, H]
+  const int64_t* target_length;  // [B]
+  const int64_t* offset;         // [B]
+  const scalar_t* W_state;       // packed [A + 3H][H]: rows q, n, r, z
+  const scalar_t* W_ic;          // packed [3H][E]
+  const scalar_t* v;             // [A]
+  const scalar_t* state;         // [B, S, H]
+  const scalar_t* context;       // [B, S, E]
+  const scalar_t* weight;        // [B, S, T]
+  const scalar_t* gates;         // [B, S, 4H]
+  const scalar_t* q;             // [B, S, A]
+  const scalar_t* d_state;       // [B, S, H] or null
+  const scalar_t* d_context;     // [B, S, E] or null
+  const scalar_t* d_weight;      // [B, S, T] or null
+  scalar_t* d_memory;            // [B, T, E]
+  scalar_t* d_key;               // [B, T, A]
+  scalar_t* d_h_0;               // [B, H]
+  scalar_t* d_gate_input;        // [B, S, 3H]
+  scalar_t* d_v_line;            // [B, A], to be summed over B
+  scalar_t* d_product;           // [R, A + 4H]: q, the hidden n, r, z, the input n
+  scalar_t* h_row;               // [R, H]: the state a step starts from
+  scalar_t* context_row;         // [R, E]
+  scalar_t* d_context_row;       // [R, padded(E)]
+  scalar_t* d_energy_row;        // [R, padded(T)]
 };
 
 struct CpuGruDims {
@@ -101,18 +100,13 @@ struct GruBackward {
 // `workspace` holds as many elements as the function of that name says.
 template <typename scalar_t>
 struct SequenceKernels {
-  int64_t lanes;  // elements of a vector
-  int64_t panel;  // columns of a packed panel
-  // W [N, K] -> panels of [K][panel], N rounded up
-  void (*pack_transposed)(int64_t N, int64_t K, const scalar_t* W, scalar_t* packed);
-  // W [K, N] -> panels of [K][panel]
-  void (*pack)(int64_t K, int64_t N, const scalar_t* W, scalar_t* packed);
+  int64_t panel;  // columns of a packed panel, see pack.h
 
   int64_t (*sequence_workspace)(const CpuSequenceDims& dims, int64_t count);
   void (*sequence_forward)(const SequenceForward<scalar_t>& p, const int64_t* line, int64_t count,
                            scalar_t* workspace);
-  void (*sequence_backward)(const SequenceBackward<scalar_t>& p, const int64_t* line,
-                            int64_t count, scalar_t* workspace);
+  void (*sequence_backward)(const SequenceBackward<scalar_t>& p, const int64_t* line, int64_t count,
+                            scalar_t* workspace);
 
   int64_t (*gru_workspace)(const CpuGruDims& dims, int64_t count);
   void (*gru_forward)(const GruForward<scalar_t>& p, int64_t direction, const int64_t* line,
@@ -121,11 +115,8 @@ struct SequenceKernels {
                        int64_t count, scalar_t* workspace);
 };
 
-extern const SequenceKernels<float> sequence_kernels_generic;
-extern const SequenceKernels<double> sequence_kernels_generic_double;
-#if defined(__x86_64__)
-extern const SequenceKernels<float> sequence_kernels_avx2;
-extern const SequenceKernels<float> sequence_kernels_avx512;
-#endif
+// The kernels of one instruction set: those of select_kernels() in kernels.h.
+template <typename scalar_t>
+const SequenceKernels<scalar_t>& select_sequence_kernels();
 
 }  // namespace khmer_fast

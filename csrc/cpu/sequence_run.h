@@ -7,36 +7,18 @@
 
 #include <algorithm>
 #include <numeric>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "kernels.h"
-#include "sequence_kernels.h"
+#include "cpu/pack.h"
+#include "cpu/sequence_kernels.h"
+#include "dims.h"
 
 namespace khmer_fast {
 namespace {
 
 using at::Tensor;
 using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;  // products keep the dtype of their inputs
-
-template <typename scalar_t>
-const SequenceKernels<scalar_t>& sequence_kernels();
-
-template <>
-inline const SequenceKernels<double>& sequence_kernels<double>() {
-  return sequence_kernels_generic_double;
-}
-
-template <>
-inline const SequenceKernels<float>& sequence_kernels<float>() {
-#if defined(__x86_64__)
-  const std::string_view name = select_kernels().name;
-  if (name.starts_with("avx512")) return sequence_kernels_avx512;
-  if (name.starts_with("avx2")) return sequence_kernels_avx2;
-#endif
-  return sequence_kernels_generic;
-}
 
 // Where the rows of each line begin when they lie one after another, and how many there are.
 inline std::pair<std::vector<int64_t>, int64_t> offsets(const Tensor& steps) {  // [B]
@@ -62,9 +44,9 @@ inline std::vector<std::vector<int64_t>> deal(const Tensor& steps, int64_t group
   return lines;
 }
 
-// Lines that go through the steps together. More would share the weights' way through the cache, but
-// the keys and the memory of many lines no longer stay in it: 8 against 32 lines at H = A = E = 512
-// took 0.46 against 0.60 s.
+// Lines that go through the steps together: the rows that one tile of a product takes. More would
+// share the weights' way through the cache, but the keys and the memory of many lines no longer
+// stay in it: 8 against 32 lines at H = A = E = 512 took 0.46 against 0.60 s.
 constexpr int64_t kLinesTogether = 8;
 
 // Runs run(pass, line, count, workspace) for every group of lines and every pass of `passes`, as
@@ -78,8 +60,8 @@ void for_each_group(const Tensor& steps, int64_t passes, const Space& space_of, 
   const int64_t count = std::min(B, std::max(for_threads, for_cache));
   const auto groups = deal(steps, count);
   const int64_t piece = space_of(static_cast<int64_t>(groups[0].size()));
-  const Tensor workspace =
-      at::empty({passes * count, piece}, at::TensorOptions().dtype(c10::CppTypeToScalarType<scalar_t>()));
+  const Tensor workspace = at::empty(
+      {passes * count, piece}, at::TensorOptions().dtype(c10::CppTypeToScalarType<scalar_t>()));
   scalar_t* space = workspace.mutable_data_ptr<scalar_t>();
   at::parallel_for(0, passes * count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -89,26 +71,22 @@ void for_each_group(const Tensor& steps, int64_t passes, const Space& space_of, 
   });
 }
 
-inline Tensor packed_like(const Tensor& W, int64_t columns, int64_t rows, int64_t panel) {
-  return at::empty({(columns + panel - 1) / panel, rows, panel}, W.options());
-}
-
 template <typename scalar_t>
-Tensor pack_transposed(const Tensor& W) {  // [N, K] -> [N / panel, K, panel]
-  const auto& kernels = sequence_kernels<scalar_t>();
+Tensor packed(const Tensor& W) {  // [N, K] -> as pack.h says
   const int64_t N = W.size(0), K = W.size(1);
-  Tensor packed = packed_like(W, N, K, kernels.panel);
-  kernels.pack_transposed(N, K, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
-  return packed;
+  Tensor out = at::empty({padded(N) * K}, W.options());
+  pack(W.const_data_ptr<scalar_t>(), N, K, K, select_sequence_kernels<scalar_t>().panel,
+       out.mutable_data_ptr<scalar_t>());
+  return out;
 }
 
 template <typename scalar_t>
-Tensor pack(const Tensor& W) {  // [K, N] -> [N / panel, K, panel]
-  const auto& kernels = sequence_kernels<scalar_t>();
-  const int64_t K = W.size(0), N = W.size(1);
-  Tensor packed = packed_like(W, N, K, kernels.panel);
-  kernels.pack(K, N, W.const_data_ptr<scalar_t>(), packed.mutable_data_ptr<scalar_t>());
-  return packed;
+Tensor packed_transpose(const Tensor& X) {  // [K, N] -> the same of its transpose
+  const int64_t K = X.size(0), N = X.size(1);
+  Tensor out = at::empty({padded(N) * K}, X.options());
+  pack_transposed(X.const_data_ptr<scalar_t>(), N, K, N, select_sequence_kernels<scalar_t>().panel,
+                  out.mutable_data_ptr<scalar_t>());
+  return out;
 }
 
 }  // namespace

@@ -45,14 +45,14 @@ struct Lines {
 
   Lines(const Tensor& memory, const Tensor& key, const Tensor& length, const Tensor& target_length,
         const Tensor& h_0, const Tensor& v)
-      : memory(memory.contiguous()),
-        key(key.contiguous()),
+      : memory(plain(memory)),
+        key(plain(key)),
         P(at::exp(2 * this->key)),
         length(length),
         target_length(target_length),
         line(at::argsort(target_length, /*stable=*/true, /*dim=*/0, /*descending=*/true)),
-        h_0(h_0.contiguous()),
-        v(v.contiguous()),
+        h_0(plain(h_0)),
+        v(plain(v)),
         outside(at::arange(key.size(1), length.options()).ge(length.unsqueeze(1)).unsqueeze(2)) {
     max_p = this->key.masked_fill(outside, 0).abs().amax({1, 2});  // NaN stays
   }
@@ -94,7 +94,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_torch(
   if (d.B == 0 || d.S == 0) return {state, context, weight, gates, q};
 
   const Lines lines(memory, key, length_, target_length_, h_0, v);
-  const Tensor gate_input_ = gate_input.contiguous(), b_hh_ = b_hh.contiguous();
+  const Tensor gate_input_ = plain(gate_input), b_hh_ = plain(b_hh);
   const Tensor W_state = at::cat({W_q, W_hh}).t().contiguous();  // [H, A + 3H]
   const Tensor W_ic_ = W_ic.t().contiguous();                    // [E, 3H]
   const Tensor hidden = at::empty({d.B, 3 * d.H}, options);
@@ -119,10 +119,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_torch(
                "attn_gru_sequence");
   });
   return {state, context, weight, gates, q};
-}
-
-std::optional<Tensor> contiguous(const std::optional<Tensor>& x) {
-  return x ? std::optional(x->contiguous()) : std::nullopt;
 }
 
 template <class scalar_t>
@@ -154,13 +150,13 @@ attn_gru_sequence_backward_torch(
   // The forward has looked at the lengths.
   const Tensor target_length_ = target_length.clamp(0, d.S).contiguous();
   const Lines lines(memory, key, length.clamp(1, d.T).contiguous(), target_length_, h_0, v);
-  const auto d_state_ = contiguous(d_state), d_context_ = contiguous(d_context);
-  const auto d_weight_ = contiguous(d_weight);
-  const Tensor state_ = state.contiguous(), weight_ = weight.contiguous();
-  const Tensor gates_ = gates.contiguous(), q_ = q.contiguous();
+  const auto d_state_ = plain(d_state), d_context_ = plain(d_context);
+  const auto d_weight_ = plain(d_weight);
+  const Tensor state_ = plain(state), weight_ = plain(weight);
+  const Tensor gates_ = plain(gates), q_ = plain(q);
   const Tensor max_q = q_.abs().amax({1, 2});                // [B], NaN stays
   const Tensor W_state = at::cat({W_q, n_first(W_hh)});      // [A + 3H, H]
-  const Tensor W_ic_ = W_ic.contiguous();
+  const Tensor W_ic_ = plain(W_ic);
   const Tensor d_h = at::empty({d.B, H}, options);           // in the end d_h_0
   const Tensor d_product = at::zeros({d.B, d.S, A + 4 * H}, options);
   const Tensor d_context_row = at::zeros({d.B, d.S, d.E}, options);

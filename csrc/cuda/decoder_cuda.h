@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "cuda/storage.h"
+#include "decoder_weights.h"
 #include "dims.h"
 #include "energy_form.h"
 
@@ -71,11 +72,8 @@ struct PackedDecoder {
   float* table;       // [V, 3H]  W_ie embedding + b_ih + (b_hr, b_hz, 0)
 };
 
-// The tensors of python_ref.attn_gru_step.DecoderWeights on the device, contiguous float32.
-struct DeviceWeights {
-  const float *embedding, *W_k, *b_k, *W_init, *b_init, *W_q, *v, *W_ih, *W_hh, *b_ih, *b_hh, *W_o,
-      *b_o;
-};
+// On the device, contiguous float32.
+using DeviceWeights = DecoderPointers;
 
 // What one step of a line chose, for each slot; an empty slot has parent -1.
 struct Chosen {

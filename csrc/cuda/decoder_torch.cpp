@@ -65,17 +65,6 @@ at::Tensor allocate(at::Device device, Visit visit) {
   return memory;
 }
 
-DecoderTensors decoder_tensors(const std::vector<at::Tensor>& w) {
-  TORCH_CHECK_VALUE(w.size() == 13, "a decoder has 13 tensors, got ", w.size());
-  return {w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12]};
-}
-
-DeviceWeights device_weights(DecoderTensors& tensors) {
-  const DecoderWeights w = raw_weights(tensors);
-  return {w.embedding, w.W_k,  w.b_k,  w.W_init, w.b_init, w.W_q, w.v,
-          w.W_ih,      w.W_hh, w.b_ih, w.b_hh,   w.W_o,    w.b_o};
-}
-
 // A captured step with all that it points to but the weights.
 template <class Storage>
 struct CapturedSearch {
@@ -95,7 +84,7 @@ class Packed {
   Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
     const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
     memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
-    check_cuda(pack_decoder_cuda(sizes, device_weights(tensors), weights_,
+    check_cuda(pack_decoder_cuda(sizes, pointers(tensors), weights_,
                                  c10::cuda::getCurrentCUDAStream(device.index())),
                "packing the decoder");
   }
@@ -263,7 +252,7 @@ class CudaDecoder : public torch::CustomClassHolder {
     TORCH_CHECK_VALUE(B * std::max(T, beam * std::max(dims_.V, dims_.A + 3 * dims_.H)) <= kLargest,
                       "a batch of B = ", lines, " lines is too large for a GPU: split it");
     const auto pad_lines = [&](const at::Tensor& x) {
-      return (B == lines ? x : at::constant_pad_nd(x, {0, B - lines})).contiguous();
+      return plain(B == lines ? x : at::constant_pad_nd(x, {0, B - lines}));
     };
     const at::Tensor limit =
         pad_lines(force_length ? *force_length : step_limit ? *step_limit : length + 8);
@@ -286,10 +275,9 @@ class CudaDecoder : public torch::CustomClassHolder {
     at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
     if (B > 0 && S > 0) {
       const at::Tensor memory_c =
-          (B == lines && T == positions
-               ? memory
-               : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}))
-              .contiguous();
+          plain(B == lines && T == positions
+                    ? memory
+                    : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}));
       const at::Tensor length_c = pad_lines(length);
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
@@ -350,16 +338,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
     const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
     const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
     const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
-  DecoderTensors tensors;
-  tensors.embedding = embedding;
-  tensors.W_q = W_q;
-  tensors.v = v;
-  tensors.W_ih = W_ih;
-  tensors.W_hh = W_hh;
-  tensors.b_ih = b_ih;
-  tensors.b_hh = b_hh;
-  tensors.W_o = W_o;
-  tensors.b_o = b_o;
+  DecoderTensors tensors{.embedding = embedding, .W_q = W_q, .v = v, .W_ih = W_ih, .W_hh = W_hh,
+                         .b_ih = b_ih, .b_hh = b_hh, .W_o = W_o, .b_o = b_o};
   const c10::cuda::CUDAGuard guard(memory.device());
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, tensors);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
@@ -377,7 +357,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
 
   // Every row is its own parent and its only child.
   const int64_t Ep = padded(dims.E), Ap = padded(dims.A), Hp = padded(dims.H);
-  const at::Tensor length_c = length.contiguous();
+  const at::Tensor length_c = plain(length);
   const at::Tensor outside = at::arange(T, length.options()).ge(length.unsqueeze(1)).unsqueeze(2);
   const at::Tensor memory_p =
       at::constant_pad_nd(memory.masked_fill(outside, 0), {0, Ep - dims.E}).contiguous();
@@ -393,7 +373,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   const at::Tensor weight = at::zeros({N, T}, options);
   const at::Tensor rows = at::arange(N, options.dtype(at::kInt));
   const at::Tensor both = rows.repeat({2});  // lists of odd and even steps
-  const at::Tensor token_c = token.to(at::kInt).contiguous();
+  const at::Tensor token_c = plain(token.to(at::kInt));
   const at::Tensor counts = at::full({4}, N, options.dtype(at::kInt));
   const at::Tensor steps = at::zeros({B}, options.dtype(at::kInt));
   const at::Tensor clock = at::ones({1}, options.dtype(at::kInt));

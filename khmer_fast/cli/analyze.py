@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from khmer_fast.atomic import write_result
+from khmer_fast.errors import printable
 from khmer_fast.train.analyze import TARGET, analyze
 from khmer_fast.train.logs import read_run_or_log
 from khmer_fast.train.report import to_html, to_json, to_text
@@ -28,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     log = read_run_or_log(args.source)
     findings = analyze(log, args.target)
     if args.html:
-        Path(args.html).write_text(to_html(log, findings), "utf-8")
-        print(f"wrote {args.html}", file=sys.stderr)
+        write_result(args.html, to_html(log, findings).encode("utf-8", "backslashreplace"))
+        print(f"wrote {printable(args.html)}", file=sys.stderr)
     sys.stdout.write(to_json(log, findings) if args.json else to_text(log, findings))
     return 0
 

@@ -7,6 +7,8 @@ import json
 import sys
 from collections import Counter
 
+from khmer_fast.errors import printable
+
 _FORMS = ("tsv", "pairs", "shards")
 
 
@@ -32,16 +34,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from khmer_fast.data.check import Checker, Finding, known_lines
+    from khmer_fast.data.check import Checker, LabelFault, known_lines
     from khmer_fast.data.dataset import read_lines
 
     texts, images = known_lines(map(read_lines, args.against))
     checker = Checker(texts, images)
-    findings: list[Finding] = []
+    findings: list[LabelFault] = []
     lines = read_lines(
         args.data,
         on_problem=lambda problem: findings.append(
-            Finding(problem.where, "unusable line", problem.reason)
+            LabelFault(problem.where, "unusable line", problem.reason)
         ),
     )
     for line in lines:
@@ -52,7 +54,10 @@ def _check(args: argparse.Namespace) -> int:
         record = {
             "lines": checker.lines,
             "counts": dict(counts),
-            "findings": [vars(finding) for finding in findings],
+            "findings": [
+                {name: printable(value) for name, value in vars(finding).items()}
+                for finding in findings
+            ],
         }
         print(json.dumps(record, ensure_ascii=False))
     else:

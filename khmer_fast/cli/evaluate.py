@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from khmer_fast.cli.reader_options import add_reader_arguments, count, open_reader
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 from khmer_fast.evaluation.describe import describe, describe_comparison
 from khmer_fast.evaluation.documents import (
     describe_documents,
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None:
         args.error("DATA is needed, or --compare A.json B.json")
     if args.html and not Path(args.html).absolute().parent.is_dir():
-        raise KhmerFastError(f"{args.html}: its folder does not exist")
+        raise KhmerFastError(f"{printable(args.html)}: its folder does not exist")
     if holds_documents(args.data):
         return _run_documents(args)
     evaluation = _evaluate_data(args)
@@ -146,7 +146,7 @@ def _write_report(args: argparse.Namespace, evaluation: Evaluation) -> None:
     from khmer_fast.evaluation.html import write_report
 
     write_report(args.html, evaluation, args.worst or 40, args.confusions or 25)
-    print(f"report: {args.html}", file=sys.stderr)
+    print(f"report: {printable(args.html)}", file=sys.stderr)
 
 
 def _evaluate_data(args: argparse.Namespace) -> Evaluation:
@@ -194,4 +194,5 @@ def _refuse(problems: list[Problem], skip_bad: bool) -> None:
 def _print(answer: dict[str, Any] | str) -> None:
     if isinstance(answer, dict):
         answer = json.dumps(answer, ensure_ascii=False, allow_nan=False)
+        answer = answer.encode("utf-8", "backslashreplace").decode()  # JSON's own escape, too
     print(answer)

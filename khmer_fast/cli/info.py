@@ -78,22 +78,20 @@ def _compiled() -> tuple[Any, str]:
 def _processor() -> dict[str, Any]:
     import torch
 
-    from khmer_fast.recognize.engine import has_fast_bfloat16
-
     build, error = _compiled()
     facts = {
         "name": _processor_name(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "torch_uses": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": has_fast_bfloat16(),
     }
     if build is None:
         return {**facts, "error": error}
-    from khmer_fast.ops import instruction_set
+    from khmer_fast.ops import instruction_set, multiplies_bfloat16
 
     try:
         facts["instruction_set"] = instruction_set()
+        facts["bfloat16"] = multiplies_bfloat16()
     except ValueError as error:  # KHMER_FAST_ISA
         return {**facts, "error": str(error)}
     if "KHMER_FAST_ISA" in os.environ:

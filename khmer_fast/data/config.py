@@ -1,8 +1,7 @@
-"""What is rendered and how often: the mixture, read from TOML to frozen dataclasses."""
+"""A mixture of lines or pages, read from TOML to frozen dataclasses and checked."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -11,11 +10,7 @@ from khmer_fast.data.degrade import STEPS
 from khmer_fast.data.mixture import RenderConfig
 from khmer_fast.data.texts import KINDS
 from khmer_fast.errors import KhmerFastError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from khmer_fast.toml_file import read_toml
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.toml")
 Parsed = TypeVar("Parsed")
@@ -45,13 +40,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The tables of a file, over those of its base."""
     if path in seen:
         raise ConfigError(f"{path}: its bases lead back to itself")
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    table = read_toml(path, ConfigError)
     base = table.pop("base", None)
     if base is None:
         return table

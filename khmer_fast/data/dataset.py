@@ -22,7 +22,7 @@ from PIL import Image
 
 from khmer_fast.data.guard import refuse_real
 from khmer_fast.data.source import Sample
-from khmer_fast.errors import ImageError, KhmerFastError
+from khmer_fast.errors import ImageError, KhmerFastError, printable
 from khmer_fast.evaluation.labels import (
     GROUND_TRUTH_SUFFIX,
     IMAGE_SUFFIXES,
@@ -35,6 +35,7 @@ from khmer_fast.text import canonical
 
 FORMS = ("pairs", "tsv", "shards")
 SHARD_LINES = 10_000
+MAX_MEMBER = 256 << 20  # bytes of one file in a shard
 
 
 class DatasetError(KhmerFastError):
@@ -75,14 +76,16 @@ def read_lines(
         on_problem(problem)
     for label in labels:
         name = Path(label.name).with_suffix("").as_posix()
-        yield StoredLine(
-            name,
-            label.image.read_bytes(),
-            label.image.suffix.lower(),
-            label.text,
-            label.columns,
-            label.where,
-        )
+        try:
+            image = label.image.read_bytes()
+        except OSError as error:
+            problem = Problem(label.where, f"image {label.name}: cannot be read: {error.strerror}")
+            if on_problem is None:
+                raise DatasetError(str(problem)) from error
+            on_problem(problem)
+            continue
+        suffix = label.image.suffix.lower()
+        yield StoredLine(name, image, suffix, label.text, label.columns, label.where)
 
 
 def _shards(path: Path) -> list[Path]:
@@ -115,12 +118,29 @@ def _members(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield name, parts
                     parts = {}
                 name = stem
-                file = tar.extractfile(member)
-                parts[f".{suffix.lower()}"] = file.read() if file else b""
+                parts[f".{suffix.lower()}"] = _content(tar, member) or b""
             if parts:
                 yield name, parts
-    except (tarfile.TarError, OSError) as error:
-        raise DatasetError(f"{path}: damaged or truncated shard ({error})") from error
+    except _SHARD_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+_SHARD_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError)
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    reason = printable(error, 200)
+    return DatasetError(f"{printable(path)}: damaged or truncated shard ({reason})")
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> bytes | None:
+    """The bytes of a file in a shard; ValueError for one that claims to be larger than it is."""
+    if member is None:
+        return None
+    if member.issparse() or member.size > MAX_MEMBER:
+        raise ValueError(f"{printable(member.name, 80)} has {member.size:,} bytes")
+    file = tar.extractfile(member)
+    return file.read() if file else None
 
 
 def _shard_line(path: Path, name: str, parts: dict[str, bytes]) -> StoredLine | Problem:
@@ -132,8 +152,12 @@ def _shard_line(path: Path, name: str, parts: dict[str, bytes]) -> StoredLine | 
     try:
         text = parts[".txt"].decode("utf-8").rstrip("\r\n")
         columns = json.loads(parts.get(".json", b"{}"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        return Problem(where, f"expected UTF-8 text and JSON ({error})")
+    except (ValueError, RecursionError) as error:
+        return Problem(where, f"expected UTF-8 text and JSON ({printable(error, 200)})")
+    if not isinstance(columns, dict) or not all(isinstance(v, str) for v in columns.values()):
+        return Problem(where, "expected columns as one JSON object of texts")
+    if "\n" in text:
+        return Problem(where, f"expected one line of text, got {text.count(chr(10)) + 1}")
     return StoredLine(name, parts[suffix], suffix, text, columns, where)
 
 
@@ -240,7 +264,7 @@ class StoredSource:
     """Stored lines to train on, in place of LineSource: `sample(seed, index)` is line `index` of
     an endless sequence, each pass over the set in an order of its own.
 
-    The texts stay in memory, the images on disk. Labels are made canonical. Images of the
+    The texts stay in memory, the images on disk. Labels are made canonical. Images of
     development sets are refused (RealImageError) when they are read. `held_out` takes every 20th
     line only (True), all others (False), or the whole set (None). What cannot be used is given to
     `on_problem` and left out; without it LabelError or DatasetError is raised.
@@ -325,30 +349,34 @@ def _places(path: Path, on_problem: Callable[[Problem], None] | None) -> Iterato
             kind = label.columns.get("kind", "")
             yield _Place(label.image, None, canonical(label.text), kind, label.where)
     for shard in shards:
-        with tarfile.open(shard, "r:") as tar:
-            members = {member.name: member for member in tar if member.isfile()}
-            for name, member in members.items():
-                stem, _, suffix = name.rpartition(".")
-                if f".{suffix.lower()}" not in IMAGE_SUFFIXES:
-                    continue
-                parts = {".txt": _content(tar, members.get(stem + ".txt"))}
-                parts[".json"] = _content(tar, members.get(stem + ".json")) or b"{}"
-                parts = {key: value for key, value in parts.items() if value is not None}
-                line = _shard_line(shard, stem, {f".{suffix.lower()}": b"", **parts})
-                if isinstance(line, Problem):
-                    if on_problem is None:
-                        raise DatasetError(str(line))
-                    on_problem(line)
-                    continue
-                yield _Place(
-                    shard,
-                    (member.offset_data, member.size),
-                    canonical(line.text),
-                    line.columns.get("kind", ""),
-                    line.where,
-                )
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                found = list(_places_of_shard(shard, tar))
+        except _SHARD_ERRORS as error:
+            raise _damaged(shard, error) from error
+        for place in found:
+            if isinstance(place, _Place):
+                yield place
+            elif on_problem is None:
+                raise DatasetError(str(place))
+            else:
+                on_problem(place)
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> bytes | None:
-    file = tar.extractfile(member) if member else None
-    return file.read() if file else None
+def _places_of_shard(shard: Path, tar: tarfile.TarFile) -> Iterator[_Place | Problem]:
+    members = {member.name: member for member in tar if member.isfile()}
+    for name, member in members.items():
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" not in IMAGE_SUFFIXES:
+            continue
+        parts = {f".{suffix.lower()}": b"", ".json": b"{}"}
+        for end in (".txt", ".json"):
+            content = _content(tar, members.get(stem + end))
+            if content is not None:
+                parts[end] = content
+        line = _shard_line(shard, stem, parts)
+        if isinstance(line, Problem):
+            yield line
+            continue
+        place = (member.offset_data, member.size)
+        yield _Place(shard, place, canonical(line.text), line.columns.get("kind", ""), line.where)

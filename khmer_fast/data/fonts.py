@@ -139,7 +139,7 @@ def load_fonts(
     held_out: bool = False,
     only: tuple[str | Path, ...] = (),
 ) -> FontLibrary:
-    """Find the mixture's fonts below `folders` (default: the system's and KHMER_FAST_DATA's).
+    """Find the mixture's fonts below `folders` (by default the system's and KHMER_FAST_DATA's).
 
     `held_out` takes the fonts kept from training and only them. `only` names folders or files
     whose fonts are used in place of the mixture's Khmer groups. Raises FontError if no Khmer font

@@ -1,7 +1,7 @@
 """Keeps the real images, which measure accuracy, out of training: by the content of their pixels.
 
 real_images.toml holds the SHA-256 (its first 16 bytes) of the size and grey pixels of every image
-under the development sets; `list_real_images` made it.
+of the development sets (real_* below KHMER_FAST_DATA); `list_real_images` made it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from khmer_fast.data.config import tomllib
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.images import load_grey
+from khmer_fast.toml_file import read_toml
 
 REAL_IMAGES = Path(__file__).with_name("real_images.toml")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -34,21 +34,20 @@ def image_hash(grey: np.ndarray) -> str:
 @lru_cache(maxsize=1)
 def real_images() -> frozenset[str]:
     """The hashes of the images that must not be trained on."""
-    with REAL_IMAGES.open("rb") as file:
-        return frozenset(tomllib.load(file)["sha256"])
+    return frozenset(read_toml(REAL_IMAGES, KhmerFastError)["sha256"])
 
 
 def refuse_real(grey: np.ndarray, where: str) -> None:
     """Raise RealImageError, which names `where`, if the image uint8 [Y', X'] is a real one."""
     if image_hash(grey) in real_images():
         raise RealImageError(
-            f"{where}: this image is one of the development sets, which measure accuracy and are "
+            f"{where}: this image is one of a development set, which measures accuracy and is "
             "never trained on; take it out of the training data"
         )
 
 
 def list_real_images(folder: Path) -> str:
-    """The text of real_images.toml for the real_* folders of the development data."""
+    """The text of real_images.toml for the real_* folders below the data folder."""
     paths = sorted(
         path
         for real in folder.glob("real_*")

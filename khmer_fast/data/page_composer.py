@@ -16,7 +16,8 @@ from PIL import Image, ImageFilter
 from khmer_fast.data.fonts import Face, FontLibrary
 from khmer_fast.data.page_canvas import Canvas
 from khmer_fast.data.page_type import Run, SetInk, Type, Typesetter
-from khmer_fast.data.texts import KHMER_DIGITS, TextSource
+from khmer_fast.data.text_parts import KHMER_DIGITS
+from khmer_fast.data.texts import TextSource
 from khmer_fast.text import canonical
 
 POINTS = 842.0  # of a page's long side

@@ -9,7 +9,7 @@ from khmer_fast.data.page_pictures import barcode, photograph, qr_code
 from khmer_fast.data.page_prose import pitch_of, prose, titles
 from khmer_fast.data.page_tables import TableStyle, cell_lines, choose_style, draw_cell
 from khmer_fast.data.page_type import Run, Type
-from khmer_fast.data.texts import FIELDS
+from khmer_fast.data.words import words
 
 
 def form(page: Composer) -> None:
@@ -63,7 +63,9 @@ def _dotted(page: Composer, x: float, y: float, width: float, filled: float) -> 
     labels = []
     for _ in range(page.rng.choice((1, 1, 2, 3))):
         labels.append(
-            page.rng.choice(FIELDS) if page.chance(0.7) else page.text("single_word", 12, type)
+            page.rng.choice(words("fields"))
+            if page.chance(0.7)
+            else page.text("single_word", 12, type)
         )
     labels = [label + page.rng.choice(("", "", "៖", " :")) for label in labels]
     total = sum(page.setter.width(label, type) for label in labels)
@@ -92,7 +94,7 @@ def _dotted(page: Composer, x: float, y: float, width: float, filled: float) -> 
 def _boxes(page: Composer, x: float, y: float, width: float, pitch: float, filled: float) -> float:
     """A label and a row of boxes for single letters, or one box or rule to write on."""
     page.region("text")
-    label = page.rng.choice(FIELDS) + " "
+    label = page.rng.choice(words("fields")) + " "
     end = page.line(label.strip(), x, y, kind="field") + page.body.size
     side = 1.5 * page.body.size
     top = y - 1.15 * page.body.size

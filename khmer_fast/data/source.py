@@ -19,7 +19,7 @@ from khmer_fast.data.degrade import STEPS, Tones
 from khmer_fast.data.draw import MASTER, GlyphCache, Ink, Setting, draw_line, require_raqm
 from khmer_fast.data.fonts import FontError, FontLibrary, Span, file_hash, load_fonts
 from khmer_fast.data.mixture import Paper, RenderConfig
-from khmer_fast.data.texts import Line, TextSource
+from khmer_fast.data.texts import TextLine, TextSource
 from khmer_fast.text import NORMALIZER_VERSION
 
 _HEADING_KINDS = ("heading", "letterhead", "single_word")
@@ -44,9 +44,9 @@ class LineSource:
     configuration, the text and font files, and the versions in `describe()`.
 
     `config` is a RenderConfig or the path of a TOML file; the default mixture otherwise.
-    `text_folder` and `font_folders` say where its files are (default: KHMER_FAST_DATA and the
-    system's fonts). `held_out` draws in the fonts that training never sees. Raises KhmerFastError
-    when raqm, texts or fonts are missing.
+    `text_folder` and `font_folders` say where its files are (default: below KHMER_FAST_DATA, and
+    the system's fonts). `held_out` draws in the fonts that training never sees. Raises
+    KhmerFastError when raqm, texts or fonts are missing.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class LineSource:
                 page = STEPS[step.do](page, rng.uniform(*step.strength), numbers, tones)
         return Sample(np.ascontiguousarray(page), line.text, f"{line.kind}/{paper.name}")
 
-    def _line(self, rng: random.Random) -> tuple[Line, list[Span]]:
+    def _line(self, rng: random.Random) -> tuple[TextLine, list[Span]]:
         """A text and the faces that draw it; a blank one has a span without text.
 
         Raises FontError if nothing that is written can be drawn.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from khmer_fast.errors import printable
 from khmer_fast.evaluation.diagnosis import Reliability
 from khmer_fast.evaluation.evaluate import Evaluation
 from khmer_fast.evaluation.metrics import Comparison
@@ -80,7 +81,7 @@ def describe(evaluation: Evaluation, confusion_count: int = 0, worst_count: int 
         for group, scores in table.rows:
             cer = percent(scores.cer, scores.interval)
             exact = percent(scores.exact_lines)
-            lines.append(f"{group[:24]:<24} {scores.lines:>6}  {cer:<24}  {exact:>8}")
+            lines.append(f"{printable(group)[:24]:<24} {scores.lines:>6}  {cer:<24}  {exact:>8}")
         parts.append("\n".join(lines))
     if confusion_count:
         for unit, by_cluster in (("characters", False), ("clusters", True)):
@@ -97,8 +98,8 @@ def describe(evaluation: Evaluation, confusion_count: int = 0, worst_count: int 
         parts.append(
             "worst lines\n"
             + "\n".join(
-                f"{result.edits.edits:>6}  {result.label.name}\n"
-                f"        {result.reference}\n        {result.prediction}"
+                f"{result.edits.edits:>6}  {printable(result.label.name)}\n"
+                f"        {printable(result.reference)}\n        {printable(result.prediction)}"
                 for result in evaluation.worst(worst_count)
             )
         )
@@ -111,5 +112,5 @@ def show(text: str) -> str:
         return "∅"
     if text == " ":
         return "␣"
-    first = text[0]
+    first, text = text[0], printable(text)
     return f"\u25cc{text}" if "\u17b6" <= first <= "\u17d3" or first == "\u17dd" else text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 from khmer_fast.evaluation.diagnosis import (
     Calibration,
     Hallucination,
@@ -86,10 +86,11 @@ class Evaluation:
             "seconds": self.seconds,
             "lines_per_second": self.lines_per_second,
             "load_seconds": self.load_seconds,
-            "data": self.data,
-            "reader": self.reader,
+            "data": printable(self.data),
+            "reader": {name: _valid(value) for name, value in self.reader.items()},
             "skipped": [
-                {"where": problem.where, "error": problem.reason} for problem in self.problems
+                {"where": printable(problem.where), "error": printable(problem.reason)}
+                for problem in self.problems
             ],
             "unknown_characters": self.unknown,
             "tables": tables_as_json(self.tables),
@@ -145,7 +146,7 @@ def evaluate(
             )
         )
     if not results:
-        raise KhmerFastError(f"{data}: no line could be scored; {len(left_out)} are bad")
+        raise KhmerFastError(f"{printable(data)}: no line could be scored; {len(left_out)} are bad")
     known = set(charset)
     unknown = Counter(c for result in results for c in result.reference if c not in known)
     return Evaluation(
@@ -181,8 +182,23 @@ def read_lines(
         predictions.append(
             Prediction(label.name, line.text, line.confidence, characters, line.truncated)
         )
-        heights.append(line.box[3] - line.box[1])
-    return predictions, heights, time.perf_counter() - start
+        heights.append(None)
+    seconds = time.perf_counter() - start
+    for i, (label, found) in enumerate(zip(labels, predictions, strict=True)):
+        if isinstance(found, Prediction):
+            heights[i] = _picture_height(label.image)
+    return predictions, heights, seconds
+
+
+def _picture_height(path: Path) -> int | None:
+    """Pixels of an image that was read, from its header."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.height
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def compare_files(path_a: str, path_b: str) -> Comparison:
@@ -212,16 +228,22 @@ def _scored_lines(path: str) -> dict[tuple[str, str], str]:
             for line in document["results"]
         }
     except OSError as error:
-        raise KhmerFastError(f"{path}: cannot be opened: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError) as error:
+        raise KhmerFastError(f"{printable(path)}: cannot be opened: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise KhmerFastError(
-            f"{path}: expected the answer of khmer-fast evaluate --json ({error!r})"
+            f"{printable(path)}: expected the answer of khmer-fast evaluate --json "
+            f"({printable(repr(error), 200)})"
         ) from error
+
+
+def _valid(value: Any) -> Any:
+    """A value for JSON: names of files may hold what is no Unicode."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _result_as_json(result: LineResult) -> dict[str, Any]:
     return {
-        "image": result.label.name,
+        "image": printable(result.label.name),
         "reference": result.reference,
         "prediction": result.prediction,
         "edits": result.edits.edits,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from khmer_fast.errors import ImageError, KhmerFastError
+from khmer_fast.atomic import write_result
+from khmer_fast.errors import ImageError, KhmerFastError, printable
 from khmer_fast.evaluation.describe import describe_reliability, percent, show
 from khmer_fast.evaluation.diagnosis import (
     Calibration,
@@ -36,16 +37,18 @@ CER_STEPS = (0.0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 def write_report(
     path: str | Path, evaluation: Evaluation, worst: int = 40, confusion_count: int = 40
 ) -> None:
-    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot."""
+    """Write the report with the images of the `worst` lines; raises KhmerFastError if it cannot,
+    and a report that was there before still is."""
     write_html(path, render_report(evaluation, worst, confusion_count))
 
 
 def write_html(path: str | Path, html: str) -> None:
-    """Write a report; raises KhmerFastError if it cannot."""
+    """Write a report as a whole; raises KhmerFastError if it cannot, the old one still there."""
     try:
-        Path(path).write_text(html, encoding="utf-8")
+        write_result(path, html.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise KhmerFastError(f"{path}: cannot be written: {error.strerror}") from error
+        reason = error.strerror
+        raise KhmerFastError(f"{printable(path)}: cannot be written: {reason}") from error
 
 
 def render_report(evaluation: Evaluation, worst: int, confusion_count: int) -> str:
@@ -78,12 +81,12 @@ def html_document(title: str, sections: Sequence[str]) -> str:
 def _title(evaluation: Evaluation) -> str:
     path = Path(evaluation.data)
     name = path.parent.name if path.name == "labels.tsv" else path.name
-    return f"Khmer OCR on {name or path.absolute().name}"
+    return f"Khmer OCR on {printable(name or path.absolute().name)}"
 
 
 def _header(evaluation: Evaluation) -> str:
-    facts = [f"data {evaluation.data}"]
-    facts += [f"{name} {value}" for name, value in evaluation.reader.items()]
+    facts = [f"data {printable(evaluation.data)}"]
+    facts += [f"{name} {printable(value)}" for name, value in evaluation.reader.items()]
     facts.append(time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
     return (
         f"<header><h1>{escape(_title(evaluation))}</h1>"
@@ -184,7 +187,7 @@ def _table(table: Table) -> str:
         [scores.interval[1] for _, scores in table.rows if scores.interval] + [1e-9],
     )
     rows = "".join(
-        f'<tr><td class="name">{escape(group)}</td><td>{scores.lines:,}</td>'
+        f'<tr><td class="name">{escape(printable(group))}</td><td>{scores.lines:,}</td>'
         f"<td>{percent(scores.cer)}</td><td>{percent(scores.exact_lines)}</td>"
         f'<td class="bar">{_rate_bar(scores.cer, scores.interval, top)}</td></tr>'
         for group, scores in table.rows
@@ -318,7 +321,7 @@ def _hallucination(found: Hallucination) -> str:
 
 
 def _named(results: Sequence[LineResult]) -> str:
-    names = [escape(result.label.name) for result in results[:8]]
+    names = [escape(printable(result.label.name)) for result in results[:8]]
     if len(results) > len(names):
         names.append("…")
     return f': <span class="quiet">{", ".join(names)}</span>' if names else ""
@@ -362,7 +365,7 @@ def _worst(evaluation: Evaluation, count: int) -> str:
 
 
 def _worst_line(result: LineResult) -> str:
-    facts = [result.label.name, f"{result.edits.edits} edits"]
+    facts = [printable(result.label.name), f"{result.edits.edits} edits"]
     if result.edits.characters:
         facts.append(f"CER {percent(result.edits.edits / result.edits.characters)}")
     if result.confidence is not None:

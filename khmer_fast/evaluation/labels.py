@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 from khmer_fast.text import describe_character
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -42,7 +42,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}"
+        return f"{printable(self.where)}: {printable(self.reason)}"
 
 
 class LabelError(KhmerFastError):
@@ -91,7 +91,7 @@ def scan_labels(
         else:
             labels.append(entry)
     if not labels and not problems:
-        raise KhmerFastError(f"{path}: expected at least one labelled line, got none")
+        raise KhmerFastError(f"{printable(path)}: expected at least one labelled line, got none")
     if not labels:
         raise LabelError(problems)
     return labels, problems
@@ -103,8 +103,14 @@ def _image_problem(label: Label, first: dict[str, str], check_images: bool) -> P
     if image in first:
         return Problem(label.where, f"image {label.name} was named before: {first[image]}")
     first[image] = label.where
-    if check_images and not label.image.is_file():
-        return Problem(label.where, f"image {label.image} is missing")
+    if check_images:
+        try:
+            there = label.image.is_file()
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            name = printable(label.name, 80)
+            return Problem(label.where, f"image {name} cannot be opened: {error.strerror}")
+        if not there:
+            return Problem(label.where, f"image {label.image} is missing")
     return None
 
 
@@ -113,13 +119,15 @@ def _scan_tsv(path: Path, text_column: Sequence[str]) -> list[Label | Problem]:
     names = _decode(header.removesuffix(b"\r"), f"{path}:1").split("\t")
     text_name = next((name for name in text_column if name in names), None)
     if text_name is None or "image" not in names:
-        got = ", ".join(ascii(name) if not name.isprintable() else name for name in names[:8])
+        got = ", ".join(printable(name, 80) for name in names[:8])
         raise KhmerFastError(
-            f"{path}:1: expected a header with tab-separated columns, among them image and "
-            f"{text_column[0]}, got {got}"
+            f"{printable(path)}:1: expected a header with tab-separated columns, among them image "
+            f"and {text_column[0]}, got {got}"
         )
     if len(set(names)) < len(names):
-        raise KhmerFastError(f"{path}:1: expected each column name once, got {', '.join(names)}")
+        raise KhmerFastError(
+            f"{printable(path)}:1: expected each column name once, got {', '.join(names[:20])}"
+        )
     found: list[Label | Problem] = []
     for number, row in enumerate(rows, 2):
         row = row.removesuffix(b"\r")
@@ -154,11 +162,15 @@ def _scan_folder(folder: Path) -> list[Label | Problem]:
     )
     if not stems:
         raise KhmerFastError(
-            f"{folder}: expected NAME.png + NAME.gt.txt pairs or a labels.tsv, got neither"
+            f"{printable(folder)}: expected NAME.png + NAME.gt.txt pairs or a labels.tsv, got "
+            "neither"
         )
     for stem in stems:
         file = folder / (stem + GROUND_TRUTH_SUFFIX)
         image = next((stem + end for end in IMAGE_SUFFIXES if stem + end in files), f"{stem}.png")
+        if not file.is_file():
+            found.append(Problem(str(file), "expected a file of text, got something else"))
+            continue
         data = _read(file).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
         if b"\n" in data:
             lines = data.count(b"\n") + 1
@@ -181,7 +193,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KhmerFastError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise KhmerFastError(f"{printable(path)}: cannot be opened: {error.strerror}") from error
 
 
 def _decode(data: bytes, where: str) -> str:

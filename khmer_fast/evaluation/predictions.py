@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, printable
 from khmer_fast.evaluation.labels import Label, Problem, load_labels
 
 
@@ -37,7 +37,7 @@ def load_predictions(path: str | Path) -> list[Prediction]:
     try:
         start = path.read_bytes()[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     except OSError as error:
-        raise KhmerFastError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise KhmerFastError(f"{printable(path)}: cannot be opened: {error.strerror}") from error
     return _load_json(path) if start[:1] in (b"{", b"[") else _load_tsv(path)
 
 
@@ -52,11 +52,12 @@ def match_predictions(
     for prediction in predictions:
         for key in (prediction.image, os.path.abspath(prediction.image)):
             if by_key.setdefault(key, prediction) is not prediction:
-                raise KhmerFastError(f"expected one prediction an image, got two: {key}")
+                named = printable(key, 200)
+                raise KhmerFastError(f"expected one prediction an image, got two: {named}")
     unique = _unique_names(labels, predictions)
     matched: list[Prediction | Problem] = []
     for label in labels:
-        keys = (label.name, os.path.abspath(label.image))
+        keys = (label.name, os.path.abspath(label.image), printable(label.name))
         prediction = next((by_key[key] for key in keys if key in by_key), None)
         prediction = prediction or unique.get(label.image.name)
         if prediction is None:
@@ -91,20 +92,21 @@ def _load_tsv(path: Path) -> list[Prediction]:
 
 
 def _load_json(path: Path) -> list[Prediction]:
+    name = printable(path)
     try:
         document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise KhmerFastError(f"{path}: not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise KhmerFastError(f"{name}: not JSON: {printable(error, 200)}") from error
     if isinstance(document, dict):
         document = document.get("results", document)
     if isinstance(document, dict):
         document = [{"image": image, "text": text} for image, text in document.items()]
     if not isinstance(document, list):
         kind = type(document).__name__
-        raise KhmerFastError(f"{path}: expected a list of predictions, got {kind}")
+        raise KhmerFastError(f"{name}: expected a list of predictions, got {kind}")
     if not document:
-        raise KhmerFastError(f"{path}: expected at least one prediction, got none")
-    return [_from_json(item, f"{path}: item {i}") for i, item in enumerate(document)]
+        raise KhmerFastError(f"{name}: expected at least one prediction, got none")
+    return [_from_json(item, f"{name}: item {i}") for i, item in enumerate(document)]
 
 
 def _from_json(item: Any, where: str) -> Prediction:
@@ -112,15 +114,20 @@ def _from_json(item: Any, where: str) -> Prediction:
         raise KhmerFastError(f"{where}: expected an object, got {type(item).__name__}")
     image = item.get("image", item.get("file"))
     if not isinstance(image, str):
-        raise KhmerFastError(f"{where}: expected an image or file, got {sorted(item)}")
+        got = printable(", ".join(sorted(item)), 200)
+        raise KhmerFastError(f"{where}: expected an image or file, got {got or 'nothing'}")
     if "error" in item:
         return Prediction(image, "", error=str(item["error"]))
     lines = item.get("lines", [item])
     if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
-        raise KhmerFastError(f"{where}: expected lines to be a list of objects for {image}")
+        raise KhmerFastError(
+            f"{where}: expected lines to be a list of objects for {printable(image, 80)}"
+        )
     texts = [line.get("text", line.get("prediction")) for line in lines]
     if not all(isinstance(text, str) for text in texts):
-        raise KhmerFastError(f"{where}: expected a text or prediction for {image}")
+        raise KhmerFastError(f"{where}: expected a text or prediction for {printable(image, 80)}")
+    if any("\ud800" <= c <= "\udfff" for text in texts for c in text):
+        raise KhmerFastError(f"{where}: expected text, got half of a character (a surrogate)")
     if len(lines) != 1:
         return Prediction(image, " ".join(texts))
     line = lines[0]
@@ -151,8 +158,10 @@ def _confidence(value: Any, where: str) -> float | None:
 def _probability(value: Any, where: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise KhmerFastError(f"{where}: expected a confidence in [0, 1], got {value!r}")
+        raise KhmerFastError(
+            f"{where}: expected a confidence in [0, 1], got {printable(repr(value), 80)}"
+        )
     return number

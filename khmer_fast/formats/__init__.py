@@ -1,7 +1,7 @@
 """Formats out: a Document to bytes. One module a format, each with a `Writer`.
 
 A `Writer` takes one page at a time, so that a document of any length needs the memory of a page
-(docx and xlsx alone are built whole, and a PDF keeps its small text layers until it is closed).
+(xlsx alone is built whole, and a PDF keeps its small text layers until it is closed).
 """
 
 from __future__ import annotations

@@ -6,6 +6,11 @@ Khmer is a complex script to Word: its font is `rFonts@cs`, its size and weight 
 
 from __future__ import annotations
 
+import io
+import re
+import shutil
+import tempfile
+import zipfile
 from typing import Any, BinaryIO
 
 from khmer_fast.document import Page, Region
@@ -18,11 +23,12 @@ from khmer_fast.formats.xml_stream import xml_text
 FONT = "Khmer OS Battambang"
 TEXT_SIZE, HEADING_SIZE = 11, 14  # points
 _A4 = (595.3, 841.9)  # points
+_NAMESPACE = re.compile(rb' xmlns:\w+="[^"]*"')
 _CENTRED = 0.02  # of the page's width: how far from the middle a centred region's middle may be
 
 
 class Writer:
-    """Builds the document in memory and writes it on `close`."""
+    """Keeps pages in a temporary file, and puts them into the document on `close`."""
 
     def __init__(self, file: BinaryIO, source: str):
         try:
@@ -39,6 +45,7 @@ class Writer:
         properties.comments = ""
         properties.language = "km-KH"
         properties.created = properties.modified = now()
+        self._body = tempfile.TemporaryFile()  # the XML of the pages
         self._break = False  # whether the next paragraph begins a page
         self._first = True
 
@@ -52,10 +59,38 @@ class Writer:
             self._region(region, page)
         if self._break:  # an empty page is still a page
             self._paragraph([])
+        self._put_away()
+
+    def _put_away(self) -> None:
+        """Moves what the document holds to the temporary file: memory is that of a page."""
+        from lxml import etree
+
+        body = self._docx.element.body
+        for element in list(body)[:-1]:  # the last one is the section
+            body.remove(element)
+            tag, rest = etree.tostring(element).split(b">", 1)
+            self._body.write(_NAMESPACE.sub(b"", tag) + b">" + rest)  # the root declares them
 
     def close(self) -> None:
         """Writes the document."""
-        self._docx.save(self._file)
+        empty = io.BytesIO()
+        self._docx.save(empty)
+        self._body.seek(0)
+        with (
+            self._body,
+            zipfile.ZipFile(empty) as parts,
+            zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED) as out,
+        ):
+            for item in parts.infolist():
+                content = parts.read(item)
+                if item.filename == "word/document.xml":
+                    head, section, tail = content.partition(b"<w:sectPr")
+                    with out.open(item, "w", force_zip64=True) as document:
+                        document.write(head)
+                        shutil.copyfileobj(self._body, document)
+                        document.write(section + tail)
+                else:
+                    out.writestr(item, content)
 
     def _set_paper(self, page: Page) -> None:
         from docx.shared import Pt

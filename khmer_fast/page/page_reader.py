@@ -28,9 +28,10 @@ LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
 FIRST_READ = 8  # lines at first, so that the first page comes soon
-SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way up
-SURER = 0.1  # and by how much more another way must be sure
-TRIED_LINES = 8  # of a page on its head
+SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way round
+SURER = 1.5  # so many times the sure letters must another way have,
+FEWEST_LETTERS = 3.0  # and so many of them
+TRIED_LINES = 8  # of a page turned another way
 MOST_LINES = 1_000  # of a page
 MOST_SECONDS = 120.0  # a page
 
@@ -218,23 +219,26 @@ class PageReader:
                 sheet.lines.append(ReadLine(answer, crop))
 
     def _right_way_up(self, sheet: _Sheet, found: FoundPage) -> _Sheet:
-        """The sheet, or the page on its head where that reads clearly better: what was read says so
-        more surely than the network does, and costs nothing where it is sure."""
-        sureness = _sureness(sheet.lines)
-        if not sheet.lines or sureness >= SURE_PAGE:
+        """The sheet, or the page turned another way where that reads clearly better: what was read
+        says so more surely than the network does, and costs nothing where it is sure."""
+        if _sureness(sheet.lines) >= SURE_PAGE:
             return sheet
-        rotation = (found.rotation + 180) % 360
-        turned = find_lines(sheet.image.grey, self.segmenter, rotation)
-        if not turned.lines:
-            return sheet
-        other = self._chosen(sheet.image, turned)
-        longest = sorted(other.chosen, key=lambda i: turned.inks[i].first - turned.inks[i].end)
-        tried = _Sheet(sheet.image, turned, longest[:TRIED_LINES])
-        self._read([tried])
-        if _sureness(tried.lines) <= sureness + SURER:
-            return sheet
-        self._read([other])
-        return other
+        best, most = sheet, max(FEWEST_LETTERS, SURER * _sure_letters(sheet.lines))
+        for turn in (180, 90, 270):
+            rotation = (found.rotation + turn) % 360
+            turned = find_lines(sheet.image.grey, self.segmenter, rotation)
+            other = self._chosen(sheet.image, turned)
+            longest = sorted(other.chosen, key=lambda i: turned.inks[i].first - turned.inks[i].end)
+            tried = _Sheet(sheet.image, turned, longest[:TRIED_LINES])
+            self._read([tried])
+            letters = _sure_letters(tried.lines)
+            if letters > most:
+                best, most = other, letters
+                if _sureness(tried.lines) >= SURE_PAGE:
+                    break
+        if best is not sheet:
+            self._read([best])
+        return best
 
     def _line_page(self, sheet: _Sheet) -> Page:
         """The page of a picture that is one line."""
@@ -252,6 +256,13 @@ def _sureness(lines: Sequence[ReadLine]) -> float:
     read = [x.answer for x in lines if isinstance(x.answer, Line) and x.answer.text]
     characters = sum(len(line.text) for line in read)
     return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
+
+
+def _sure_letters(lines: Sequence[ReadLine]) -> float:
+    """Characters of the longest lines that were read, each as much as its line is sure."""
+    read = [x.answer for x in lines if isinstance(x.answer, Line)]
+    longest = sorted(read, key=lambda line: -len(line.text))[:TRIED_LINES]
+    return sum(len(line.text) * line.confidence for line in longest)
 
 
 def _failed(image: FilePage, error: KhmerFastError) -> Page:

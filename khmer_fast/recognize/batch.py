@@ -21,16 +21,18 @@ class Batch:
     width: Tensor  # [B] int64, pixels
 
 
-def collate(lines: Sequence[np.ndarray]) -> Batch:
+def collate(lines: Sequence[np.ndarray], width_step: int = 1) -> Batch:
     """Pads prepared lines, each uint8 [Y, X_b] from `prepare_line`, to one batch.
 
-    Raises ValueError for no lines or lines of different heights.
+    Training and reading share it, and with it what is dark and what is light. X is a multiple of
+    `width_step`. Raises ValueError for no lines or lines of different heights.
     """
     heights = {line.shape[0] for line in lines}
     if len(heights) != 1:
         raise ValueError(f"expected lines of one height, got heights {sorted(heights)}")
     widths = [line.shape[1] for line in lines]
-    image = np.zeros((len(lines), 1, heights.pop(), max(widths)), np.float32)
+    columns = -(-max(widths) // width_step) * width_step
+    image = np.zeros((len(lines), 1, heights.pop(), columns), np.float32)
     for b, line in enumerate(lines):
         np.subtract(255, line, out=image[b, 0, :, : widths[b]], dtype=np.float32)
     image /= 255

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from khmer_fast.errors import OptionError
+from khmer_fast.errors import KhmerFastError, OptionError
 from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
 from khmer_fast.threads import default_threads
@@ -346,7 +346,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
         return Choice(GPU, "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
-    if dtype == "bfloat16" and not has_fast_bfloat16():
+    if dtype == "bfloat16" and not multiplies_bfloat16():
         return Choice(
             "cpu", "fast", "float32",
             f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
@@ -398,6 +398,16 @@ def gpu_facts() -> dict[str, Any]:
     return facts
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the decoder's kernels multiply bfloat16 here, rather than widen it to float32."""
+    try:
+        from khmer_fast import ops
+
+        return ops.multiplies_bfloat16()
+    except (KhmerFastError, ValueError):
+        return False  # no build, or no such KHMER_FAST_ISA: said where it is used
+
+
 def training_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device that training asks for: auto, cpu, or a GPU as torch names it.
 
@@ -425,6 +435,6 @@ def process_group(device: torch.device) -> str:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512-BF16) and may (KHMER_FAST_ISA)."""
+    """Whether torch multiplies bfloat16 fast here (AVX512-BF16) and may (KHMER_FAST_ISA)."""
     allowed = os.environ.get("KHMER_FAST_ISA", "avx512_bf16") == "avx512_bf16"
     return allowed and torch.cpu._is_avx512_bf16_supported()

@@ -90,7 +90,19 @@ class Reader:
         With on_error = "return" the error of a bad image stands in its place; with "raise" the
         first one is raised.
         """
+        if isinstance(images, list) and on_error in ("raise", "return"):
+            if all(isinstance(image, np.ndarray) for image in images):
+                return list(self._read_arrays(images, on_error))
         return list(self.read_many(images, on_error))
+
+    def _read_arrays(
+        self, images: Sequence[np.ndarray], on_error: str
+    ) -> Iterator[Line | KhmerFastError]:
+        """Pictures in memory: there is no decoding for which threads would pay."""
+        size = WINDOW_BATCHES * self.batch_size
+        for start in range(0, len(images), size):
+            window = [self._prepare_or_error(image) for image in images[start : start + size]]
+            yield from self._read_window(window, on_error)
 
     def read_many(
         self, images: Iterable[Any], on_error: str = "raise"
@@ -117,14 +129,19 @@ class Reader:
                 if not waiting:
                     return
                 window = [waiting.popleft().result() for _ in range(min(size, len(waiting)))]
-                lines = iter(self.read_prepared([x for x in window if isinstance(x, PreparedLine)]))
-                for x in window:
-                    if isinstance(x, KhmerFastError) and on_error == "raise":
-                        raise x
-                    yield next(lines) if isinstance(x, PreparedLine) else x
+                yield from self._read_window(window, on_error)
                 size = min(4 * size, largest)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read_window(
+        self, window: Sequence[PreparedLine | KhmerFastError], on_error: str
+    ) -> Iterator[Line | KhmerFastError]:
+        lines = iter(self.read_prepared([x for x in window if isinstance(x, PreparedLine)]))
+        for x in window:
+            if isinstance(x, KhmerFastError) and on_error == "raise":
+                raise x
+            yield next(lines) if isinstance(x, PreparedLine) else x
 
     def _submit(self, pool: ThreadPoolExecutor, image: Any) -> Future:
         """Has an image prepared in a thread; a pipe is read here, where Ctrl-C ends the waiting."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from khmer_fast.train.analysis.attention import collapse, lock_on_state
 from khmer_fast.train.analysis.cer import above_one
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.analysis.loss import impossible_loss, overfitting, stopped
 from khmer_fast.train.analysis.speed import starved
 from khmer_fast.train.history import Record, one_measure
@@ -17,7 +17,7 @@ from khmer_fast.train.history import Record, one_measure
 QUIET_RECORDS = 5  # records before a warning that still holds is repeated
 GRADIENT_MEMORY = 200  # steps
 
-GRADIENT_NOT_FINITE = Rule(
+GRADIENT_NOT_FINITE = FindingRule(
     "loss", "gradient.not_finite", "problem",
     "The gradient is {norm} at step {step}.",
     "A number in the forward or backward pass overflowed: one such step spoils all weights, and "
@@ -25,7 +25,7 @@ GRADIENT_NOT_FINITE = Rule(
     "It will happen again at the same place.",
     "Resume from the last checkpoint with half the learning rate, or --amp off.",
 )  # fmt: skip
-GRADIENT_EXPLODES = Rule(
+GRADIENT_EXPLODES = FindingRule(
     "loss", "gradient.explodes", "warning",
     "The gradient norm at step {step} is {norm:.3g}, and {high} of the last 10 steps were above "
     "ten times the usual {usual:.3g}.",

@@ -36,6 +36,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ NUMBERS = frozenset(
     "lock_on learning_rate gradient_norm lines_per_second data_share seconds_left "
     "ctc_left_out".split()
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -195,6 +197,8 @@ def _record(found: Any) -> Record:
     for name, value in record.items():
         if type(value) not in (int, float, str, bool, type(None)):
             raise ValueError(f"{name} is no number")
+        if _SURROGATE.search(name) or (type(value) is str and _SURROGATE.search(value)):
+            raise ValueError("half of a character (a surrogate)")
         if name in NUMBERS and value is not None:
             if type(value) not in (int, float):
                 raise ValueError(f"{name} is {value!r}, expected a number")

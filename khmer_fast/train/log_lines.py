@@ -17,6 +17,7 @@ from khmer_fast.train.log_names import RATES, SETTINGS
 from khmer_fast.train.run_log import RunLog
 
 LONGEST_LINE = 20_000  # characters that are looked at
+MOST_PLACES = 1e12  # epochs or steps of a run
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TIME = re.compile(r"^\s*\[?(\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d)(?:[.,]\d+)?Z?\]?[\s,|:-]*")
 _LEVEL = re.compile(
@@ -206,7 +207,7 @@ class LogParser:
     def _store(self, found: list[Figure]) -> bool:
         """Files the figures of one line; whether any of them is known and has a place."""
         for figure in found:
-            if figure.name == "epoch" and math.isfinite(figure.value):
+            if figure.name == "epoch" and 0 <= figure.value < MOST_PLACES:
                 whole = figure.value == int(figure.value)
                 self._begin("epoch", int(figure.value) if whole else figure.value)
         stored = False
@@ -222,7 +223,7 @@ class LogParser:
                         self.log.planned_epochs = int(value)
                 stored = True
             elif name == "step" and self.axis != "epoch":
-                if math.isfinite(value):
+                if 0 <= value < MOST_PLACES:
                     self._begin("step", value)
                     stored = True
             elif self._put(name, value, unit):

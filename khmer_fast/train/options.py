@@ -11,19 +11,14 @@ import dataclasses
 import difflib
 import json
 import math
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from khmer_fast import toml_file
 from khmer_fast.errors import OptionError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -259,17 +254,7 @@ def from_arguments(arguments: argparse.Namespace) -> TrainOptions:
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Options by name from a TOML file; OptionError lists every wrong key and value in it."""
-    return from_table(_table(path), str(path))
-
-
-def _table(path: str | Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} is not TOML: {error}") from None
+    return from_table(toml_file.read_toml(path, OptionError), str(path))
 
 
 def from_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -300,7 +285,12 @@ def load_config(path: str | Path) -> TrainOptions:
 
     A run must stay resumable over an upgrade, so they are no error as in a file that a user wrote.
     """
-    table = _table(path)
+    try:
+        table = toml_file.read_toml(path, OptionError)
+    except OptionError as error:
+        raise OptionError(
+            f"{error}; it holds the run's options: copy it from the backup, or write them again"
+        ) from None
     for key in [key for key in table if key not in FIELDS]:
         value = table.pop(key)
         warnings.warn(f"{path}: option {key} = {value!r} is of another version", stacklevel=2)

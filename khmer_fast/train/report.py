@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from khmer_fast.errors import printable
 from khmer_fast.train.analysis.finding import Finding
 from khmer_fast.train.run_log import RunLog
 
@@ -34,7 +35,7 @@ _PARTS = (
 
 def to_text(log: RunLog, findings: Sequence[Finding], width: int = 88) -> str:
     """The report for a terminal."""
-    lines = [f"{log.source}"]
+    lines = [printable(log.source)]
     for topic, title in TOPICS.items():
         about = [finding for finding in findings if finding.topic == topic]
         if not about:
@@ -43,7 +44,7 @@ def to_text(log: RunLog, findings: Sequence[Finding], width: int = 88) -> str:
         for finding in about:
             mark = {"problem": "!!", "warning": "! ", "good": "+ ", "note": "- "}[finding.level]
             for name, label in _PARTS:
-                words = getattr(finding, name)
+                words = printable(getattr(finding, name))
                 if words:
                     words = f"{label}: {words}" if label else words
                     first = f"  {mark} " if not label else "     "
@@ -56,11 +57,11 @@ def to_text(log: RunLog, findings: Sequence[Finding], width: int = 88) -> str:
 def to_json(log: RunLog, findings: Sequence[Finding]) -> str:
     """The report for programs: figures are fractions, nats and seconds."""
     document = {
-        "source": log.source,
+        "source": printable(log.source),
         "kind": log.kind,
         "lines": log.lines,
         "unread_lines": log.unread,
-        "unread_examples": log.unread_examples,
+        "unread_examples": [printable(example) for example in log.unread_examples],
         "unknown_figures": log.unknown,
         "axis": log.axis,
         "planned_epochs": log.planned_epochs,
@@ -100,7 +101,7 @@ def to_html(log: RunLog, findings: Sequence[Finding]) -> str:
                     bold = f"<b>{label}:</b> " if label else ""
                     words.append(f"<p>{bold}{html.escape(getattr(finding, name))}</p>")
             body.append(f'<section class="{finding.level}">{"".join(words)}</section>')
-    title = html.escape(f"{log.source}: training analysis")
+    title = html.escape(f"{printable(log.source)}: training analysis")
     return _PAGE.format(title=title, plot=plot, body="\n".join(body))
 
 

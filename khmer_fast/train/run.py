@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,11 @@ from khmer_fast.train.backup import Backup, refuse_foreign, restore
 from khmer_fast.train.health import Monitor
 from khmer_fast.train.history import History, counted, epoch_line, open_history
 from khmer_fast.train.line_task import LineTask
-from khmer_fast.train.loop import Since, StepReport, Trainer, lost_ranks
+from khmer_fast.train.loop import Since, StepReport, Trainer
 from khmer_fast.train.mend import mend_best, mend_history, mend_manifest
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.page_task import PageTask
+from khmer_fast.train.ranks import ranks
 from khmer_fast.train.run_folder import RunFolder
 from khmer_fast.train.samples import batch_count, batches
 from khmer_fast.train.state import checkpoint_state, misfit_of_run, weights_writer
@@ -77,7 +75,7 @@ def run(asked: dict[str, Any], say: Callable[[str], None] = print) -> Path:
             raise OptionError("expected a folder for the run: give --out RUN")
         path = Path(options.out)
     folder = RunFolder(path, options.keep)
-    with _ranks(options) as place, contextlib.ExitStack() as stack:
+    with ranks(options) as place, contextlib.ExitStack() as stack:
         torch.set_num_threads(options.threads or default_threads())
         if place.rank > 0:
             say = _silent
@@ -400,52 +398,6 @@ class Session:
 
 def _due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """This process among those of the run."""
-
-    rank: int
-    ranks: int
-    device: torch.device
-
-    def wait(self, where: str) -> None:
-        """Until all ranks are here."""
-        if self.ranks > 1:
-            with lost_ranks(self.rank, where):
-                torch.distributed.barrier()
-
-
-@contextlib.contextmanager
-def _ranks(options: TrainOptions) -> Iterator[Place]:
-    """This process's place by torchrun's variables; alone without them."""
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    name = options.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and ranks > 1:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {name}") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise OptionError(f"--device {name}: this PyTorch finds no GPU; give --device cpu")
-        torch.cuda.set_device(device)
-    if ranks == 1:
-        yield Place(0, 1, device)
-        return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    with lost_ranks(rank, "the start"):
-        torch.distributed.init_process_group(
-            backend, timeout=timedelta(seconds=options.rank_timeout)
-        )
-    try:
-        yield Place(rank, ranks, device)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def _silent(text: str) -> None:

@@ -11,6 +11,7 @@ from khmer_fast.train import history
 from khmer_fast.train.history import Record
 
 EXAMPLES = 3  # lines that were not understood, to show
+LARGEST = 1e30  # of a figure; squares and sums of such numbers are finite
 
 
 @dataclass
@@ -79,5 +80,5 @@ class RunLog:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a record's value is a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
+    """Whether a record's value is a number that can have been measured."""
+    return type(value) in (int, float) and abs(value) < LARGEST

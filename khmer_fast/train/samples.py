@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from khmer_fast.recognize.batch import collate as pad_images
+
 POOL_BATCHES = 16  # batches that are sorted by width together
 WIDTH_STEP = 64  # pixels; oneDNN compiles its kernels anew for each width it meets
 
@@ -117,7 +119,7 @@ def batches(
 def _start_worker(worker: int) -> None:
     """The model's step goes first, and signals are the trainer's affair: it ends its workers."""
     os.nice(5)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
@@ -136,17 +138,13 @@ def batch_count(lines_per_epoch: int, batch_lines: int) -> int:
 
 def collate(lines: list[TrainLine], dtype: torch.dtype = torch.float32) -> TrainBatch:
     """Pads lines to the widest image, rounded up to WIDTH_STEP, and to the longest label."""
-    height = lines[0].image.shape[0]
-    widths = [line.image.shape[1] for line in lines]
-    columns = -(-max(widths) // WIDTH_STEP) * WIDTH_STEP
-    image = np.zeros((len(lines), 1, height, columns), np.float32)
+    batch = pad_images([line.image for line in lines], WIDTH_STEP)
     label = torch.zeros(len(lines), max(len(line.ids) for line in lines), dtype=torch.int64)
     for b, line in enumerate(lines):
-        image[b, 0, :, : widths[b]] = (255 - line.image.astype(np.float32)) / 255
         label[b, : len(line.ids)] = torch.tensor(line.ids, dtype=torch.int64)
     return TrainBatch(
-        torch.from_numpy(image).to(dtype),
-        torch.tensor(widths),
+        batch.image.to(dtype),
+        batch.width,
         label,
         torch.tensor([len(line.ids) for line in lines]),
     )

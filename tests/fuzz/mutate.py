@@ -12,6 +12,7 @@ _TOKENS = tuple(
     b" /Image /Contents /Resources /ToUnicode /Encrypt /ObjStm /Type /Pages /Page null << >> [ ]"
     b" BT ET q Q Do Tj 1 0 R".split(b" ")
 )
+LONGEST = 100_000  # bytes of a changed input
 _EDGES = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -24,6 +25,20 @@ def mutated(seeds: list[bytes], seed: int, index: int) -> bytes:
         if not data:
             break
     return bytes(data)
+
+
+def changed(
+    data: bytes, seeds: list[bytes], rng: random.Random, tokens: tuple[bytes, ...]
+) -> bytes:
+    """`data` with one to eight changes; `tokens` are words of its format."""
+    found = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        if not found or rng.random() < 0.3:
+            place = _place(found, rng)
+            found[place:place] = rng.choice(tokens) * rng.choice((1, 1, 1, 50))
+        else:
+            rng.choice(_CHANGES[:7])(found, rng, seeds)
+    return bytes(found[:LONGEST])
 
 
 def _place(data: bytearray, rng: random.Random) -> int:

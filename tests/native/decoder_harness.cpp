@@ -1,11 +1,14 @@
 // Runs the decoder without torch, for the sanitizers (scripts/sanitize.sh): random small models on
-// every instruction set, several threads, several callers. A line must come out bit for bit the same
-// alone, in a batch and on any number of threads.
+// every instruction set, several threads, several callers. A line must come out bit for bit the
+// same alone, in a batch and on any number of threads.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <initializer_list>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
@@ -19,7 +22,7 @@ namespace {
 struct Model {
   Dims dims;
   std::vector<std::vector<float>> tensors;
-  DecoderWeights weights;
+  DecoderPointers weights;
 };
 
 Model random_model(std::mt19937& rng) {
@@ -27,21 +30,21 @@ Model random_model(std::mt19937& rng) {
     return std::uniform_int_distribution<int64_t>(low, high)(rng);
   };
   const Dims d{size(3, 40), size(1, 9), size(1, 70), size(1, 40), size(1, 40)};
-  const int64_t sizes[] = {d.V * d.D, d.A * d.E, d.A, d.H * d.E, d.H, d.A * d.H, d.A,
-                           3 * d.H * (d.D + d.E), 3 * d.H * d.H, 3 * d.H, 3 * d.H,
-                           d.V * (d.H + d.E), d.V};
   Model model{d, {}, {}};
   // Now and then so large that the energy leaves the paired and the factored form.
   const float scale = size(0, 3) == 0 ? 40.0f : 0.7f;
-  for (int64_t n : sizes) {
-    std::normal_distribution<float> normal(0, model.tensors.size() == 1 ? scale : 0.7f);
-    std::vector<float> x(n);
+  const auto random = [&](const char* name, std::initializer_list<int64_t> shape) {
+    std::normal_distribution<float> normal(0, std::strcmp(name, "W_k") == 0 ? scale : 0.7f);
+    std::vector<float> x(
+        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
     for (float& value : x) value = normal(rng);
     model.tensors.push_back(std::move(x));
-  }
-  const float* p[13];
-  for (int i = 0; i < 13; ++i) p[i] = model.tensors[i].data();
-  model.weights = {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12]};
+    return model.tensors.back().data();
+  };
+  const auto [V, D, E, A, H] = d;
+#define KHMER_FAST_RANDOM(name, letters, ...) model.weights.name = random(#name, {__VA_ARGS__});
+  KHMER_FAST_DECODER_WEIGHTS(KHMER_FAST_RANDOM)
+#undef KHMER_FAST_RANDOM
   return model;
 }
 

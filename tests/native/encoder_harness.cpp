@@ -1,6 +1,6 @@
-// Runs the encoder without torch, for the sanitizers (scripts/sanitize.sh): random small encoders on
-// every instruction set, several threads, several callers. A line must come out bit for bit the same
-// alone, in a batch and on any number of threads.
+// Runs the encoder without torch, for the sanitizers (scripts/sanitize.sh): random small encoders
+// on every instruction set, several threads, several callers. A line must come out bit for bit the
+// same alone, in a batch and on any number of threads.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,6 +1,6 @@
-// Runs the segmenter without torch, for the sanitizers (scripts/sanitize.sh): random small networks on
-// every instruction set, several threads, several callers. A page must come out bit for bit the same on
-// any number of threads.
+// Runs the segmenter without torch, for the sanitizers (scripts/sanitize.sh): random small networks
+// on every instruction set, several threads, several callers. A page must come out bit for bit the
+// same on any number of threads.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -35,8 +35,8 @@ void run(const Kernels& kernels, unsigned seed) {
       for (float& value : x) value = normal(rng);
       tensors.push_back(std::move(x));
     }
-    return FilterWeights{tensors[tensors.size() - 2].data(), tensors.back().data(), outputs, inputs,
-                         rows, columns};
+    return FilterWeights{
+        tensors[tensors.size() - 2].data(), tensors.back().data(), outputs, inputs, rows, columns};
   };
   const auto pair = [&](int64_t inputs, int64_t outputs) {
     const FilterWeights depthwise = filter(inputs, 1, 2 * size(0, 2) + 1, 2 * size(0, 4) + 1);
@@ -52,7 +52,8 @@ void run(const Kernels& kernels, unsigned seed) {
     SegmenterWeights::Level level;
     const int64_t wide = size(1, 70);
     level.down = pair(channels, wide);
-    for (int64_t blocks = size(0, 2); blocks > 0; --blocks) level.blocks.push_back(pair(wide, wide));
+    for (int64_t blocks = size(0, 2); blocks > 0; --blocks)
+      level.blocks.push_back(pair(wide, wide));
     level.up = filter(channels, wide, 1, 1);
     if (i + 1 < levels) level.up_block.push_back(pair(wide, wide));
     weights.levels.push_back(std::move(level));

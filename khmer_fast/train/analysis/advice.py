@@ -6,47 +6,49 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.analysis.loss import is_early, remedy, too_early
 from khmer_fast.train.history import counted
 from khmer_fast.train.run_log import RunLog
 
 LEAST_RECORDS = 8  # before a run is told to change something
 
-MEND_THE_LOSS = Rule(
+MEND_THE_LOSS = FindingRule(
     "next", "advise.stop", "problem",
     "Stop. Mend the loss (log_softmax before NLLLoss), then start again.",
     "A negative loss means that what is minimised is no likelihood.",
 )  # fmt: skip
-GO_BACK = Rule(
+GO_BACK = FindingRule(
     "next", "advise.stop", "problem",
     "Stop, and resume from the last checkpoint before it with half the learning rate.",
     "Weights after a loss that is not finite are of no use.",
 )  # fmt: skip
-LOOK_LATER = Rule("next", "advise.continue", "note", "Go on, and look again later.", "{early}")
-CHANGE = Rule(
+LOOK_LATER = FindingRule(
+    "next", "advise.continue", "note", "Go on, and look again later.", "{early}"
+)
+CHANGE = FindingRule(
     "next", "advise.change", "warning",
     "Do not go on like this. {remedy} CER should be below 50 % after some 16,000 lines.",
     "At the present pace the {axis}s that are left do not bring readable text.",
 )  # fmt: skip
-BY_HEART = Rule(
+BY_HEART = FindingRule(
     "next", "advise.stop", "warning",
     "Stop and use the best model, or go on with more varied data.",
     "The model now learns its training lines by heart.",
 )  # fmt: skip
-GO_ON = Rule("next", "advise.continue", "good", "{words}", "The model is still improving.")
-DONE = Rule(
+GO_ON = FindingRule("next", "advise.continue", "good", "{words}", "The model is still improving.")
+DONE = FindingRule(
     "next", "advise.done", "note",
     "Stop and use the best model; for less error train a new run from it with more varied data or "
     "a larger configuration.",
     "It no longer improves beyond the noise.",
 )  # fmt: skip
-WORSE = Rule(
+WORSE = FindingRule(
     "next", "advise.change", "warning",
     "Go back to the best model and lower the learning rate.",
     "It gets worse.",
 )  # fmt: skip
-UNDECIDED = Rule(
+UNDECIDED = FindingRule(
     "next", "advise.continue", "note",
     "Go on, and look again in some {axis}s.",
     "There is too little here to judge by.",

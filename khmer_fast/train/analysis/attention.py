@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from khmer_fast.train.analysis import words
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.history import Record
 from khmer_fast.train.lock_on import LOCKED, NOT_LOCKED
 from khmer_fast.train.run_log import RunLog
 
-UNKNOWN = Rule(
+UNKNOWN = FindingRule(
     "attention", "attention.unknown", "note",
     "The log holds no figure for attention.",
     "{meaning}",
     next_step="khmer-fast train measures it each epoch and draws it in plots/attention; look at "
     "such pictures first.",
 )  # fmt: skip
-FOLLOWS = Rule(
+FOLLOWS = FindingRule(
     "attention", "attention.locked", "good",
     "{observation}",
     "Attention follows the line since {since}.",
     "From here on CER falls with the loss.",
 )  # fmt: skip
-ON_ITS_WAY = Rule(
+ON_ITS_WAY = FindingRule(
     "attention", "attention.on_its_way", "note",
     "{observation}",
     f"Attention does not follow the line yet ({LOCKED} is locked).",
     "With CTC beside it, it locks on after about 16,000 lines.",
     "Look at plots/attention: a diagonal should appear.",
 )  # fmt: skip
-WANDERS = Rule(
+WANDERS = FindingRule(
     "attention", "attention.wanders", "warning",
     "{observation} Lock-on fell from {best:.2f} to {score:.2f}.",
     "Attention had found its way along the line and lost it: a learning rate too high, or lines "
@@ -39,7 +39,7 @@ WANDERS = Rule(
     "Look at plots/attention of both epochs; lower the learning rate, or go back to the best model "
     "with --init-from.",
 )  # fmt: skip
-NOT_YET = Rule(
+NOT_YET = FindingRule(
     "attention", "attention.not_locked", "warning",
     f"{{observation}} Lock-on is {{score:.2f}}{{seen}} (best {{best:.2f}}; {LOCKED} is locked).",
     "Attention does not follow the line yet. With CTC beside it, it does after about 16,000 lines.",
@@ -47,7 +47,7 @@ NOT_YET = Rule(
     "Use --ctc-weight 0.3 or more, begin with CTC alone (--ctc-only-epochs 1), or raise the "
     "learning rate.",
 )  # fmt: skip
-COLLAPSED = Rule(
+COLLAPSED = FindingRule(
     "attention", "output.collapsed", "warning",
     "Only {distinct:.1%} of the validation lines were read as different texts.",
     "The model writes nearly the same whatever it sees: the decoder does not look at the image. "

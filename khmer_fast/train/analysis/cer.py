@@ -9,13 +9,13 @@ from typing import Any
 
 from khmer_fast.train import trend
 from khmer_fast.train.analysis import words
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.analysis.loss import is_early, too_early
 from khmer_fast.train.history import Record, counted
 from khmer_fast.train.lock_on import LOCKED
 from khmer_fast.train.run_log import RunLog, is_number
 
-UNKNOWN = Rule(
+UNKNOWN = FindingRule(
     "cer", "cer.unknown", "note",
     "There is no validation CER.",
     "The loss says how sure the model is, not how well it reads.",
@@ -23,7 +23,7 @@ UNKNOWN = Rule(
 )  # fmt: skip
 ENDS = ("{observation}", "{expectation}", "{next_step}")
 SHORT, FALLING, RISING, FLAT = (
-    Rule("cer", f"cer.{code}", level, ENDS[0], meaning + " {ago}", *ENDS[1:])
+    FindingRule("cer", f"cer.{code}", level, ENDS[0], meaning + " {ago}", *ENDS[1:])
     for code, level, meaning in (
         ("short", "note", "Too few epochs to tell a trend."),
         ("falling", "good", "CER falls beyond the noise."),
@@ -31,7 +31,7 @@ SHORT, FALLING, RISING, FLAT = (
         ("flat", "note", "Of late CER moves no more than its noise."),
     )
 )
-ABOVE_ONE = Rule(
+ABOVE_ONE = FindingRule(
     "cer", "cer.above_one", "note",
     "Validation CER is {cer:.2%}, above 100 %.",
     "{parts}. {lock_on}",

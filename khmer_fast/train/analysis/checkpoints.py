@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.analysis.words import number
 from khmer_fast.train.history import counted
 from khmer_fast.train.run_log import RunLog
 
-NONE = Rule(
+NONE = FindingRule(
     "checkpoints", "checkpoint.none", "warning",
     "{said}",
     "If none was saved, all goes when the machine goes.",
     next_step="Save a checkpoint each epoch; khmer-fast train does.",
 )  # fmt: skip
-SAVED = Rule(
+SAVED = FindingRule(
     "checkpoints", "checkpoint.saved", "good",
     "{observation}",
     "A run that is cut off now loses nothing but the epoch under way.",
 )  # fmt: skip
-BEHIND = Rule(
+BEHIND = FindingRule(
     "checkpoints", "checkpoint.behind", "warning",
     "{observation}",
     "The last {behind:.0f} epochs are in no checkpoint and would be lost.",
 )  # fmt: skip
-RESUMED = Rule(
+RESUMED = FindingRule(
     "checkpoints", "run.resumed", "note",
     "Resumed {times}, last from epoch {last}. {again}",
     "The run was interrupted and its checkpoints did their work.",
     next_step="{next_step}",
 )  # fmt: skip
-RESTARTED = Rule(
+RESTARTED = FindingRule(
     "checkpoints", "run.restarted", "note",
     "{times} the epochs went back without a word about resuming; {again} epochs were trained "
     "again.",
     "Either the run began anew, or the log does not say that it resumed. Later values stand for "
     "earlier ones.",
 )  # fmt: skip
-BROKEN = Rule(
+BROKEN = FindingRule(
     "checkpoints", "checkpoint.broken", "warning",
     "{count} of {all} files do not verify: {listed}.",
     "Resume walks back to the newest that verifies.",
     next_step="Copy them from the backup, if there is one; look after the disk.",
 )  # fmt: skip
-VERIFIED = Rule(
+VERIFIED = FindingRule(
     "checkpoints", "checkpoint.verified", "good",
     "All {all} files have the size and sha256 of the manifest.",
     "They can be resumed from.",
 )  # fmt: skip
-SAME_FILE = Rule(
+SAME_FILE = FindingRule(
     "checkpoints", "backup.same_file", "note",
     "{lines} said that copy and original are the same file.",
     "Harmless: the checkpoint is already in the folder that it was to be copied to. But there is "
     "only this one copy.",
     next_step="Give the backup another folder, or leave it out; khmer-fast train says it once.",
 )  # fmt: skip
-BACKUP_FAILED = Rule(
+BACKUP_FAILED = FindingRule(
     "checkpoints", "backup.failed", "warning",
     "{backups} failed, last: {last}",
     "The second copy is not up to date.",

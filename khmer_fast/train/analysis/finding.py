@@ -26,7 +26,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Rule:
+class FindingRule:
     """What is said where something is found: templates with {names} that the judge fills in."""
 
     topic: str

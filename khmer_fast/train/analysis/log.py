@@ -5,55 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.analysis.words import number
 from khmer_fast.train.history import Record, counted
 from khmer_fast.train.run_log import RunLog
 
 SHOWN = 8  # figures that are not understood, most frequent first
 
-READ = Rule("log", "log.read", "note", "{observation}", "{meaning}")
-UNKNOWN_FIGURES = Rule(
+READ = FindingRule("log", "log.read", "note", "{observation}", "{meaning}")
+UNKNOWN_FIGURES = FindingRule(
     "log", "log.unknown_figures", "note",
     "{count} not understood: {listed}{more}.",
     "What they measure is not known here, so nothing below is about them.",
     next_step="If one of them is a loss or an error rate, give it its usual name (train_loss, "
     "val_cer, ...).",
 )  # fmt: skip
-CTC_FIRST = Rule(
+CTC_FIRST = FindingRule(
     "log", "log.ctc_first", "note",
     "The first {records}, up to epoch {epoch}, are of CTC alone.",
     "Loss and CER of the CTC head are other measures than the decoder's: what follows is about the "
     "records after them.",
 )  # fmt: skip
-PERCENT_ASSUMED = Rule(
+PERCENT_ASSUMED = FindingRule(
     "log", "cer.unit_assumed", "note",
     "CER stands in the log without a % sign; the values are taken for percent.",
     "A value above 10 cannot be a fraction.",
     next_step="If that is wrong, all CER below is wrong by a factor of 100.",
 )  # fmt: skip
-FRACTION_ASSUMED = Rule(
+FRACTION_ASSUMED = FindingRule(
     "log", "cer.unit_assumed", "note",
     "CER stands in the log without a % sign; the values are taken for fractions.",
     "No value is above 10, so they can be fractions (1.17 is 117 %).",
     next_step="If that is wrong, all CER below is wrong by a factor of 100.",
 )  # fmt: skip
-PLAIN_LOSS = Rule(
+PLAIN_LOSS = FindingRule(
     "log", "loss.name_assumed", "note",
     "The log says only `loss`; it is taken for the training loss.",
     "No line names a training loss.",
 )  # fmt: skip
-PLAIN_CER = Rule(
+PLAIN_CER = FindingRule(
     "log", "cer.name_assumed", "note",
     "The log says only `cer`; it is taken for the validation CER.",
     "No line names a validation CER.",
 )  # fmt: skip
-FROM_ACCURACY = Rule(
+FROM_ACCURACY = FindingRule(
     "log", "cer.from_accuracy", "note",
     "The log has an accuracy of characters and no CER; CER is what is left of it to 100 %.",
     "That is how kraken and others define it.",
 )  # fmt: skip
-TEST_LINES = Rule(
+TEST_LINES = FindingRule(
     "log", "log.test_lines", "note",
     "The log measures on test lines and on no validation lines; those figures stand for them.",
     "A model that is chosen by them is measured too well.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from khmer_fast.train import trend
 from khmer_fast.train.analysis import words
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.history import Record
 from khmer_fast.train.lock_on import NOT_LOCKED
 from khmer_fast.train.run_log import RunLog, is_number
@@ -21,14 +21,14 @@ EARLY_LINES = 20_000  # lines before which a run is not judged: attention locks 
 SLOW_HALVING = 100  # epochs to halve a loss, above which the pace is too slow
 STEPS_OF_AN_EPOCH = 1000  # where a log counts steps alone
 
-NOT_FINITE = Rule(
+NOT_FINITE = FindingRule(
     "loss", "loss.not_finite", "problem",
     "The {name} is {value} at {where}.{more}",
     "A number overflowed or was divided by zero; the weights may be spoilt from here on.",
     "It does not mend itself.",
     "Resume from the last checkpoint with half the learning rate, or --amp off.",
 )  # fmt: skip
-NEGATIVE = Rule(
+NEGATIVE = FindingRule(
     "loss", "loss.negative", "problem",
     "The {name} is {value:.4f} at {where}.{more}",
     "The negative logarithm of a probability is never negative: what goes into the loss is no "
@@ -37,30 +37,30 @@ NEGATIVE = Rule(
     "Put log_softmax over the vocabulary before the loss, and start again: weights trained this "
     "way are of no use.",
 )  # fmt: skip
-UNKNOWN = Rule(
+UNKNOWN = FindingRule(
     "loss", "loss.unknown", "note",
     "There is no training loss.",
     "Whether the model learns can be told from CER alone.",
     next_step="Log the mean training loss of each epoch.",
 )  # fmt: skip
-COURSE = Rule(
+COURSE = FindingRule(
     "loss", "loss.course", "note", "{observation}", "No trend of it means anything."
 )  # fmt: skip
-EARLY = Rule(
+EARLY = FindingRule(
     "loss", "loss.early", "note",
     "{observation}",
     "{positive} {early}",
     "It should fall clearly within the first 10,000 lines.",
     "Go on.",
 )  # fmt: skip
-RISING = Rule(
+RISING = FindingRule(
     "loss", "loss.rising", "warning",
     "{observation}",
     "{positive} But training loss rises: the steps are too large, or data changed.",
     "It will not come down by itself.",
     "Go back to the best model and lower the learning rate.",
 )  # fmt: skip
-SLOW = Rule(
+SLOW = FindingRule(
     "loss", "loss.slow", "warning",
     "{observation}",
     "{positive} Training loss is falling, but at this pace it takes about {halving} to halve: too "
@@ -68,28 +68,28 @@ SLOW = Rule(
     "More epochs of the same change little.",
     "{remedy}",
 )  # fmt: skip
-STANDING = Rule(
+STANDING = FindingRule(
     "loss", "loss.flat", "warning",
     "{observation}",
     "{positive} Training loss does not fall beyond doubt. {stage} Likely causes: {causes}.",
     "More epochs of the same change little.",
     "{remedy}",
 )  # fmt: skip
-FLAT = Rule(
+FLAT = FindingRule(
     "loss", "loss.flat", "note",
     "{observation}",
     "{positive} Training loss no longer falls beyond doubt.",
     "It stays about where it is.",
     "Stop, or go on with a lower learning rate or more varied data.",
 )  # fmt: skip
-FALLING = Rule(
+FALLING = FindingRule(
     "loss", "loss.falling", "good",
     "{observation}",
     "{positive} Training loss falls: the model is learning. {stage}",
     "{expectation}",
     "Go on.",
 )  # fmt: skip
-OVERFITTING = Rule(
+OVERFITTING = FindingRule(
     "loss", "loss.overfitting", "warning",
     "Validation loss rose {rise:.1%} since {since} ({val[0]:.4f} to {val[1]:.4f}) while training "
     "loss fell ({train[0]:.4f} to {train[1]:.4f}).",
@@ -98,27 +98,27 @@ OVERFITTING = Rule(
     "More data or more augmentation, or stop: best_model.safetensors holds the best.",
 )  # fmt: skip
 GAP = "Validation loss lies {gap:+.4f} from training loss at the end."
-GAP_SMALL = Rule(
+GAP_SMALL = FindingRule(
     "loss", "loss.gap_small", "good", GAP,
     "They are close together: the model does not learn its lines by heart. {little}",
 )  # fmt: skip
-GAP_OF_AVERAGES = Rule(
+GAP_OF_AVERAGES = FindingRule(
     "loss", "loss.gap_negative", "note", GAP,
     "Validation loss is the lower one. That is no fault: it is measured with the averaged weights, "
     "and at the end of the epoch that training loss is the mean of.",
 )  # fmt: skip
-GAP_NEGATIVE = Rule(
+GAP_NEGATIVE = FindingRule(
     "loss", "loss.gap_negative", "note", GAP,
     "Validation loss is the lower one: dropout, augmentation or smoothing make training harder, or "
     "validation lines are easier. That is no fault.",
 )  # fmt: skip
-GAP_WIDE = Rule(
+GAP_WIDE = FindingRule(
     "loss", "loss.gap_wide", "note", GAP,
     "The model knows its training lines better than others.",
     "The gap grows if the data stays the same.",
     "More varied data or stronger augmentation closes it.",
 )  # fmt: skip
-STOPPED = Rule(
+STOPPED = FindingRule(
     "loss", "learning.stopped", "warning",
     "Over the last {count} records training loss stands at {loss:.4f} and CER at {cer:.2%}, "
     "without a clear fall.",
@@ -128,7 +128,7 @@ STOPPED = Rule(
     "Start from the best model (--init-from) with another learning rate, with more varied data, or "
     "with a larger --config.",
 )  # fmt: skip
-CONVERGED = Rule(
+CONVERGED = FindingRule(
     "loss", "learning.stopped", "note", STOPPED.observation,
     "Training has converged.",
     STOPPED.expectation,

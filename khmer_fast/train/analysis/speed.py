@@ -6,30 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from khmer_fast.train import trend
-from khmer_fast.train.analysis.finding import Finding, Rule
+from khmer_fast.train.analysis.finding import Finding, FindingRule
 from khmer_fast.train.history import Record, duration
 from khmer_fast.train.run_log import RunLog
 
 STARVED_SHARE = 0.05  # of the time that may go into waiting for data
 EARLY_SECONDS = 60  # of training, before which starting workers and filling a pool count too much
 
-UNKNOWN = Rule(
+UNKNOWN = FindingRule(
     "speed", "speed.unknown", "note",
     "The log holds no times.",
     "How long the rest takes cannot be told.",
     next_step="Log the time of each epoch.",
 )  # fmt: skip
-STEADY = Rule(
+STEADY = FindingRule(
     "speed", "speed.steady", "good", "{observation}", "The pace is steady.", "{expectation}"
 )  # fmt: skip
-SLOWS = Rule(
+SLOWS = FindingRule(
     "speed", "speed.slows", "warning",
     "{observation}",
     "Epochs take longer and longer: memory or open files grow, or other work came.",
     "{expectation}",
     "Look at memory and at other processes; a resume starts fresh.",
 )  # fmt: skip
-STARVED = Rule(
+STARVED = FindingRule(
     "speed", "speed.starved", "warning",
     "{share:.0%} of the time goes into waiting for data.",
     "Rendering or reading does not keep up with the model.",

@@ -1,0 +1,35 @@
+// Vectors of AVX2 with FMA; lanes.h says what an instruction set provides.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace khmer_fast {
+namespace {
+
+constexpr int W = 8;
+typedef float F __attribute__((vector_size(32)));
+typedef int32_t I __attribute__((vector_size(32)));
+typedef uint16_t U16 __attribute__((vector_size(16)));
+constexpr int kPanelVectors = 4, kManyRows = 2, kRows[] = {0, 8, 6, 4, 3};
+
+KHMER_FAST_MATH F fma(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+
+KHMER_FAST_MATH void keep(F&) {}  // too few registers
+
+KHMER_FAST_MATH F max_vector(F a, F b) { return (F)_mm256_max_ps((__m256)a, (__m256)b); }
+KHMER_FAST_MATH F min_vector(F a, F b) { return (F)_mm256_min_ps((__m256)a, (__m256)b); }
+
+KHMER_FAST_MATH unsigned mask_greater(F a, F b) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)));
+}
+
+KHMER_FAST_MATH float sum_lanes(F x) {
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+}  // namespace
+}  // namespace khmer_fast

@@ -1,0 +1,29 @@
+// Vectors of four floats for any processor: SSE2, or what the compiler makes of it; lanes.h says
+// what an instruction set provides.
+#pragma once
+
+#include <cstdint>
+
+namespace khmer_fast {
+namespace {
+
+constexpr int W = 4;
+typedef float F __attribute__((vector_size(16)));
+typedef int32_t I __attribute__((vector_size(16)));
+typedef uint16_t U16 __attribute__((vector_size(8)));
+constexpr int kPanelVectors = 4, kManyRows = 4, kRows[] = {0, 8, 4, 3, 2};
+
+KHMER_FAST_MATH F fma(F a, F b, F c) {
+#ifdef __FP_FAST_FMAF
+  F result;
+  for (int i = 0; i < W; ++i) result[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return result;
+#else
+  return a * b + c;
+#endif
+}
+
+KHMER_FAST_MATH void keep(F&) {}
+
+}  // namespace
+}  // namespace khmer_fast
