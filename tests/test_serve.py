@@ -137,6 +137,15 @@ def test_a_job_is_removed(service, job):
         assert answer.json()["error"]["code"] == "not_found"
 
 
+def test_a_job_is_removed_while_it_waits_and_is_read(service):
+    jobs = [service.make_job(text_pdf(8), "law.pdf").json()["id"] for _ in range(2)]
+    for id in reversed(jobs):
+        assert service.client.delete(f"/v1/jobs/{id}").status_code == 204
+    wait_for(lambda: "khmer_fast_queue_pages 0.0" in service.client.get("/metrics").text)
+    assert service.read(LINE, layout="line").status_code == 200
+    assert not any((service.data / "jobs" / id).exists() for id in jobs)
+
+
 # ---- corrections ----
 
 

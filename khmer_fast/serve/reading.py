@@ -145,9 +145,10 @@ class Reading:
             for i, task in files:
                 try:
                     for page, last in _with_last(_file_pages(task)):
-                        read = isinstance(page, FilePage)
-                        came.append(_Came(i, task, None if read else page, last))
-                        if isinstance(page, FilePage):
+                        if isinstance(page, Page):
+                            came.append(_Came(i, task, page, last))
+                        else:
+                            came.append(_Came(i, task, None, last))
                             yield page
                 except (KhmerFastError, OSError, MemoryError) as error:
                     came.append(_Came(i, task, refusal(error), True))

@@ -6,16 +6,17 @@ from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from khmer_fast.serve import store
 from khmer_fast.serve.store import StoredJob, StoredPage
 
 Status = Literal["queued", "reading", "done", "failed"]
 
-_PAGE_EXAMPLE = {
+_PAGE_EXAMPLE: JsonDict = {
     "number": 1, "status": "done", "revision": 1, "confidence": 0.981, "error": None,
 }  # fmt: skip
-_JOB_EXAMPLE = {
+_JOB_EXAMPLE: JsonDict = {
     "id": "0d5c9f6be2a14f7d8a3e1b22", "name": "law.pdf", "status": "reading",
     "created": "2026-11-26T04:00:00Z", "expires": "2026-12-03T04:00:00Z", "pages": 2, "done": 1,
     "failed": 0,

@@ -163,7 +163,7 @@ class Store:
                 f" FROM job {where}",
                 values,
             ).fetchall()
-            return [StoredJob(*job, pages=self._pages(job[0])) for job in jobs]
+            return [StoredJob(*(*job, self._pages(job[0]))) for job in jobs]
 
     def _pages(self, job: str) -> tuple[StoredPage, ...]:
         rows = self._database.execute(
