@@ -20,8 +20,8 @@ def page(number: int) -> Ticket:
     return Ticket(ReadPage(SOURCE, number, "auto", "auto"))
 
 
-def small(name: str) -> Ticket:
-    return Ticket(ReadFile(b"", name, "auto", "auto", "json", None, None, 20))
+def small(name: str, size: int = 0) -> Ticket:
+    return Ticket(ReadFile(bytes(size), name, "auto", "auto", "json", None, None, 20))
 
 
 def names(batch: list[Ticket]) -> list:
@@ -57,6 +57,15 @@ def test_small_files_that_wait_go_together_shared_among_the_workers():
     assert names(queue.take(0)) == ["r3"]  # of the two that wait, the other worker's half is r4
     assert names(queue.take(0)) == ["r4"]
     assert queue.take(0) == [other]
+
+
+def test_large_files_go_alone():
+    queue = TaskQueue(together=32)
+    for name, size in (("large", 10**6), ("a", 100), ("page", 60_000), ("b", 100), ("more", 9_000)):
+        queue.put(small(name, size))
+    assert names(queue.take(0)) == ["large"]
+    assert names(queue.take(0)) == ["a", "page", "b"]
+    assert names(queue.take(0)) == ["more"]
 
 
 def test_one_that_a_worker_died_under_goes_alone():
