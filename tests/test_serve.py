@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -367,6 +368,8 @@ def test_it_describes_itself(service):
     assert {"/v1/read", "/v1/jobs", "/v1/jobs/{id}/pages/{number}"} <= schema["paths"].keys()
     examples = schema["components"]["schemas"]["Job"]["examples"]
     assert examples[0]["page_status"]
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schema)))
+    assert {"Page", "Line", "Job"} <= named <= schema["components"]["schemas"].keys()
 
 
 def test_logs_hold_no_text_and_no_names(service, job):
