@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -120,7 +121,7 @@ def tab(browser: Any, service: Service | str, **options: Any) -> Iterator[Any]:
     """
     address = service if isinstance(service, str) else service.address
     context = browser.new_context(**{"locale": "en", "accept_downloads": True} | options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(40_000)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
@@ -159,7 +160,7 @@ def values(page: Any) -> list[str]:
     return page.eval_on_selector_all(".text textarea", "all => all.map(area => area.value)")
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 40) -> None:
     """Waits for a condition: `wait_for_function` needs eval, which the page forbids."""
     end = time.monotonic() + seconds
     while not condition():
@@ -176,6 +177,32 @@ def type_text(page: Any, text: str) -> None:
     """Replaces the line at the cursor by the keyboard."""
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(text)
+
+
+def download(page: Any, name: str) -> bytes:
+    """The file that a command of the menu of downloads gives."""
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name=name).click()
+    return Path(waiting.value.path()).read_bytes()
+
+
+def docx_text(data: bytes) -> str:
+    """The paragraphs of a Word document."""
+    docx = pytest.importorskip("docx")
+    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
+
+
+def pdf_text(data: bytes) -> str:
+    """The text that pdfium finds in a PDF."""
+    pdfium = pytest.importorskip("pypdfium2")
+    document = pdfium.PdfDocument(data)
+    return "\n".join(page.get_textpage().get_text_range() for page in document)
+
+
+def no_put(route: Any) -> None:
+    """A route by which nothing can be saved."""
+    route.abort() if route.request.method == "PUT" else route.continue_()
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "khmer_fast"
 
 # A room: a folder or a module at the top of khmer_fast. It may import the rooms named here.
-FOUNDATION = {"errors", "text", "document", "threads"}
+FOUNDATION = {"errors", "text", "document", "threads", "memory"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "document": {"formats"},  # Document.save alone, when it is called
     "text": {"errors"},
     "threads": set(),
+    "memory": set(),
     "ops": {"errors"},
     "sequence": {"errors", "ops"},
     "archive": {"errors"},
@@ -42,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "serve": FOUNDATION | {"files", "recognize", "page", "formats", "weights"},
 }
 ON_TOP = {"__init__", "__main__", "cli"}  # may import every room
-NO_TORCH = {"document", "errors", "text", "files", "formats", "threads", "pdfium"}
+NO_TORCH = {"document", "errors", "text", "files", "formats", "threads", "memory", "pdfium"}
 
 
 def sources(folder: str) -> list[Path]:

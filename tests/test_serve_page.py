@@ -19,7 +19,11 @@ from tests.page_browser import (
     area,
     axe,
     browser,
+    docx_text,
+    download,
+    no_put,
     opened,
+    pdf_text,
     saved,
     service,
     tab,
@@ -48,13 +52,6 @@ def job(service: Service, browser: Any, two_pages: Path) -> str:
         assert page.inner_text(".job .name") == "two pages.pdf"
         href = page.get_attribute(".job .name", "href")
     return href.split("/")[1]
-
-
-def download(page: Any, name: str) -> bytes:
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name=name).click()
-    return Path(waiting.value.path()).read_bytes()
 
 
 def doubt(service: Service, job: str, number: int = 2) -> None:
@@ -103,17 +100,6 @@ def test_the_whole_way(service: Service, browser: Any, job: str):
     with zipfile.ZipFile(io.BytesIO(corrections)) as archive:
         (labels,) = [name for name in archive.namelist() if name.endswith("labels.tsv")]
         assert CORRECTED in archive.read(labels).decode("utf-8")
-
-
-def docx_text(data: bytes) -> str:
-    docx = pytest.importorskip("docx")
-    return "\n".join(paragraph.text for paragraph in docx.Document(io.BytesIO(data)).paragraphs)
-
-
-def pdf_text(data: bytes) -> str:
-    pdfium = pytest.importorskip("pypdfium2")
-    document = pdfium.PdfDocument(data)
-    return "\n".join(page.get_textpage().get_text_range() for page in document)
 
 
 def test_keyboard_alone(service: Service, browser: Any, job: str):
@@ -254,6 +240,21 @@ def test_keys_draw_a_box(service: Service, browser: Any, job: str):
         saved(page)
 
 
+def test_the_border_between_picture_and_text(service: Service, browser: Any, job: str):
+    """It moves by keys, the picture follows it, and it is kept."""
+    with tab(browser, service, viewport={"width": 1440, "height": 900}) as page:
+        opened(page, service, job)
+        width = "document.querySelector('.picture').clientWidth"
+        before = page.evaluate(width)
+        page.get_by_role("separator").focus()
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+        until(lambda: page.evaluate("document.querySelector('.sheet').clientWidth") < before - 40)
+        page.reload()
+        page.wait_for_selector(".text .line")
+        assert page.evaluate(width) == pytest.approx(before - 0.03 * 1440, abs=2)
+
+
 def set_text(index: int, text: str) -> Any:
     def change(page: dict) -> None:
         lines = [line for region in page["regions"] for line in region["lines"]]
@@ -305,10 +306,7 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         service.start()
         saved(page)
         assert texts(service, job)[2] == "នៅតែ"
-        page.route(
-            "**/v1/jobs/*/pages/1",
-            lambda r: r.abort() if r.request.method == "PUT" else r.continue_(),
-        )
+        page.route("**/v1/jobs/*/pages/1", no_put)
         type_text(page, "ទុក")
         page.wait_for_selector(".save-state.away")
         page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
@@ -316,7 +314,16 @@ def test_the_service_goes_and_comes_back(service: Service, browser: Any, job: st
         page.unroute("**/v1/jobs/*/pages/1")
         page.wait_for_selector(".text .line")
         saved(page)
-    assert texts(service, job)[2] == "ទុក"
+        assert texts(service, job)[2] == "ទុក"
+        page.route("**/v1/jobs/*/pages/1", no_put)
+        page.locator(".text textarea").nth(2).focus()
+        type_text(page, "ក្រោយ")
+        page.goto(f"{service.address}#/")
+        page.wait_for_selector(".notice.error")
+        page.unroute("**/v1/jobs/*/pages/1")
+        page.reload()
+        page.wait_for_selector(".notice.info")
+    assert texts(service, job)[2] == "ក្រោយ"
 
 
 @pytest.mark.parametrize("width", [320, 390])
@@ -336,8 +343,7 @@ def test_no_sideways_scrolling_on_a_phone(service: Service, browser: Any, job: s
             assert page.eval_on_selector_all("button:not(.lines *), select", right) <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["English", "ខ្មែរ"])
+@pytest.mark.parametrize(("language", "scheme"), [("English", "light"), ("ខ្មែរ", "dark")])
 def test_axe_finds_nothing_serious(
     service: Service, browser: Any, job: str, axe: str, language: str, scheme: str
 ):

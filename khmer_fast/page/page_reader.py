@@ -16,6 +16,7 @@ from khmer_fast.files import text_layer as layers
 from khmer_fast.files.file_page import FilePage, PageRanges
 from khmer_fast.files.images import load_grey
 from khmer_fast.files.pages import open_pages
+from khmer_fast.memory import give_back
 from khmer_fast.page.assemble import ReadLine, make_page
 from khmer_fast.page.find import FoundPage, find_lines, is_one_line
 from khmer_fast.page.segment import PageNetwork, Segmenter
@@ -179,7 +180,9 @@ class PageReader:
 
     def _finish(self, waiting: Sequence[_Sheet | Page]) -> Iterator[Page]:
         """Reads the lines of sheets and gives their pages, all in order."""
+        give_back()  # what finding took, before reading takes its own
         self._read([sheet for sheet in waiting if isinstance(sheet, _Sheet)])
+        give_back()
         for sheet in waiting:
             if isinstance(sheet, _Sheet) and sheet.found is not None:
                 sheet = self._right_way_up(sheet, sheet.found)

@@ -10,6 +10,7 @@ import { Editor } from "./editor.js";
 import { number, t } from "./i18n.js";
 import { Picture } from "./picture.js";
 import { ProofBar } from "./proof_bar.js";
+import { splitter } from "./splitter.js";
 import { TextView } from "./text_view.js";
 
 const SAVE_STATES = ["saved", "changed", "saving", "away", "conflict", "refused"];
@@ -84,6 +85,11 @@ export class DocumentView {
     await this.leavePage();
   }
 
+  /** Whether a page of a document is the one that is edited here. */
+  isOpen(id, number) {
+    return this.id === id && this.number === number;
+  }
+
   flush() {
     return this.editor ? this.editor.saver.flush() : Promise.resolve(true);
   }
@@ -91,7 +97,9 @@ export class DocumentView {
   async leavePage() {
     const { editor, picture } = this;
     this.editor = this.picture = this.text = null;
-    await editor?.saver.flush();
+    if (editor && !(await editor.saver.flush())) {
+      notice(t("save.kept", { n: editor.number }), "error");
+    }
     editor?.close();
     picture?.close();
   }
@@ -170,7 +178,12 @@ export class DocumentView {
     this.picture.tools.append(this.drawing);
     this.picture.tools.after(this.hint);
     this.text.element.prepend(this.bar.element);
-    this.panes.replaceChildren(this.picture.element, this.text.element, this.notes());
+    this.panes.replaceChildren(
+      this.picture.element,
+      splitter(this.panes),
+      this.text.element,
+      this.notes(),
+    );
     this.tie();
     this.picture.show(editor.page, this.bar.least);
     this.text.render();
@@ -288,6 +301,7 @@ export class DocumentView {
     if (["away", "conflict", "refused"].includes(state)) announce(t(`save.${state}`));
     if (state === "refused") notice(t("save.why", { why: sentence(error) }), "error");
     if (state === "conflict") this.settle();
+    if (state === "away") this.jobs.refresh(); // says so at the top, and when it is back
   }
 
   /** Mends a conflict: by itself where the edits do not touch, else by asking. */

@@ -1,6 +1,7 @@
 // The page that is open: its edits, undo and redo, and saving. Views listen to it.
 
 import { getPage } from "./api.js";
+import { draftOf } from "./drafts.js";
 import { History } from "./history.js";
 import * as lines from "./line.js";
 import { merge } from "./merge.js";
@@ -21,7 +22,7 @@ export class Editor extends EventTarget {
     this.saver = new Saver(id, number, page, revision);
     this.history = new History(page);
     this.saver.addEventListener("state", () => this.dispatchEvent(new CustomEvent("state")));
-    const draft = this.saver.draft();
+    const draft = draftOf(id, number);
     if (!draft) return;
     this.history.push(model.opened(draft.page), null);
     if (draft.revision === revision) this.saver.changed(this.page);

@@ -8,7 +8,9 @@ import { downloads } from "./downloads.js";
 import { ago, number, percent, t } from "./i18n.js";
 import { dropped, readable } from "./upload.js";
 
+const SOON = 3; // days before a document goes that its row says so
 const CELLS = 60; // of a progress strip, at most
+const AHEAD = 3; // files that wait to be sent and are shown
 
 export class Home {
   constructor(jobs, uploads) {
@@ -99,8 +101,17 @@ export class Home {
   }
 
   renderUploads() {
-    this.sending.replaceChildren(...this.uploads.all.map((upload) => this.uploadRow(upload)));
-    this.sending.hidden = this.uploads.all.length === 0;
+    const { all } = this.uploads;
+    // What waits stands behind what moves, and is counted where it is much.
+    const waiting = all.filter(({ status }) => status === "waiting");
+    const shown = [
+      ...all.filter((upload) => !waiting.includes(upload)),
+      ...waiting.slice(0, AHEAD),
+    ];
+    const more = waiting.length - AHEAD;
+    this.sending.replaceChildren(...shown.map((upload) => this.uploadRow(upload)));
+    if (more > 0) this.sending.append(el("li", { class: "none" }, t("uploads.more", { n: more })));
+    this.sending.hidden = all.length === 0;
   }
 
   uploadRow(upload) {
@@ -190,7 +201,9 @@ class JobRow {
     }
     if (job.failed) parts.push(t("pages.failed", { n: job.failed }));
     if (job.created) parts.push(ago(job.created));
-    if (job.expires) parts.push(t("expires", { n: daysUntil(job.expires) }));
+    const left = job.expires ? t("expires", { n: daysUntil(job.expires) }) : "";
+    if (left && daysUntil(job.expires) <= SOON) parts.push(left);
+    this.state.title = left;
     this.state.textContent = parts.join(" · ");
     this.strip.setAttribute("aria-label", t("progress.of", { name: job.name }));
     this.strip.setAttribute("aria-valuemax", job.pages ?? 1);

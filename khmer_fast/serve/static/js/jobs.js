@@ -5,7 +5,8 @@
 import { eventsAddress, listJobs } from "./api.js";
 
 const POLL = 4000; // ms between lists while something is being read
-const RETRY = 2000; // ms until a stream that was refused is opened again
+const RETRY = 2000; // ms between tries while the service cannot be reached
+const SOON = 500; // ms from a broken stream to the next list
 
 const isOver = (job) => job.status === "done" || job.status === "failed";
 
@@ -37,17 +38,15 @@ export class Jobs extends EventTarget {
       this.reach(error.status !== 0 && error.status < 502);
     }
     this.watch();
-    if (!this.reachable || this.all.some((job) => !isOver(job))) {
-      this.timer = setTimeout(() => this.refresh(), POLL);
-    }
+    if (!this.reachable) this.refreshIn(RETRY);
+    else if (this.all.some((job) => !isOver(job))) this.refreshIn(POLL);
   }
 
   add(job) {
     this.all = [job, ...this.all.filter(({ id }) => id !== job.id)];
     this.tell("change", null);
     this.watch();
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), POLL);
+    this.refreshIn(POLL);
   }
 
   remove(id) {
@@ -77,10 +76,15 @@ export class Jobs extends EventTarget {
     source.addEventListener("page", (event) => this.takePage(job.id, JSON.parse(event.data)));
     source.addEventListener("job", (event) => this.takeJob(JSON.parse(event.data)));
     source.onerror = () => {
-      if (source.readyState !== EventSource.CLOSED || this.watched?.source !== source) return;
-      this.watched = null; // the browser gave up: an answer that is no stream, as of a proxy
-      setTimeout(() => this.refresh(), RETRY);
+      if (this.watched?.source !== source) return;
+      if (source.readyState === EventSource.CLOSED) this.watched = null; // no stream came: ask anew
+      this.refreshIn(SOON); // the browser opens a broken stream again by itself
     };
+  }
+
+  refreshIn(wait) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.refresh(), wait);
   }
 
   takePage(id, entry) {

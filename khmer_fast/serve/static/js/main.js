@@ -1,7 +1,9 @@
 // Begins: the language, the list of documents, and which view the address names.
 
 import { DocumentView } from "./document_view.js";
+import { notice } from "./announce.js";
 import { el } from "./dom.js";
+import { sendDrafts } from "./drafts.js";
 import { Home } from "./home.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { Jobs } from "./jobs.js";
@@ -13,7 +15,10 @@ const main = document.getElementById("main");
 let view = null;
 
 uploads.addEventListener("job", ({ detail }) => jobs.add(detail));
-jobs.addEventListener("reach", showReach);
+jobs.addEventListener("reach", () => {
+  showReach();
+  if (jobs.reachable) sendKept();
+});
 window.addEventListener("hashchange", () => route());
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the part behind # names a view
@@ -40,6 +45,13 @@ async function route(anew = false) {
     );
   }
   await view.show(Number(page) || 1);
+}
+
+/** Saves what earlier visits could not, but for the page that is open: it does so itself. */
+async function sendKept() {
+  const isOpen = (id, number) => view instanceof DocumentView && view.isOpen(id, number);
+  const saved = await sendDrafts(isOpen);
+  if (saved.length > 0) notice(t("save.late", { n: saved.length }));
 }
 
 async function replace(make) {
@@ -71,3 +83,4 @@ function showReach() {
 }
 
 await route();
+await sendKept();

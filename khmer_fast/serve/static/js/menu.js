@@ -12,41 +12,47 @@ export function menu(icon, name, items, attributes = {}) {
     ...attributes,
   });
   const root = el("div", { class: "menu" }, opener, list);
-  const commands = items.map(({ name: text, note, act }) =>
-    el(
+  const commands = []; // made when they are first shown: a list may hold a thousand menus
+
+  function command({ name: text, note, act }) {
+    const choose = () => {
+      toggle(false);
+      opener.focus();
+      act();
+    };
+    return el(
       "button",
-      {
-        type: "button",
-        role: "menuitem",
-        tabindex: -1,
-        onclick: () => {
-          toggle(false);
-          opener.focus();
-          act();
-        },
-      },
+      { type: "button", role: "menuitem", tabindex: -1, onclick: choose },
       el("span", {}, text),
       note ? el("small", {}, note) : null,
-    ),
-  );
-  list.append(...commands);
+    );
+  }
 
   function toggle(open) {
+    if (open && commands.length === 0) {
+      commands.push(...items.map(command));
+      list.append(...commands);
+    }
     list.hidden = !open;
     opener.setAttribute("aria-expanded", String(open));
     if (open) commands[0].focus();
   }
 
   root.addEventListener("keydown", (event) => {
+    if (list.hidden) return;
     const at = commands.indexOf(document.activeElement);
-    if (event.key === "Escape" && !list.hidden) {
+    const last = commands.length - 1;
+    const to = {
+      ArrowDown: at === last ? 0 : at + 1,
+      ArrowUp: at <= 0 ? last : at - 1,
+      Home: 0,
+      End: last,
+    };
+    if (event.key === "Escape") {
       toggle(false);
       opener.focus();
-    } else if (event.key === "ArrowDown" && !list.hidden) {
-      commands[(at + 1) % commands.length].focus();
-    } else if (event.key === "ArrowUp" && !list.hidden) {
-      commands[(at - 1 + commands.length) % commands.length].focus();
-    } else return;
+    } else if (event.key in to) commands[to[event.key]].focus();
+    else return;
     event.preventDefault();
     event.stopPropagation();
   });

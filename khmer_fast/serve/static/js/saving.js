@@ -2,6 +2,7 @@
 // reload or a crash while the service is away loses nothing.
 
 import { putPage } from "./api.js";
+import { forgetDraft, keepDraft } from "./drafts.js";
 import { serialized } from "./page_model.js";
 
 const DELAY = 700; // ms after the last edit
@@ -14,16 +15,6 @@ export class Saver extends EventTarget {
     Object.assign(this, { id, number, revision, state: "saved", error: null });
     this.base = page; // as the service has it, with our keys
     this.page = page;
-    this.slot = `khmer_fast ${id} ${number}`;
-  }
-
-  /** What an earlier visit could not save: {revision, page} or null. */
-  draft() {
-    try {
-      return JSON.parse(localStorage.getItem(this.slot));
-    } catch {
-      return null; // storage that is switched off, or text that is not ours
-    }
   }
 
   /** Takes the page as it is now and saves it soon. */
@@ -45,6 +36,7 @@ export class Saver extends EventTarget {
   /** Saves what is left; resolves whether all is stored. */
   async flush() {
     clearTimeout(this.timer);
+    if (this.page !== this.base) this.keep();
     if (this.running) await this.running;
     if (this.page !== this.base && this.state !== "conflict") await this.save();
     return this.page === this.base;
@@ -101,20 +93,11 @@ export class Saver extends EventTarget {
   /** Keeps the page in the browser until it is stored; its JSON. */
   keep() {
     const body = serialized(this.page);
-    try {
-      const revision = JSON.stringify(this.revision);
-      localStorage.setItem(this.slot, `{"revision":${revision},"page":${body}}`);
-    } catch {
-      // storage is full or switched off: the copy is an extra, the save itself goes on
-    }
+    keepDraft(this.id, this.number, this.revision, body);
     return body;
   }
 
   forget() {
-    try {
-      localStorage.removeItem(this.slot);
-    } catch {
-      // as above
-    }
+    forgetDraft(this.id, this.number);
   }
 }

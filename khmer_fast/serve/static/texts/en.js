@@ -34,6 +34,7 @@ export const en = {
   "option.text_layer.only": "only that, nothing is read",
 
   uploads: "Files being sent",
+  "uploads.more": ["and one more file", "and {n} more files"],
   "upload.waiting": "Waiting",
   "upload.sending": "Sending",
   "upload.paused": "Waiting to try again:",
@@ -88,6 +89,7 @@ export const en = {
   notes: ["One note on this page", "{n} notes on this page"],
   "origin.layer": "The text is the PDF’s own; it agrees with the picture.",
 
+  splitter: "Border between picture and text",
   "picture.title": "Picture of the page",
   "picture.of": "Page {n} as a picture",
   "picture.scroll": "Picture, to scroll",
@@ -147,6 +149,12 @@ export const en = {
   "save.away": "Not saved yet, trying again",
   "save.conflict": "Changed elsewhere, too",
   "save.refused": "Not saved",
+  "save.kept":
+    "The last corrections of page {n} could not be saved. This browser keeps them and saves them when the service is back.",
+  "save.late": [
+    "Corrections of a page that could not be saved before are saved now.",
+    "Corrections of {n} pages that could not be saved before are saved now.",
+  ],
   "save.why": "This page could not be saved: {why}",
   "conflict.title": "This page was changed elsewhere, too",
   "conflict.lines": "Choose the text of the lines that both sides changed.",
