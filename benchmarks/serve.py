@@ -171,17 +171,18 @@ async def load(
     delays: list[float] = []
     left = iter(range(requests))
 
-    async def client() -> None:
-        async with httpx.AsyncClient(base_url=service.url, timeout=600) as session:
-            for _ in left:
-                began = time.perf_counter()
-                answer = await session.post(f"/v1/read?layout={layout}", files={"file": data})
-                answer.raise_for_status()
-                delays.append(time.perf_counter() - began)
+    async def client(session: httpx.AsyncClient) -> None:
+        for _ in left:
+            began = time.perf_counter()
+            answer = await session.post(f"/v1/read?layout={layout}", files={"file": data})
+            answer.raise_for_status()
+            delays.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return time.perf_counter() - began, delays
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(base_url=service.url, timeout=600, limits=limits) as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+        return time.perf_counter() - began, delays
 
 
 def processor_seconds(service: RunningService) -> float:
@@ -196,7 +197,7 @@ def processor_seconds(service: RunningService) -> float:
 # ---- one line ----
 
 
-def latency(service: RunningService) -> dict[str, float]:
+def latency(service: RunningService) -> dict[str, dict[str, float]]:
     """Seconds of one line by the reader in this process and by the service, in turns."""
     from khmer_fast.recognize.reader import Reader
 
@@ -211,8 +212,11 @@ def latency(service: RunningService) -> dict[str, float]:
         for way in ways:
             way()
         times = machine.interleaved(ways, LINES)
-    alone, line, auto = (float(np.median(x)) for x in times)
-    return {"reader": alone, "service": line, "service_auto": auto, "more": line - alone}
+    names = ("reader", "service", "service_auto")
+    return {
+        name: {f"p{p}": float(np.percentile(x, p)) for p in (10, 50)}
+        for name, x in zip(names, times, strict=True)
+    }
 
 
 def together(folder: Path, workers: int, rounds: int) -> dict[str, float]:
@@ -305,9 +309,13 @@ def report(found: dict[str, Any]) -> None:
         print(f"{row['processor_seconds_a_page']:>12.3f}{row['processor_of_alone']:>10.0%}", end="")
         print("".join(f"{row[p]:>8.2f}" if p in row else f"{'':>8}" for p in ("p50", "p95", "p99")))
     line, gain = found["line"], found["together"]
-    print(f"\none line, p50: Reader.read {1000 * line['reader']:.1f} ms, ", end="")
-    print(f"POST /v1/read {1000 * line['service']:.1f} ms (layout=line), ", end="")
-    print(f"{1000 * line['service_auto']:.1f} ms (auto)")
+    print(f"\n{'one line, ms':>28}{'p50':>7}{'p10':>7}")
+    for name, way in (
+        ("Reader.read", "reader"),
+        ("POST /v1/read?layout=line", "service"),
+        ("POST /v1/read?layout=auto", "service_auto"),
+    ):
+        print(f"{name:>28}" + "".join(f"{1000 * line[way][p]:>7.1f}" for p in ("p50", "p10")))
     print(f"lines/s of 32 clients: {gain['together_lines_a_second']:.0f} read together, ", end="")
     print(f"{gain['alone_lines_a_second']:.0f} one at a time (x{gain['gain']:.2f}); ", end="")
     print(f"CPU ms a line {1000 * gain['together_processor_seconds']:.1f}, ", end="")
