@@ -1,9 +1,9 @@
 """`python -m benchmarks.read FOLDER_OR_TSV...`: image to text beside Tesseract, speed and errors.
 
 Parity comes first: with a beam of 5 and of 1 the fast backend must give what the reference backend
-gives on each line, else no speed is printed. Then khmer_fast (float32, bfloat16 where the processor
-computes with it, greedy search, greedy CTC of the same encoder) and Tesseract take turns on one
-core; each time is the median of its rounds.
+gives on each line, else no speed is printed. Then khmer_fast (float32, int8, bfloat16 where the
+processor computes with it, greedy search, greedy CTC of the same encoder) and Tesseract take turns
+on one core; each time is the median of its rounds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import machine, tesseract
 from khmer_fast.document import Line
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, WeightsError
 from khmer_fast.evaluation.describe import percent
 from khmer_fast.evaluation.labels import Label, load_labels
 from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
@@ -46,8 +46,9 @@ from khmer_fast.weights import Weights, load_weights
 from python_ref.beam_search import BeamResult
 
 BEAM = 5
-OURS, GREEDY, CTC, BFLOAT16 = (
+OURS, GREEDY, CTC, BFLOAT16, INT8 = (
     f"khmer_fast beam {BEAM}", "khmer_fast greedy", "CTC greedy", f"khmer_fast beam {BEAM} bf16",
+    f"khmer_fast beam {BEAM} int8",
 )  # fmt: skip
 BAR = "Tesseract khm+Khmer"
 QUICK_LINES = 12  # of each set
@@ -142,12 +143,18 @@ def readers(weights: Weights) -> tuple[dict[str, Reader], list[str]]:
         GREEDY: Reader(weights, beam=1, dtype="float32", threads=1),
         CTC: ctc_reader(weights),
     }
-    if not has_fast_bfloat16():
-        return found, [
+    left_out = []
+    try:
+        found[INT8] = Reader(weights, beam=BEAM, dtype="int8", threads=1)
+    except WeightsError as error:  # no scales beside weights of one's own
+        left_out.append(f"{INT8}: left out, {error}.")
+    if has_fast_bfloat16():
+        found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
+    else:
+        left_out.append(
             f"{BFLOAT16}: left out, this processor does not compute in bfloat16 (AVX512-BF16)."
-        ]
-    found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
-    return found, []
+        )
+    return found, left_out
 
 
 def tesseract_models() -> tuple[dict[str, str], list[str]]:
@@ -257,10 +264,10 @@ class Ratio:
 
 
 def ratios(rows: Sequence[Row]) -> list[Ratio]:
-    """Our default against each other engine, bfloat16 the other way round."""
+    """Our default against each other engine, bfloat16 and int8 the other way round."""
     by_name = {row.engine: row for row in rows}
-    pairs = [(OURS, name) for name in by_name if name not in (OURS, BFLOAT16)]
-    pairs += [(BFLOAT16, OURS)] if BFLOAT16 in by_name else []
+    pairs = [(OURS, name) for name in by_name if name not in (OURS, BFLOAT16, INT8)]
+    pairs += [(name, OURS) for name in (BFLOAT16, INT8) if name in by_name]
     out = []
     for a, b in ((by_name[x], by_name[y]) for x, y in pairs):
         paired = compare(b.edits, a.edits) if a.scores.characters else None
