@@ -266,8 +266,8 @@ class CudaDecoder:
             return_trace,
         )
         trace = _trace(history, steps) if return_trace else None
-        weight = attention if return_attention else None
-        return BeamResult(*fields, steps, weight, trace, position)
+        fields += [steps, attention if return_attention else None, trace, position]
+        return BeamResult(*fields)
 
 
 def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 7] int32 (Chosen), [B]
