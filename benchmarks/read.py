@@ -1,9 +1,9 @@
 """`python -m benchmarks.read [FOLDER_OR_TSV...]`: image to text beside Tesseract, speed and errors.
 
 Parity comes first: with a beam of 5 and of 1 the fast backend must give what the reference backend
-gives on each line, else no speed is printed. Then khmer_fast (float32, bfloat16 where the processor
-computes with it, greedy search, greedy CTC of the same encoder) and Tesseract take turns on one
-core; each time is the median of its rounds.
+gives on each line, else no speed is printed. Then khmer_fast (float32, int8, bfloat16 where the
+processor computes with it, greedy search, greedy CTC of the same encoder) and Tesseract take turns
+on one core; each time is the median of its rounds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks.line_rows import (
     BFLOAT16,
     CTC,
     GREEDY,
+    INT8,
     OURS,
     QUICK_LINES,
     Contender,
@@ -41,7 +42,7 @@ from benchmarks.line_rows import (
     set_table,
 )
 from khmer_fast.document import Line
-from khmer_fast.errors import KhmerFastError
+from khmer_fast.errors import KhmerFastError, WeightsError
 from khmer_fast.recognize.engine import CpuEngine, Encoded, choose, has_fast_bfloat16
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.weights import Weights, load_weights
@@ -97,12 +98,18 @@ def readers(weights: Weights) -> tuple[dict[str, Reader], list[str]]:
         GREEDY: Reader(weights, beam=1, dtype="float32", threads=1),
         CTC: ctc_reader(weights),
     }
-    if not has_fast_bfloat16():
-        return found, [
+    left_out = []
+    try:
+        found[INT8] = Reader(weights, beam=BEAM, dtype="int8", threads=1)
+    except WeightsError as error:  # no scales beside weights of one's own
+        left_out.append(f"{INT8}: left out, {error}.")
+    if has_fast_bfloat16():
+        found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
+    else:
+        left_out.append(
             f"{BFLOAT16}: left out, this processor does not compute in bfloat16 (AVX512-BF16)."
-        ]
-    found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
-    return found, []
+        )
+    return found, left_out
 
 
 def tesseract_models() -> tuple[dict[str, str], list[str]]:

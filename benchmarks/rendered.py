@@ -2,8 +2,8 @@
 
 Character error rates by kind of text and by kind of paper, in fonts that training draws and in
 fonts that it never sees (`held_out` in the mixture: text faces, headings and scripts in about the
-shares that training has), and what bfloat16 changes, paired line by line. `--sheet` draws the worst
-line of each kind of text, with what was read below it.
+shares that training has), and what bfloat16 and int8 change, paired line by line. `--sheet` draws
+the worst line of each kind of text, with what was read below it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from khmer_fast.data import LineSource
 from khmer_fast.data.fonts import Face
 from khmer_fast.data.sheet import draw_sheet, save_sheet
 from khmer_fast.data.source import Sample
+from khmer_fast.errors import WeightsError
 from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
 from khmer_fast.text import canonical
 
@@ -108,16 +109,23 @@ def main(argv: list[str] | None = None) -> int:
         for face in unseen.fonts.faces()
         if face.khmer
     }
-    narrow = read(Reader(options.weights, dtype="bfloat16"), trained.samples)
-    bfloat16 = compare(trained.edits, narrow.edits)
+    narrow = {}
+    for dtype in ("bfloat16", "int8"):
+        try:
+            reader = Reader(options.weights, dtype=dtype)
+        except WeightsError as error:  # int8 without scales beside weights of one's own
+            print(f"{dtype} is left out: {error}", file=sys.stderr)
+            continue
+        narrow[dtype] = compare(trained.edits, read(reader, trained.samples).edits)
 
     print(json.dumps(machine.describe()))
     print(f"{'':<44}{'lines':>7}{'CER':>10}  {'95 %':<18}{'exact':>8}")
     print(row("all", trained.scores()))
     print(row("fonts never trained on", held_out.scores()))
     print(f"their errors: {held_out.scores().cer / trained.scores().cer:.2f} times as many")
-    low, high = bfloat16.interval
-    print(f"bfloat16: {bfloat16.difference:+.3%} [{low:+.3%}, {high:+.3%}]")
+    for dtype, found in narrow.items():
+        low, high = found.interval
+        print(f"{dtype}: {found.difference:+.3%} [{low:+.3%}, {high:+.3%}]")
     print("\nby font never trained on")
     for font, scores in by_font.items():
         print(row(font, scores))
@@ -134,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
                 "machine": machine.describe(),
                 "trained_fonts": trained.scores().as_json(),
                 "held_out_fonts": held_out.scores().as_json(),
-                "bfloat16": bfloat16.as_json(),
+                **{dtype: found.as_json() for dtype, found in narrow.items()},
                 "by": {
                     name: {kind: scores.cer for kind, scores in of_part.items()}
                     for name, of_part in (parts | {"font": by_font}).items()

@@ -31,6 +31,9 @@ PYBIND11_MODULE(_khmer_fast, m) {
   py::class_<Encoder>(m, "Encoder")
       .def(py::init(&make_encoder), py::arg("height"), py::arg("stages"), py::arg("convs"),
            py::arg("features"), py::arg("gru"))
+      .def_static("quantized", &make_quantized_encoder, py::arg("height"), py::arg("stages"),
+                  py::arg("convs"), py::arg("project"), py::arg("norm"), py::arg("gates"),
+                  py::arg("gru"))
       .def("__call__", &encode, py::arg("image"), py::arg("width"), py::arg("threads"), Unlocked());
 
   py::class_<Decoder>(m, "Decoder")

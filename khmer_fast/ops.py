@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import python_ref.encoder
+import python_ref.quantized_encoder
 import python_ref.segmenter
 from khmer_fast.errors import KhmerFastError
 from python_ref.attn_gru_step import DecoderWeights
@@ -124,6 +125,27 @@ class Encoder:
         return memory, self._positions(width)
 
 
+class QuantizedEncoder(Encoder):
+    """The fused encoder in 8-bit integers, up to the GRU's recurrent half, which stays float32.
+
+    The twin of `python_ref.quantized_encoder.QuantizedEncoder`: what is whole numbers there is
+    equal to the bit on every instruction set. Called like `Encoder`; the weights are copied.
+    """
+
+    def __init__(self, encoder: python_ref.quantized_encoder.QuantizedEncoder):
+        config = encoder.config
+        self._native = _native.Encoder.quantized(
+            config.height,
+            [(s.channels, s.stride_y, s.stride_x, s.blocks) for s in config.stages],
+            [[x for x in layer if x is not None] for layer in encoder.convs],
+            list(encoder.project[:3]),
+            [encoder.norm_gain, encoder.norm_bias],
+            [list(layer[:3]) for layer in encoder.gates],
+            [x for hidden in encoder.hidden for x in hidden],
+        )
+        self._positions = config.positions
+
+
 class Segmenter:
     """The fused segmenter on the CPU: owns packed weights; several threads may use it at once.
 
@@ -234,13 +256,19 @@ def _detached(name: str, x: Tensor) -> Tensor:
 
 
 def instruction_set() -> str:
-    """The kernels used now: baseline, avx2, avx512 or avx512_bf16, capped by KHMER_FAST_ISA."""
+    """The kernels used now: baseline, avx2, avx2_vnni, avx512, avx512_vnni or avx512_bf16.
+
+    KHMER_FAST_ISA caps them.
+    """
     return _native.instruction_set()
 
 
 def multiplies_bfloat16() -> bool:
     """Whether these kernels multiply bfloat16 themselves, rather than widen it to float32."""
-    return _native.multiplies_bfloat16()
+    try:
+        return _native.multiplies_bfloat16()
+    except ValueError:  # KHMER_FAST_ISA names no kernels
+        return False
 
 
 def peak_flops(seconds: float = 0.5) -> float:

@@ -3,7 +3,8 @@
     python scripts/package_weights.py RUN/models/best_model.pth --trained "what on, how long"
 
 Confidences are calibrated on rendered lines that training never draws, by logistic regression on
-the logit of the raw confidence (Platt scaling).
+the logit of the raw confidence (Platt scaling). scripts/calibrate_int8.py comes after it: its
+scales belong to one weights file alone.
 """
 
 from __future__ import annotations

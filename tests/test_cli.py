@@ -300,7 +300,7 @@ def test_info_tells_what_reading_uses(tiny_weights, capsys):
 @pytest.mark.parametrize("cap", ["baseline", "avx2", "avx512"])
 def test_info_tells_the_capped_instruction_set(cap, capsys, monkeypatch):
     ops = pytest.importorskip("khmer_fast.ops", exc_type=KhmerFastError)
-    order = ["baseline", "avx2", "avx512", "avx512_bf16"]
+    order = ["baseline", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16"]
     native = ops.instruction_set()
     monkeypatch.setenv("KHMER_FAST_ISA", cap)
     main(["info", "--json"])

@@ -294,6 +294,8 @@ def test_no_probability_is_lost_in_canonical_form(raw, data):
         {"device": "cuda"},
         {"device": "cuda", "backend": "reference"},
         {"dtype": "bfloat16", "backend": "reference"},
+        {"dtype": "int8", "device": "cuda"},
+        {"dtype": "int8"},  # no scales beside these weights
     ],
 )
 def test_options_that_cannot_be(tiny_weights, options):

@@ -67,6 +67,87 @@ Encoder make_encoder(int64_t height,
   return Encoder(height, shapes, F, H, weights, select_kernels());
 }
 
+namespace {
+
+// Tensors W int8, multiplier, bias and perhaps residual of a layer with `outputs` outputs; they are
+// made plain in place.
+QuantizedLayer take_layer(const char* name, std::vector<at::Tensor>& x, const char* letters,
+                          std::initializer_list<int64_t> shape, int64_t outputs, bool residual,
+                          at::ScalarType dtype = at::kChar) {
+  const size_t expected = residual ? 4 : 3;
+  TORCH_CHECK_VALUE(x.size() == expected, name, " must hold ", expected, " tensors, got ",
+                    x.size());
+  check_shape(name, x[0], letters, shape);
+  check_dtype(name, x[0], dtype);
+  for (size_t i = 0; i < x.size(); ++i) {
+    check_device(name, x[i], at::kCPU);
+    if (i > 0) {
+      check_shape(name, x[i], "[outputs]", {outputs});
+      check_dtype(name, x[i], at::kFloat);
+    }
+    x[i] = plain(x[i]);
+  }
+  return {dtype == at::kChar ? x[0].const_data_ptr<int8_t>() : nullptr,
+          x[1].const_data_ptr<float>(), x[2].const_data_ptr<float>(),
+          residual ? x[3].const_data_ptr<float>() : nullptr};
+}
+
+}  // namespace
+
+Encoder make_quantized_encoder(
+    int64_t height, const std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>& stages,
+    std::vector<std::vector<at::Tensor>> convs, std::vector<at::Tensor> project,
+    std::vector<at::Tensor> norm, std::vector<std::vector<at::Tensor>> gates,
+    std::vector<at::Tensor> gru) {
+  QuantizedWeights weights;
+  std::vector<ConvStage> shapes;
+  int64_t inputs = 1, rows = height;
+  size_t next = 0;
+  TORCH_CHECK_VALUE(height >= 1 && !stages.empty(), "height and stages must be at least 1, got ",
+                    height, " and ", stages.size());
+  for (const auto& [channels, stride_y, stride_x, blocks] : stages) {
+    TORCH_CHECK_VALUE(channels >= 1 && stride_y >= 1 && stride_x >= 1 && blocks >= 0,
+                      "a stage must have channels and strides of at least 1, got ", channels, ", ",
+                      stride_y, ", ", stride_x, ", ", blocks);
+    shapes.push_back({channels, stride_y, stride_x, blocks});
+    for (int64_t i = 0; i <= 2 * blocks; ++i, ++next) {
+      TORCH_CHECK_VALUE(next < convs.size(), "convs must hold every convolution, got ",
+                        convs.size());
+      weights.convs.push_back(take_layer("convs", convs[next], "[outputs, inputs, 3, 3]",
+                                         {channels, inputs, 3, 3}, channels, i > 0 && i % 2 == 0,
+                                         next == 0 ? at::kShort : at::kChar));
+      inputs = channels;
+    }
+    rows = (rows - 1) / stride_y + 1;
+  }
+  TORCH_CHECK_VALUE(next == convs.size(), "convs must hold ", next,
+                    " layers for these stages, got ", convs.size());
+  TORCH_CHECK_VALUE(norm.size() == 2 && gates.size() == 2 && gru.size() == 4,
+                    "norm must hold gain and bias, gates both directions, gru W_hh and b_hh of "
+                    "both, got ",
+                    norm.size(), ", ", gates.size(), " and ", gru.size());
+  weights.first_W = convs[0][0].const_data_ptr<int16_t>();
+  const int64_t F = norm[0].numel(), H = gru[1].numel() / 3;
+  weights.project = take_layer("project", project, "[F, Y' C]", {F, rows * inputs}, F, false);
+  const auto take = [](const char* name, at::Tensor& x, const char* letters,
+                       std::initializer_list<int64_t> shape) {
+    check_shape(name, x, letters, shape);
+    check_dtype(name, x, at::kFloat);
+    check_device(name, x, at::kCPU);
+    x = plain(x);
+    return x.const_data_ptr<float>();
+  };
+  weights.norm_gain = take("norm gain", norm[0], "[F]", {F});
+  weights.norm_bias = take("norm bias", norm[1], "[F]", {F});
+  GruWeights hidden[2] = {};
+  for (size_t d = 0; d < 2; ++d) {
+    weights.gates[d] = take_layer("gates", gates[d], "[3H, F]", {3 * H, F}, 3 * H, false);
+    hidden[d].W_hh = take("W_hh", gru[2 * d], "[3H, H]", {3 * H, H});
+    hidden[d].b_hh = take("b_hh", gru[2 * d + 1], "[3H]", {3 * H});
+  }
+  return Encoder(height, shapes, F, H, weights, hidden, select_kernels());
+}
+
 at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Tensor& width,
                   int64_t threads) {
   check_rank("image", image, "[B, 1, Y, X]", 4);

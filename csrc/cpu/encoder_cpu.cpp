@@ -16,9 +16,9 @@ constexpr int64_t kLinesTogether = 8;  // through the GRU's steps: they share th
 
 Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
                  const EncoderWeights& w, const Kernels& kernels)
-    : convolutions_(height, stages, w.convs, kernels), kernels_(kernels), F_(F), H_(H),
-      Fp_(padded(F)), Hp_(padded(H)) {
-  const int64_t inputs = convolutions_.rows() * convolutions_.channels(), gates = 3 * Hp_;
+    : convolutions_(std::in_place, height, stages, w.convs, kernels), kernels_(kernels), F_(F),
+      H_(H), Fp_(padded(F)), Hp_(padded(H)) {
+  const int64_t inputs = convolutions_->rows() * convolutions_->channels(), gates = 3 * Hp_;
   W_project_ = Buffer(Fp_ * inputs);
   pack(w.W_project, F, inputs, inputs, kernels.panel, W_project_.data());
   b_project_ = zeros(Fp_);
@@ -27,16 +27,13 @@ Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F
   std::copy_n(w.b_project, F, b_project_.data());
   std::copy_n(w.norm_gain, F, norm_gain_.data());
   std::copy_n(w.norm_bias, F, norm_bias_.data());
+  pack_hidden(w.gru);
   for (int d = 0; d < 2; ++d) {
     const GruWeights& gru = w.gru[d];
     Buffer rows = zeros(gates * F);
     copy_gates(gru.W_ih, H, F, F, rows.data(), F);
     W_input_[d] = Buffer(gates * F);
     pack(rows.data(), gates, F, F, kernels.panel, W_input_[d].data());
-    rows = zeros(gates * H);
-    copy_gates(gru.W_hh, H, H, H, rows.data(), H);
-    W_hidden_[d] = Buffer(gates * H);
-    pack(rows.data(), gates, H, H, kernels.panel, W_hidden_[d].data());
     b_input_[d] = zeros(gates);
     copy_gates(gru.b_ih, H, 1, 1, b_input_[d].data(), 1);
     for (int64_t g = 0; g < 2; ++g)
@@ -46,10 +43,49 @@ Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F
   }
 }
 
+Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
+                 const QuantizedWeights& w, const GruWeights* gru, const Kernels& kernels)
+    : quantized_(std::in_place, height, stages, F, H, w, kernels), kernels_(kernels), F_(F), H_(H),
+      Fp_(padded(F)), Hp_(padded(H)) {
+  pack_hidden(gru);
+  for (int d = 0; d < 2; ++d) {
+    b_hidden_[d] = zeros(3 * Hp_);
+    copy_gates(gru[d].b_hh, H, 1, 1, b_hidden_[d].data(), 1);
+  }
+}
+
+void Encoder::pack_hidden(const GruWeights* gru) {
+  const int64_t gates = 3 * Hp_;
+  for (int d = 0; d < 2; ++d) {
+    Buffer rows = zeros(gates * H_);
+    copy_gates(gru[d].W_hh, H_, H_, H_, rows.data(), H_);
+    W_hidden_[d] = Buffer(gates * H_);
+    pack(rows.data(), gates, H_, H_, kernels_.panel, W_hidden_[d].data());
+  }
+}
+
+void Encoder::features(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
+                       Buffers& buffers) const {
+  if (quantized_) return quantized_->run(image, ld, X, forward, backward, buffers.quantized);
+  const int64_t length = positions(X), gates = 3 * Hp_;
+  const int64_t inputs = convolutions_->rows() * convolutions_->channels();
+  buffers.columns.reserve(length * inputs);
+  buffers.feature.reserve(length * Fp_);
+  // 1. to 3. convolutions
+  convolutions_->run(image, ld, X, buffers.columns.data(), buffers.convs);
+  // 4. projection and normalisation, each position by itself
+  kernels_.gemm(length, Fp_, inputs, buffers.columns.data(), inputs, W_project_.data(),
+                b_project_.data(), buffers.feature.data(), Fp_);
+  for (int64_t t = 0; t < length; ++t)
+    kernels_.layer_norm(F_, buffers.feature.data() + t * Fp_, norm_gain_.data(), norm_bias_.data());
+  for (int d = 0; d < 2; ++d)
+    kernels_.gemm(length, gates, F_, buffers.feature.data(), Fp_, W_input_[d].data(),
+                  b_input_[d].data(), d == 0 ? forward : backward, gates);
+}
+
 void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X, float* memory,
                   int threads) const {
   const int64_t T = B ? positions(X) : 0, Y = height(), gates = 3 * Hp_;
-  const int64_t inputs = convolutions_.rows() * convolutions_.channels();
   // Lines of like length go together, the longest first.
   std::vector<Line> order(B);
   for (int64_t b = 0; b < B; ++b) order[b] = {b, positions(width[b])};
@@ -64,23 +100,11 @@ void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X
       const std::vector<Line> lines(order.begin() + first,
                                     order.begin() + std::min(B, first + together));
       const int64_t count = static_cast<int64_t>(lines.size()), longest = lines[0].length;
-      buffers.columns.reserve(longest * inputs);
-      buffers.feature.reserve(longest * Fp_);
       buffers.gates.reserve(2 * count * longest * gates);
       for (int64_t i = 0; i < count; ++i) {
         const auto [b, length] = lines[i];
-        // 1. to 3. convolutions
-        convolutions_.run(image + b * Y * X, X, width[b], buffers.columns.data(), buffers.convs);
-        // 4. projection and normalisation, each position by itself
-        kernels_.gemm(length, Fp_, inputs, buffers.columns.data(), inputs, W_project_.data(),
-                      b_project_.data(), buffers.feature.data(), Fp_);
-        for (int64_t t = 0; t < length; ++t)
-          kernels_.layer_norm(F_, buffers.feature.data() + t * Fp_, norm_gain_.data(),
-                              norm_bias_.data());
-        for (int d = 0; d < 2; ++d)
-          kernels_.gemm(length, gates, F_, buffers.feature.data(), Fp_, W_input_[d].data(),
-                        b_input_[d].data(),
-                        buffers.gates.data() + (d * count + i) * longest * gates, gates);
+        float* input = buffers.gates.data() + i * longest * gates;
+        features(image + b * Y * X, X, width[b], input, input + count * longest * gates, buffers);
         std::fill(memory + (b * T + length) * 2 * H_, memory + (b + 1) * T * 2 * H_, 0.0f);
       }
       // 5. both directions, each from a valid position

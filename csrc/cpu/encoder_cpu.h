@@ -6,11 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cpu/buffer.h"
 #include "cpu/convolutions_cpu.h"
 #include "cpu/kernels.h"
+#include "cpu/quantized_cpu.h"
 
 namespace khmer_fast {
 
@@ -36,9 +38,14 @@ class Encoder {
   // F: features of a position; H: hidden units of each direction.
   Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
           const EncoderWeights& weights, const Kernels& kernels);
+  // All but the recurrent part in 8-bit integers. Of `gru` only W_hh and b_hh are read.
+  Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
+          const QuantizedWeights& weights, const GruWeights* gru, const Kernels& kernels);
 
-  int64_t height() const { return convolutions_.height(); }
-  int64_t positions(int64_t X) const { return convolutions_.positions(X); }
+  int64_t height() const { return quantized_ ? quantized_->height() : convolutions_->height(); }
+  int64_t positions(int64_t X) const {
+    return quantized_ ? quantized_->positions(X) : convolutions_->positions(X);
+  }
   int64_t memory_size() const { return 2 * H_; }
 
   // image [B, Y, X] contiguous, paper 0 and ink 1, width [B] in [1, X] -> memory [B, T, 2H], 0 at
@@ -52,6 +59,7 @@ class Encoder {
   };
   struct Buffers {  // scratch of one thread
     ConvBuffers convs;
+    QuantizedBuffers quantized;
     Buffer columns;  // [T, Y' C] of one line
     Buffer feature;  // [T, Fp] of one line
     Buffer gates;    // [2, lines, T, 3 Hp] the input's part
@@ -64,12 +72,18 @@ class Encoder {
   void recurrent(int direction, const std::vector<Line>& lines, int64_t T, float* memory,
                  Buffers& buffers) const;
 
-  Convolutions convolutions_;
+  void pack_hidden(const GruWeights* gru);
+  // 1. to 4. of a line: image [Y, X] -> the input's part of the gates [T, 3 Hp], in float32
+  void features(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
+                Buffers& buffers) const;
+
+  std::optional<Convolutions> convolutions_;  // one of the two
+  std::optional<QuantizedFeatures> quantized_;
   const Kernels& kernels_;
   const int64_t F_, H_, Fp_, Hp_;
   Buffer W_project_, b_project_, norm_gain_, norm_bias_;
-  Buffer W_input_[2], b_input_[2];    // [3 Hp, F], b_ih + (b_hr, b_hz, 0)
-  Buffer W_hidden_[2], b_hidden_[2];  // [3 Hp, H], (0, 0, b_hn)
+  Buffer W_input_[2], b_input_[2];    // [3 Hp, F]
+  Buffer W_hidden_[2], b_hidden_[2];  // [3 Hp, H]; float32: b_hr and b_hz are in b_input_
 };
 
 }  // namespace khmer_fast

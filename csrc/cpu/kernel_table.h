@@ -5,6 +5,7 @@
 #include "cpu/decoder_loops.h"
 #include "cpu/encoder_loops.h"
 #include "cpu/gru_sequence_loops.h"
+#include "cpu/int8_loops.h"
 #include "cpu/kernels.h"
 #include "cpu/product.h"
 #include "cpu/segmenter_loops.h"
@@ -44,6 +45,7 @@ constexpr Kernels make_kernels(const char* name) {
           layer_norm,
           winograd_input,
           winograd_output,
+          &kInt8Kernels,
           &kSegmenterKernels,
           &kSequenceKernels};
 }

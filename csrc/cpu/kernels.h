@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "cpu/int8_kernels.h"
 #include "cpu/segmenter_kernels.h"
 #include "cpu/sequence_kernels.h"
 #include "energy_form.h"
@@ -85,13 +86,15 @@ struct Kernels {
   void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias,
                           const float* add, float* out, int64_t column, int64_t valid);
 
-  // Of the segmenter and of training in float32, on this instruction set.
+  // Of whole numbers, of the segmenter and of training in float32, on this instruction set.
+  const Int8Kernels* int8;
   const SegmenterKernels* segmenter;
   const SequenceKernels<float>* sequence;
 };
 
 // The kernels for this processor, capped by the environment variable KHMER_FAST_ISA
-// (baseline, avx2, avx512, avx512_bf16). Throws std::invalid_argument for another value.
+// (baseline, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16). Throws std::invalid_argument for
+// another value.
 const Kernels& select_kernels();
 
 // Null where the compiler or the processor family has no such code.
@@ -99,6 +102,8 @@ extern const Kernels* const kKernelsAvx512Bf16;
 extern const Kernels* const kKernelsAvx512;
 extern const Kernels* const kKernelsAvx2;
 extern const Kernels* const kKernelsBaseline;
+extern const Int8Kernels* const kInt8KernelsAvx512Vnni;
+extern const Int8Kernels* const kInt8KernelsAvx2Vnni;
 extern const SequenceKernels<double> kSequenceKernelsDouble;  // gradcheck's, on any processor
 
 }  // namespace khmer_fast

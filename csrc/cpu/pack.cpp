@@ -12,6 +12,7 @@ template <class T>
 T convert(T x, T) {
   return x;
 }
+int16_t convert(int8_t x, int16_t) { return x; }
 uint16_t convert(float x, uint16_t) { return to_bf16(x); }
 
 // Element (n, k) of the matrix is from[n * n_step + k * k_step].
@@ -58,6 +59,12 @@ void pack_bf16(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, 
                uint16_t* out) {
   if (pairs) return pack_any<2>(W, N, K, ld, 1, panel, out);
   pack_any<1>(W, N, K, ld, 1, panel, out);
+}
+
+void pack_int8(const int8_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel, int64_t depth,
+               void* out) {
+  if (depth == 4) return pack_any<4>(W, N, K, ld, 1, panel, static_cast<int8_t*>(out));
+  pack_any<2>(W, N, K, ld, 1, panel, static_cast<int16_t*>(out));
 }
 
 template <class T>

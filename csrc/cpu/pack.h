@@ -17,6 +17,11 @@ void pack(const T* W, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out);
 void pack_bf16(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, bool pairs,
                uint16_t* out);
 
+// For Int8Kernels::gemm: `depth` values of k stand together, of 8 bits (4) or 16 bits (2); K is a
+// multiple of it.
+void pack_int8(const int8_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel, int64_t depth,
+               void* out);
+
 // From its transpose X [K, N], rows `ld` apart.
 template <class T>  // float or double
 void pack_transposed(const T* X, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out);

@@ -127,6 +127,12 @@ struct StoreScattered {
 
 // ---- the product
 
+// Rows of a tile beside v vectors of columns, at most.
+template <class O>
+constexpr int most_rows(int v) {
+  return kRows[v];
+}
+
 // R rows from i on times NV vectors of columns from n on.
 template <class O, int NV, int R, class MatrixA, class Store>
 __attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, const MatrixA& A,
@@ -172,10 +178,11 @@ static void tile_rows(int64_t rows, int64_t K, int64_t i, int64_t n, const Matri
 template <class O, int NV, class MatrixA, class Store>
 static void tile_columns(int64_t M, int64_t K, int64_t n, const MatrixA& A, const typename O::B* b,
                          int64_t ldb, const Store& out) {
-  const int64_t tiles = (M + kRows[NV] - 1) / kRows[NV];
+  constexpr int kMost = most_rows<O>(NV);
+  const int64_t tiles = (M + kMost - 1) / kMost;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t i = M * t / tiles, rows = M * (t + 1) / tiles - i;
-    tile_rows<O, NV, kRows[NV]>(rows, K, i, n, A, b, ldb, out);
+    tile_rows<O, NV, kMost>(rows, K, i, n, A, b, ldb, out);
   }
 }
 

@@ -18,7 +18,16 @@ bool runs_avx512() {
 
 bool runs_avx512_bf16() {
 #if defined(__x86_64__)
-  return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+  return runs_avx512() && __builtin_cpu_supports("avx512bf16") &&
+         __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+bool runs_avx512_vnni() {
+#if defined(__x86_64__)
+  return runs_avx512() && __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif
@@ -32,19 +41,46 @@ bool runs_avx2() {
 #endif
 }
 
+bool runs_avx2_vnni() {
+#if defined(__x86_64__)
+  return runs_avx2() && __builtin_cpu_supports("avxvnni");
+#else
+  return false;
+#endif
+}
+
+Kernels with_int8(const Kernels& others, const char* name, const Int8Kernels& int8) {
+  Kernels kernels = others;
+  kernels.name = name;
+  kernels.int8 = &int8;
+  return kernels;
+}
+
 }  // namespace
 
 const Kernels& select_kernels() {
   const char* cap = std::getenv("KHMER_FAST_ISA");
   const std::string name = cap ? cap : "avx512_bf16";
+  const char* const names[] = {"baseline", "avx2",        "avx2_vnni",
+                               "avx512",   "avx512_vnni", "avx512_bf16"};
   int level = 0;
-  const char* const names[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
-  while (level < 4 && name != names[level]) ++level;
-  if (level == 4)
+  while (level < 6 && name != names[level]) ++level;
+  if (level == 6)
     throw std::invalid_argument(
-        "KHMER_FAST_ISA must be baseline, avx2, avx512 or avx512_bf16, got " + name);
-  if (level >= 3 && kKernelsAvx512Bf16 && runs_avx512_bf16()) return *kKernelsAvx512Bf16;
-  if (level >= 2 && kKernelsAvx512 && runs_avx512()) return *kKernelsAvx512;
+        "KHMER_FAST_ISA must be baseline, avx2, avx2_vnni, avx512, avx512_vnni or avx512_bf16, "
+        "got " +
+        name);
+  if (level >= 5 && kKernelsAvx512Bf16 && runs_avx512_bf16()) return *kKernelsAvx512Bf16;
+  if (level >= 4 && kInt8KernelsAvx512Vnni && runs_avx512_vnni()) {
+    static const Kernels kernels =
+        with_int8(*kKernelsAvx512, "avx512_vnni", *kInt8KernelsAvx512Vnni);
+    return kernels;
+  }
+  if (level >= 3 && kKernelsAvx512 && runs_avx512()) return *kKernelsAvx512;
+  if (level >= 2 && kInt8KernelsAvx2Vnni && runs_avx2_vnni()) {
+    static const Kernels kernels = with_int8(*kKernelsAvx2, "avx2_vnni", *kInt8KernelsAvx2Vnni);
+    return kernels;
+  }
   if (level >= 1 && kKernelsAvx2 && runs_avx2()) return *kKernelsAvx2;
   return *kKernelsBaseline;
 }

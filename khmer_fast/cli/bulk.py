@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="weights (default: the packaged ones)")
     parser.add_argument("--segmenter", metavar="FILE", help="weights of the page network")
     parser.add_argument("--beam", type=count, default=5, metavar="K", help="beam width (default 5)")
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "int8"), default="auto")
     parser.add_argument("--text-layer", choices=("auto", "never", "only"), default="auto")
     parser.add_argument("--retry-failed", action="store_true", help="read failed pages once more")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON document")

@@ -31,9 +31,10 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("fast", "reference"), default="fast")
     parser.add_argument(
         "--dtype",
-        choices=("auto", "float32", "bfloat16"),
+        choices=("auto", "float32", "bfloat16", "int8"),
         default="auto",
-        help="auto is float32 on a CPU, so that two machines read alike",
+        help="auto is float32 on a CPU, so that two machines read alike; int8: an encoder in whole "
+        "numbers",
     )
     parser.add_argument("--batch-size", type=count, default=32, metavar="B", help="lines, at most")
     parser.add_argument("--threads", type=count, metavar="N", help="threads to compute with")

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from khmer_fast.errors import KhmerFastError, OptionError
+from khmer_fast.errors import OptionError
 from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
+from khmer_fast.recognize.scales import quantized_encoder
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
 from python_ref.attn_gru_step import DecoderWeights
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 GPU = "cuda"  # torch's name of the device
 BACKENDS = ("fast", "reference")
 DEVICES = ("auto", "cpu", GPU)
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "int8")
 MINIMUM_CAPABILITY = (8, 0)  # of a GPU: sm_80
 
 
@@ -74,7 +75,7 @@ class Engine(Protocol):
 
 
 class ReferenceEngine:
-    """Plain torch on the CPU, float32: the specification. Computes with torch's threads."""
+    """Plain torch on the CPU: the specification. Computes with torch's threads."""
 
     max_padding = MAX_PADDING
 
@@ -82,10 +83,12 @@ class ReferenceEngine:
         self.choice = choice
         self.threads = torch.get_num_threads()
         self._config, self._model = weights.config, weights.model
+        whole = choice.dtype == "int8"
+        self._encode = quantized_encoder(weights) if whole else weights.model.encode
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
-        return Encoded(*self._model.encode(batch.image, batch.width))
+        return Encoded(*self._encode(batch.image, batch.width))
 
     @torch.inference_mode()
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
@@ -104,8 +107,8 @@ class ReferenceEngine:
 class CpuEngine:
     """The fused kernels on the CPU; `threads` share the lines of a batch.
 
-    Encoder in float32, decoder in `dtype`. Raises OptionError where KHMER_FAST_ISA asks for an
-    instruction set that is not there.
+    dtype "bfloat16" narrows the decoder, "int8" the encoder; the other half is float32. Raises
+    OptionError where KHMER_FAST_ISA names no instruction set.
     """
 
     max_padding = 1.0  # each line is computed at its own width
@@ -119,8 +122,12 @@ class CpuEngine:
         self.threads = default_threads() if threads is None else threads
         self._config, self._ctc = weights.config, weights.model.ctc
         try:
-            self._encoder = ops.Encoder(weights.model.encoder)
-            self._decoder = ops.Decoder(weights.model.decoder.weights(), dtype)
+            if dtype == "int8":
+                self._encoder: ops.Encoder = ops.QuantizedEncoder(quantized_encoder(weights))
+            else:
+                self._encoder = ops.Encoder(weights.model.encoder)
+            narrow = "bfloat16" if dtype == "bfloat16" else "float32"
+            self._decoder = ops.Decoder(weights.model.decoder.weights(), narrow)
         except ValueError as error:  # KHMER_FAST_ISA; the weights were checked before
             raise OptionError(str(error)) from None
 
@@ -296,7 +303,7 @@ def make_engine(
     choice = choose(device, backend, dtype)
     if choice.backend == "reference":
         return ReferenceEngine(weights, choice)
-    storage = "bfloat16" if dtype == "bfloat16" else "float32"
+    storage = "float32" if dtype == "auto" else dtype
     if choice.device == GPU:
         return CudaEngine(weights, choice, storage)
     return CpuEngine(weights, choice, storage, threads)
@@ -338,8 +345,13 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         if device == GPU:
             raise OptionError("the reference reads on the CPU only; use device auto or cpu")
         if dtype == "bfloat16":
-            raise OptionError("the reference computes in float32 only; use dtype auto or float32")
-        return Choice("cpu", "reference", "float32", "the reference was asked for")
+            raise OptionError("the reference has no bfloat16; use dtype auto, float32 or int8")
+        narrow = "int8" if dtype == "int8" else "float32"
+        return Choice("cpu", "reference", narrow, "the reference was asked for")
+    if dtype == "int8":
+        if device == GPU:
+            raise OptionError("int8 is for processors; use device auto or cpu, or another dtype")
+        return Choice("cpu", "fast", "int8", "int8 was asked for; the decoder in float32")
     obstacle = None if device == "cpu" else cuda_obstacle()
     if device == GPU and obstacle:
         raise OptionError(f"device cuda cannot be used: {obstacle}; use device auto or cpu")
@@ -347,13 +359,15 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
         reason = f"{torch.cuda.get_device_name(0)} ({'asked for' if device == 'cuda' else 'found'})"
         return Choice(GPU, "fast", "float32" if dtype == "auto" else dtype, reason)
     reason = "device cpu was asked for" if device == "cpu" else f"no CUDA: {obstacle}"
-    if dtype == "bfloat16" and not multiplies_bfloat16():
-        return Choice(
-            "cpu", "fast", "float32",
-            f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but this "
-            "processor computes faster in float32",
-        )  # fmt: skip
     if dtype == "bfloat16":
+        from khmer_fast.ops import multiplies_bfloat16
+
+        if not multiplies_bfloat16():
+            return Choice(
+                "cpu", "fast", "float32",
+                f"{reason}; bfloat16 was asked for: the decoder's weights are stored in it, but "
+                "this processor computes faster in float32",
+            )  # fmt: skip
         reason += "; the decoder in bfloat16, the encoder in float32"
     return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
 
@@ -397,16 +411,6 @@ def gpu_facts() -> dict[str, Any]:
     if here:
         facts["compute_capability"] = ".".join(map(str, torch.cuda.get_device_capability(0)))
     return facts
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether the decoder's kernels multiply bfloat16 here, rather than widen it to float32."""
-    try:
-        from khmer_fast import ops
-
-        return ops.multiplies_bfloat16()
-    except (KhmerFastError, ValueError):
-        return False  # no build, or no such KHMER_FAST_ISA: said where it is used
 
 
 def training_device(name: str, local_rank: int | None = None) -> torch.device:

@@ -23,6 +23,44 @@ void check(bool ok, const char* what, const char* kernels, unsigned seed) {
   std::exit(1);
 }
 
+// Lines alone, together and by several threads.
+void check_lines(const Encoder& encoder, int64_t Y, std::mt19937& rng, const char* kernels,
+                 unsigned seed) {
+  const auto size = [&](int low, int high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
+  const int64_t B = size(1, 12), X = size(1, 160), T = encoder.positions(X),
+                E = encoder.memory_size();
+  std::vector<int64_t> width(B);
+  for (int64_t& w : width) w = size(1, static_cast<int>(X));
+  width[0] = X;
+  std::vector<float> image(B * Y * X);
+  for (int64_t i = 0; i < B * Y * X; ++i)
+    image[i] = i % X < width[i / (Y * X)] ? static_cast<float>(rng() % 256) / 255
+                                          : std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> memory(B * T * E);
+  encoder.run(image.data(), width.data(), B, X, memory.data(), 1);
+  for (float value : memory) check(std::isfinite(value), "not finite", kernels, seed);
+
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 2; ++i)
+    callers.emplace_back([&] {
+      std::vector<float> shared(B * T * E);
+      encoder.run(image.data(), width.data(), B, X, shared.data(), 3);
+      check(shared == memory, "a line depends on threads", kernels, seed);
+    });
+  for (std::thread& caller : callers) caller.join();
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t length = encoder.positions(width[b]);
+    std::vector<float> line(Y * width[b]), alone(length * E);
+    for (int64_t y = 0; y < Y; ++y)
+      std::copy_n(image.data() + (b * Y + y) * X, width[b], line.data() + y * width[b]);
+    encoder.run(line.data(), &width[b], 1, width[b], alone.data(), 1);
+    check(std::equal(alone.begin(), alone.end(), memory.begin() + b * T * E),
+          "a line depends on its batch", kernels, seed);
+  }
+}
+
 void run(const Kernels& kernels, unsigned seed) {
   std::mt19937 rng(seed);
   const auto size = [&](int low, int high) {
@@ -62,37 +100,33 @@ void run(const Kernels& kernels, unsigned seed) {
     gru.b_ih = tensor(3 * H, 0.3f);
     gru.b_hh = tensor(3 * H, 0.3f);
   }
-  const Encoder encoder(Y, stages, F, H, weights, kernels);
+  check_lines(Encoder(Y, stages, F, H, weights, kernels), Y, rng, kernels.name, seed);
 
-  const int64_t B = size(1, 12), X = size(1, 160), T = encoder.positions(X), E = 2 * H;
-  std::vector<int64_t> width(B);
-  for (int64_t& w : width) w = size(1, static_cast<int>(X));
-  width[0] = X;
-  std::vector<float> image(B * Y * X);
-  for (int64_t i = 0; i < B * Y * X; ++i)
-    image[i] = i % X < width[i / (Y * X)] ? static_cast<float>(rng() % 256) / 255
-                                          : std::numeric_limits<float>::quiet_NaN();
-  std::vector<float> memory(B * T * E);
-  encoder.run(image.data(), width.data(), B, X, memory.data(), 1);
-  for (float value : memory) check(std::isfinite(value), "not finite", kernels.name, seed);
-
-  std::vector<std::thread> callers;
-  for (int i = 0; i < 2; ++i)
-    callers.emplace_back([&] {
-      std::vector<float> shared(B * T * E);
-      encoder.run(image.data(), width.data(), B, X, shared.data(), 3);
-      check(shared == memory, "a line depends on threads", kernels.name, seed);
-    });
-  for (std::thread& caller : callers) caller.join();
-  for (int64_t b = 0; b < B; ++b) {
-    const int64_t length = encoder.positions(width[b]);
-    std::vector<float> line(Y * width[b]), alone(length * E);
-    for (int64_t y = 0; y < Y; ++y)
-      std::copy_n(image.data() + (b * Y + y) * X, width[b], line.data() + y * width[b]);
-    encoder.run(line.data(), &width[b], 1, width[b], alone.data(), 1);
-    check(std::equal(alone.begin(), alone.end(), memory.begin() + b * T * E),
-          "a line depends on its batch", kernels.name, seed);
-  }
+  // The same shapes in whole numbers.
+  std::vector<std::vector<int8_t>> wholes;
+  wholes.reserve(64);
+  const auto layer = [&](int64_t outputs, int64_t values, bool residual) {
+    wholes.emplace_back(outputs * values);
+    for (int8_t& value : wholes.back()) value = static_cast<int8_t>(size(-127, 127));
+    return QuantizedLayer{wholes.back().data(), tensor(outputs, 0.01f), tensor(outputs, 30),
+                          residual ? tensor(outputs, 0.3f) : nullptr};
+  };
+  QuantizedWeights quantized;
+  std::vector<int16_t> first(stages[0].channels * 9);
+  for (int16_t& value : first) value = static_cast<int16_t>(size(-4095, 4095));
+  quantized.first_W = first.data();
+  inputs = 1;
+  for (const ConvStage& stage : stages)
+    for (int64_t i = 0; i <= 2 * stage.blocks; ++i) {
+      quantized.convs.push_back(layer(stage.channels, inputs * 9, i > 0 && i % 2 == 0));
+      inputs = stage.channels;
+    }
+  quantized.project = layer(F, rows * inputs, false);
+  quantized.norm_gain = tensor(F, 30);
+  quantized.norm_bias = tensor(F, 30);
+  for (QuantizedLayer& gates : quantized.gates) gates = layer(3 * H, F, false);
+  check_lines(Encoder(Y, stages, F, H, quantized, weights.gru, kernels), Y, rng, kernels.name,
+              seed);
 }
 
 }  // namespace
@@ -100,7 +134,8 @@ void run(const Kernels& kernels, unsigned seed) {
 int main(int argc, char** argv) {
   const unsigned models = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
   setenv("KHMER_FAST_POISON", "1", 1);
-  for (const char* isa : {"baseline", "avx2", "avx512"}) {
+  for (const char* isa :
+       {"baseline", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16"}) {
     setenv("KHMER_FAST_ISA", isa, 1);
     const Kernels& kernels = select_kernels();
     if (std::strcmp(kernels.name, isa) != 0) continue;

@@ -17,6 +17,18 @@ constexpr int kPanelVectors = 4, kManyRows = 2, kRows[] = {0, 8, 6, 4, 3};
 KHMER_FAST_MATH F fma(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 
 KHMER_FAST_MATH void keep(F&) {}  // too few registers
+KHMER_FAST_MATH void keep(I&) {}
+
+KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
+  return sum + (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
+
+#ifdef KHMER_FAST_VNNI
+// sum += the products of four bytes of 0..255 and four of -128..127 in each lane.
+KHMER_FAST_MATH I dot_quads(I sum, I a, I b) {
+  return (I)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
+}
+#endif
 
 KHMER_FAST_MATH F max_vector(F a, F b) { return (F)_mm256_max_ps((__m256)a, (__m256)b); }
 KHMER_FAST_MATH F min_vector(F a, F b) { return (F)_mm256_min_ps((__m256)a, (__m256)b); }

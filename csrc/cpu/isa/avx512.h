@@ -17,6 +17,18 @@ constexpr int kPanelVectors = 3, kManyRows = 3, kRows[] = {0, 12, 12, 8};
 KHMER_FAST_MATH F fma(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 
 KHMER_FAST_MATH void keep(F& x) { asm("" : "+v"(x)); }
+KHMER_FAST_MATH void keep(I& x) { asm("" : "+v"(x)); }
+
+KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
+  return sum + (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+}
+
+#ifdef KHMER_FAST_VNNI
+// sum += the products of four bytes of 0..255 and four of -128..127 in each lane.
+KHMER_FAST_MATH I dot_quads(I sum, I a, I b) {
+  return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+#endif
 
 KHMER_FAST_MATH F max_vector(F a, F b) { return (F)_mm512_max_ps((__m512)a, (__m512)b); }
 KHMER_FAST_MATH F min_vector(F a, F b) { return (F)_mm512_min_ps((__m512)a, (__m512)b); }

@@ -2,6 +2,10 @@
 // what an instruction set provides.
 #pragma once
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <cstdint>
 
 namespace khmer_fast {
@@ -24,6 +28,13 @@ KHMER_FAST_MATH F fma(F a, F b, F c) {
 }
 
 KHMER_FAST_MATH void keep(F&) {}
+KHMER_FAST_MATH void keep(I&) {}
+
+#ifdef __SSE2__
+KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
+  return sum + (I)_mm_madd_epi16((__m128i)a, (__m128i)b);
+}
+#endif
 
 }  // namespace
 }  // namespace khmer_fast

@@ -12,7 +12,7 @@
 // rows
 //   beside v of them; kManyRows, vectors beside more rows than a whole panel allows
 // - if it has a faster way than the ones here: max_vector, min_vector, mask_greater, scale,
-//   reciprocals, sum_lanes, max_lanes
+//   reciprocals, sum_lanes, max_lanes, dot_shorts
 // The build forbids the compiler to fuse, so what is to be fused says so.
 #pragma once
 
@@ -183,6 +183,12 @@ KHMER_FAST_MATH void reciprocals(V a, V b, V& x, V& y) {
   const V both = 1.0f / (a * b);
   x = b * both;
   y = a * both;
+}
+
+// sum += the products of two 16-bit integers in each lane.
+template <class V>
+KHMER_FAST_MATH V dot_shorts(V sum, V a, V b) {
+  return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
 }
 
 KHMER_FAST_MATH int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

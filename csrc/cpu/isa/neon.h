@@ -19,6 +19,7 @@ KHMER_FAST_MATH F fma(F a, F b, F c) {
 }
 
 KHMER_FAST_MATH void keep(F& x) { asm("" : "+w"(x)); }
+KHMER_FAST_MATH void keep(I& x) { asm("" : "+w"(x)); }
 
 }  // namespace
 }  // namespace khmer_fast

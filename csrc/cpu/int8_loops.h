@@ -1,0 +1,127 @@
+// Products of whole numbers, for one instruction set: what QuantizedFeatures computes with. Sums
+// are exact, so every instruction set gives the same bits.
+#pragma once
+
+#include "cpu/int8_kernels.h"
+#include "cpu/product.h"
+
+namespace khmer_fast {
+namespace {
+
+#ifdef KHMER_FAST_VNNI
+typedef uint8_t Whole;  // of A
+typedef int8_t WholeWeight;
+#else
+// No such instruction: pairs of 16 bits, which cannot overflow as sums of two bytes' products do.
+typedef int16_t Whole;
+typedef int16_t WholeWeight;
+#endif
+
+struct Int8Operands {
+  typedef Whole A;
+  typedef WholeWeight B;
+  typedef I Vector;  // of quads or pairs
+  typedef I Sum;
+  static constexpr int kDepth = 4 / sizeof(Whole);
+  KHMER_FAST_MATH Vector broadcast(const A* a) {
+    int32_t group;
+    __builtin_memcpy(&group, a, sizeof group);
+    return group - I{};
+  }
+  KHMER_FAST_MATH Vector columns(const B* b) {
+    I groups;
+    __builtin_memcpy(&groups, b, sizeof groups);
+    return groups;
+  }
+  KHMER_FAST_MATH Sum add(Sum sum, Vector a, Vector b) {
+#ifdef KHMER_FAST_VNNI
+    return dot_quads(sum, a, b);
+#else
+    return dot_shorts(sum, a, b);
+#endif
+  }
+};
+
+// A broadcast takes a register, and so do the rows' addresses: in a tile as large as the float one
+// the compiler keeps a sum in memory, which cost an eighth of the time.
+template <>
+constexpr int most_rows<Int8Operands>(int v) {
+  return kRows[v] * 3 / 4;
+}
+
+typedef Whole Wholes __attribute__((vector_size(W * sizeof(Whole))));
+
+KHMER_FAST_MATH F load_wholes(const Whole* p) {
+  Wholes x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return __builtin_convertvector(__builtin_convertvector(x, I), F);
+}
+
+// To the nearest, ties to even, in 0..255.
+KHMER_FAST_MATH void store_wholes(Whole* p, F x) {
+  const F magic = splat(12582912.0f);  // 1.5 * 2^23: the sum's low bits are the rounded integer
+  const F clamped = min_vector(splat(255.0f), max_vector(F{}, x));
+  const Wholes whole = __builtin_convertvector(bits(clamped + magic) & 255, Wholes);
+  __builtin_memcpy(p, &whole, sizeof whole);
+}
+
+// A as places `step` apart, whose values lie at `offset` [K / depth] from them.
+struct WholePlaces {
+  const Whole* first;
+  int64_t step;
+  const int32_t* offset;
+  KHMER_FAST_INLINE const Whole* row(int64_t i) const { return first + i * step; }
+  KHMER_FAST_INLINE int64_t at(int64_t k) const {
+    return offset[static_cast<uint64_t>(k) / Int8Operands::kDepth];
+  }
+};
+
+struct StoreScaled {
+  float* C;
+  int64_t ld;
+  const float *multiplier, *bias;
+  KHMER_FAST_INLINE void operator()(int64_t i, int64_t n, I sum) const {
+    const F x = __builtin_convertvector(sum, F) * load(multiplier + n) + load(bias + n);
+    store(C + i * ld + n, x);
+  }
+};
+
+struct StoreWholes {
+  Whole* C;
+  int64_t ld;
+  const float *multiplier, *bias, *residual;
+  KHMER_FAST_INLINE void operator()(int64_t i, int64_t n, I sum) const {
+    Whole* to = C + i * ld + n;
+    F x = __builtin_convertvector(sum, F) * load(multiplier + n) + load(bias + n);
+    if (residual) x = x + load_wholes(to) * load(residual + n);
+    store_wholes(to, x);
+  }
+};
+
+static void gemm_int8(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const void* B,
+                      const float* multiplier, const float* bias, float* C, int64_t ldc) {
+  product<Int8Operands>(M, N, K, Rows<Whole>{static_cast<const Whole*>(A), lda},
+                        Panels<WholeWeight>{static_cast<const WholeWeight*>(B), K},
+                        StoreScaled{C, ldc, multiplier, bias});
+}
+
+static void convolve_int8(int64_t M, int64_t N, int64_t K, const void* A, int64_t step,
+                          const int32_t* offset, const void* B, const float* multiplier,
+                          const float* bias, const float* residual, void* C, int64_t ldc) {
+  product<Int8Operands>(M, N, K, WholePlaces{static_cast<const Whole*>(A), step, offset},
+                        Panels<WholeWeight>{static_cast<const WholeWeight*>(B), K},
+                        StoreWholes{static_cast<Whole*>(C), ldc, multiplier, bias, residual});
+}
+
+static void to_int8(int64_t n, const float* x, const float* multiplier, const float* bias,
+                    void* out) {
+  for (int64_t i = 0; i < n; i += W) {
+    const F value = multiplier ? load(x + i) * load(multiplier + i) + load(bias + i) : load(x + i);
+    store_wholes(static_cast<Whole*>(out) + i, value);
+  }
+}
+
+constexpr Int8Kernels kInt8Kernels = {Int8Operands::kDepth, gemm_int8, convolve_int8, to_int8};
+
+}  // namespace
+}  // namespace khmer_fast

@@ -1,0 +1,245 @@
+#include "cpu/quantized_cpu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "cpu/pack.h"
+
+namespace khmer_fast {
+namespace {
+
+constexpr float kLevels = 255;
+constexpr double kMagicDouble = 6755399441055744.0;  // 1.5 * 2^52, likewise
+constexpr float kMagic = 12582912.0f;                // 1.5 * 2^23: adding it rounds, ties to even
+
+Buffer padded_copy(const float* x, int64_t n) {
+  Buffer out = zeros(padded(n));
+  std::copy_n(x, n, out.data());
+  return out;
+}
+
+// The sum in double, which rounds so little that its order does not matter.
+template <class Term>
+double sum_of(int64_t n, const Term& term) {
+  constexpr int64_t kTogether = 8;
+  double sums[kTogether] = {};
+  int64_t i = 0;
+  for (; i + kTogether <= n; i += kTogether)
+    for (int64_t j = 0; j < kTogether; ++j) sums[j] += term(i + j);
+  for (; i < n; ++i) sums[0] += term(i);
+  double sum = 0;
+  for (double part : sums) sum += part;
+  return sum;
+}
+
+}  // namespace
+
+QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage>& stages,
+                                     int64_t F, int64_t H, const QuantizedWeights& weights,
+                                     const Kernels& kernels)
+    : height_(height), F_(F), Fp_(padded(F)), H_(H), Hp_(padded(H)), kernels_(kernels) {
+  int64_t inputs = 1, rows = height;
+  auto next = weights.convs.begin();
+  const auto add = [&](int64_t outputs, int64_t stride_y, int64_t stride_x) {
+    const bool first = convs_.empty();
+    const int64_t C = first ? 1 : padded(inputs), N = padded(outputs);
+    Conv layer{C, N, rows, (rows - 1) / stride_y + 1, stride_y, stride_x, {}, {}, {}};
+    if (first) {
+      std::vector<float> W(outputs * 9);
+      for (int64_t o = 0; o < outputs; ++o)
+        for (int64_t tap = 0; tap < 9; ++tap)
+          W[o * 9 + tap % 3 * 3 + tap / 3] = weights.first_W[o * 9 + tap];  // by (dx, dy)
+      first_W_ = Buffer(9 * N);
+      pack(W.data(), outputs, 9, 9, kernels.panel, first_W_.data());
+      first_multiplier_ = zeros(layer.rows * N);
+      first_bias_ = zeros(layer.rows * N);
+      for (int64_t y = 0; y < layer.rows; ++y) {
+        std::copy_n(next->multiplier, outputs, first_multiplier_.data() + y * N);
+        std::copy_n(next->bias, outputs, first_bias_.data() + y * N);
+      }
+    } else {
+      std::vector<int8_t> W(outputs * 9 * C);  // by (dy, dx, c)
+      for (int64_t o = 0; o < outputs; ++o)
+        for (int64_t c = 0; c < inputs; ++c)
+          for (int64_t tap = 0; tap < 9; ++tap)
+            W[(o * 9 + tap) * C + c] = next->W[(o * inputs + c) * 9 + tap];
+      layer.product = pack_dense(W, outputs, 9 * C, *next);
+      if (next->residual) layer.residual = padded_copy(next->residual, outputs);
+      for (int64_t k = 0; k < 9 * C; k += kernels.int8->depth) {
+        const int64_t dy = k / (3 * C), dx = k / C % 3;
+        layer.offset.push_back(static_cast<int32_t>(dx * layer.column_in() + dy * C + k % C));
+      }
+    }
+    inputs = outputs;
+    rows = layer.rows;
+    convs_.push_back(std::move(layer));
+    ++next;
+  };
+  for (const auto& [channels, stride_y, stride_x, blocks] : stages) {
+    add(channels, stride_y, stride_x);
+    for (int64_t i = 0; i < 2 * blocks; ++i) add(channels, 1, 1);
+  }
+  const int64_t N = padded(inputs);
+  std::vector<int8_t> W(F * rows * N);
+  for (int64_t f = 0; f < F; ++f)
+    for (int64_t y = 0; y < rows; ++y)
+      std::copy_n(weights.project.W + (f * rows + y) * inputs, inputs, &W[(f * rows + y) * N]);
+  project_ = pack_dense(W, F, rows * N, weights.project);
+  norm_gain_.assign(weights.norm_gain, weights.norm_gain + F);
+  norm_bias_.assign(weights.norm_bias, weights.norm_bias + F);
+  for (int d = 0; d < 2; ++d) {
+    // Each gate begins at a padded row.
+    const QuantizedLayer& gates = weights.gates[d];
+    std::vector<int8_t> rows_of(3 * Hp_ * Fp_);
+    std::vector<float> multiplier(3 * Hp_), bias(3 * Hp_);
+    for (int64_t i = 0; i < 3 * H; ++i) {
+      const int64_t to = i / H * Hp_ + i % H;
+      std::copy_n(gates.W + i * F, F, &rows_of[to * Fp_]);
+      multiplier[to] = gates.multiplier[i];
+      bias[to] = gates.bias[i];
+    }
+    gates_[d] =
+        pack_dense(rows_of, 3 * Hp_, Fp_, {nullptr, multiplier.data(), bias.data(), nullptr});
+  }
+}
+
+QuantizedFeatures::Dense QuantizedFeatures::pack_dense(const std::vector<int8_t>& W, int64_t N,
+                                                       int64_t K,
+                                                       const QuantizedLayer& layer) const {
+  Dense dense{K, padded(N), Buffer(padded(N) * K / kernels_.int8->depth), {}, {}};
+  pack_int8(W.data(), N, K, K, kernels_.panel, kernels_.int8->depth, dense.W.data());
+  dense.multiplier = padded_copy(layer.multiplier, N);
+  dense.bias = padded_copy(layer.bias, N);
+  return dense;
+}
+
+int64_t QuantizedFeatures::positions(int64_t X) const {
+  for (const Conv& layer : convs_) X = (X - 1) / layer.stride_x + 1;
+  return X;
+}
+
+bool QuantizedFeatures::take_image(const float* image, int64_t ld, int64_t X, Buffer& out) const {
+  const int64_t column = height_ + 2;
+  out.reserve((X + 2) * column);
+  out.zero();
+  bool finite = true;
+  for (int64_t y = 0; y < height_; ++y)
+    for (int64_t x = 0; x < X; ++x) {
+      const float value = image[y * ld + x];
+      finite &= std::fabs(value) <= std::numeric_limits<float>::max();
+      const float level = std::min(1.0f, std::max(0.0f, value)) * kLevels;
+      out.data()[(x + 1) * column + y + 1] = (level + kMagic) - kMagic;
+    }
+  return finite;
+}
+
+void QuantizedFeatures::clear_borders(const Conv& layer, int64_t columns, Buffer& out) const {
+  const int64_t column = layer.column_out(), N = layer.width;
+  const auto clear = [&](int64_t i, int64_t n) {
+    std::memset(at(out, i), 0, static_cast<size_t>(n * 4 / kernels_.int8->depth));
+  };
+  clear(0, column);
+  for (int64_t x = 1; x <= columns; ++x) {
+    clear(x * column, N);
+    clear((x + 1) * column - N, N);
+  }
+  clear((columns + 1) * column, column);
+}
+
+// In float32, which holds these sums exactly: 9 products of at most 255 * 4095.
+void QuantizedFeatures::first(int64_t X, Buffer& out, QuantizedBuffers& buffers) const {
+  const Conv& layer = convs_[0];
+  const int64_t N = layer.width, rows = layer.rows, columns = (X - 1) / layer.stride_x + 1;
+  buffers.patches.reserve(rows * 9);
+  buffers.products.reserve(rows * N);
+  for (int64_t x = 0; x < columns; ++x) {
+    for (int64_t dx = 0; dx < 3; ++dx) {
+      const float* from = buffers.image.data() + (x * layer.stride_x + dx) * (height_ + 2);
+      for (int64_t y = 0; y < rows; ++y)
+        std::copy_n(from + y * layer.stride_y, 3, buffers.patches.data() + y * 9 + dx * 3);
+    }
+    kernels_.gemm(rows, N, 9, buffers.patches.data(), 9, first_W_.data(), nullptr,
+                  buffers.products.data(), N);
+    kernels_.int8->to_wholes(rows * N, buffers.products.data(), first_multiplier_.data(),
+                             first_bias_.data(), at(out, (x + 1) * layer.column_out() + N));
+  }
+}
+
+void QuantizedFeatures::convolve(const Conv& layer, int64_t X, Buffer& in, Buffer& out) const {
+  const int64_t columns = (X - 1) / layer.stride_x + 1, C = layer.depth, N = layer.width;
+  for (int64_t n = 0; n < N; n += kernels_.panel) {
+    const int64_t w = std::min(kernels_.panel, N - n);
+    for (int64_t y = 0; y < layer.rows; ++y) {
+      // The rows of zeros above and below are left out.
+      const int64_t top = y * layer.stride_y, skip = top == 0;
+      const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
+      kernels_.int8->convolve(columns, w, taps * 3 * C, at(in, top * C),
+                              layer.stride_x * layer.column_in(),
+                              layer.offset.data() + skip * 3 * C / kernels_.int8->depth,
+                              at(layer.product.W, n * 9 * C + skip * 3 * C * w),
+                              layer.product.multiplier.data() + n, layer.product.bias.data() + n,
+                              layer.residual.data() ? layer.residual.data() + n : nullptr,
+                              at(out, layer.column_out() + (y + 1) * N + n), layer.column_out());
+    }
+  }
+}
+
+void QuantizedFeatures::normalise(int64_t T, float* feature) const {
+  for (int64_t t = 0; t < T; ++t, feature += Fp_) {
+    const double mean = sum_of(F_, [&](int64_t i) { return feature[i]; }) / F_;
+    const double variance =
+        sum_of(F_, [&](int64_t i) { return (feature[i] - mean) * (feature[i] - mean); }) / F_;
+    const double scale = 1 / std::sqrt(variance + 1e-5);
+    for (int64_t i = 0; i < F_; ++i) {
+      const double level = (feature[i] - mean) * scale * norm_gain_[i] + norm_bias_[i];
+      feature[i] =
+          static_cast<float>((std::clamp(level, 0.0, 255.0) + kMagicDouble) - kMagicDouble);
+    }
+  }
+}
+
+void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* forward,
+                            float* backward, QuantizedBuffers& buffers) const {
+  const int64_t T = positions(X), gates = 3 * Hp_;
+  if (!take_image(image, ld, X, buffers.image)) {
+    for (float* out : {forward, backward})
+      std::fill_n(out, T * gates, std::numeric_limits<float>::quiet_NaN());
+    return;
+  }
+  int64_t width = X, widest = 0;
+  for (const Conv& layer : convs_) {
+    width = (width - 1) / layer.stride_x + 1;
+    widest = std::max(widest, (width + 2) * layer.column_out());
+  }
+  buffers.x.reserve(floats(widest));
+  buffers.next.reserve(floats(widest));
+  Buffer *in = &buffers.x, *out = &buffers.next;
+  for (const Conv& layer : convs_) {
+    // The second half of a block adds to, and writes over, what the block began with.
+    if (&layer == &convs_[0])
+      first(X, *out, buffers);
+    else
+      convolve(layer, X, *in, *out);
+    X = (X - 1) / layer.stride_x + 1;
+    clear_borders(layer, X, *out);
+    std::swap(in, out);
+  }
+
+  const Conv& last = convs_.back();
+  buffers.feature.reserve(T * Fp_);
+  buffers.levels.reserve(floats(T * Fp_));
+  float* feature = buffers.feature.data();
+  kernels_.int8->gemm(T, Fp_, project_.K, at(*in, last.column_out() + last.width),
+                      last.column_out(), project_.W.data(), project_.multiplier.data(),
+                      project_.bias.data(), feature, Fp_);
+  normalise(T, feature);
+  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, at(buffers.levels, 0));
+  for (int d = 0; d < 2; ++d)
+    kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
+                        gates_[d].multiplier.data(), gates_[d].bias.data(),
+                        d == 0 ? forward : backward, gates);
+}
+
+}  // namespace khmer_fast

@@ -1,0 +1,104 @@
+// The encoder up to its recurrent part in 8-bit integers: python_ref/quantized_encoder.py, bit for
+// bit.
+//
+// A line at a time, at its own width, as in convolutions_cpu.h. Raw pointers and no torch, so that
+// the sanitizer harness can run it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "cpu/convolutions_cpu.h"
+#include "cpu/kernels.h"
+
+namespace khmer_fast {
+
+// A layer whose outputs are multiplier * (sum of whole numbers) + bias + residual * input.
+struct QuantizedLayer {
+  const int8_t* W;          // [outputs, inputs, 3, 3] or [outputs, inputs], in -127..127
+  const float* multiplier;  // [outputs]
+  const float* bias;        // [outputs]
+  const float* residual;    // [outputs], or null
+};
+
+struct QuantizedWeights {
+  const int16_t* first_W;             // [outputs, 1, 3, 3] of convs[0], in -4095..4095
+  std::vector<QuantizedLayer> convs;  // in the order of use; W of the first is null
+  QuantizedLayer project;             // [F, Y' C]
+  const float* norm_gain;             // [F], over the scale of the feature
+  const float* norm_bias;             // [F], likewise, plus 128
+  QuantizedLayer gates[2];            // [3H, F], forward, backward
+};
+
+// Scratch of one thread. A column is [Y + 2, Cp] whole numbers, a row of zeros above and one below.
+struct QuantizedBuffers {
+  Buffer image;     // [X + 2, Y + 2]
+  Buffer patches;   // [rows, 9] of one column
+  Buffer products;  // [rows, Cp]
+  Buffer x, next;   // [X + 2, column], a column of zeros before and after
+  Buffer feature;   // [T, Fp]
+  Buffer levels;    // [T, Fp] whole numbers
+};
+
+class QuantizedFeatures {
+ public:
+  QuantizedFeatures(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
+                    const QuantizedWeights& weights, const Kernels& kernels);
+
+  int64_t height() const { return height_; }
+  int64_t positions(int64_t X) const;
+
+  // image [Y, X], rows `ld` apart -> the input's part of the gates [T, 3 Hp] of both directions;
+  // NaN where a pixel is not finite.
+  void run(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
+           QuantizedBuffers& buffers) const;
+
+ private:
+  struct Dense {
+    int64_t K, N;             // padded
+    Buffer W;                 // packed
+    Buffer multiplier, bias;  // [N]
+  };
+  struct Conv {
+    int64_t depth, width;  // channels in and out, padded
+    int64_t height, rows, stride_y, stride_x;
+    Dense product;
+    Buffer residual;              // [N], or empty
+    std::vector<int32_t> offset;  // of each group of k, from the column left of the output's
+
+    int64_t column_in() const { return (height + 2) * depth; }
+    int64_t column_out() const { return (rows + 2) * width; }
+  };
+
+  Dense pack_dense(const std::vector<int8_t>& W, int64_t N, int64_t K,
+                   const QuantizedLayer& layer) const;
+  // 8 or 16 bits each, see Int8Kernels::depth
+  uint8_t* at(Buffer& buffer, int64_t i) const {
+    return reinterpret_cast<uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
+  }
+  const uint8_t* at(const Buffer& buffer, int64_t i) const {
+    return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
+  }
+  int64_t floats(int64_t wholes) const {
+    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
+  }
+
+  // The image to the first layer's whole numbers; false where a pixel is not finite.
+  bool take_image(const float* image, int64_t ld, int64_t X, Buffer& out) const;
+  void first(int64_t X, Buffer& out, QuantizedBuffers& buffers) const;
+  void convolve(const Conv& layer, int64_t X, Buffer& in, Buffer& out) const;
+  // Feature [T, Fp] to its whole numbers.
+  void normalise(int64_t T, float* feature) const;
+  void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
+
+  int64_t height_, F_, Fp_, H_, Hp_;
+  const Kernels& kernels_;
+  std::vector<Conv> convs_;
+  Buffer first_W_;                        // [9, Cp] packed floats
+  Buffer first_multiplier_, first_bias_;  // [rows, Cp]
+  Dense project_, gates_[2];
+  std::vector<double> norm_gain_, norm_bias_;  // [F]
+};
+
+}  // namespace khmer_fast
