@@ -68,12 +68,14 @@ class QuantizedEncoder:
         self.norm_bias = encoder.norm.bias.detach() / scales.feature + CENTRE
         self.gates, self.hidden = [], []
         for gru in (encoder.gru_forward, encoder.gru_backward):
-            layer = quantize(
-                gru.weight_ih_l0.detach() * scales.feature, gru.bias_ih_l0.detach(), one
+            W_ih, W_hh, b_ih, b_hh = (
+                gru.get_parameter(f"{name}_l0").detach()
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
+            layer = quantize(W_ih * scales.feature, b_ih, one)
             centre = layer.weight.double().sum(1) * CENTRE * layer.multiplier.double()
             self.gates.append(layer._replace(bias=(layer.bias.double() - centre).float()))
-            self.hidden.append((gru.weight_hh_l0.detach(), gru.bias_hh_l0.detach()))
+            self.hidden.append((W_hh, b_hh))
 
     def __call__(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes lines: image [B, 1, Y, X] (paper 0, ink 1), width [B] int64 in pixels, each >= 1.
@@ -120,11 +122,11 @@ class QuantizedEncoder:
 
 def in_order(encoder: Encoder) -> Iterator[tuple[StandardizedConv2d, int]]:
     """Convolutions in the order of use: 0 of a stage, 1 and 2 of a block."""
-    for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
-        yield conv, 0
-        for block in blocks:
-            yield block.conv1, 1
-            yield block.conv2, 2
+    for stage in zip(encoder.convs, encoder.blocks, strict=True):
+        for place, part in enumerate(stage):
+            convs = [x for x in part.modules() if isinstance(x, StandardizedConv2d)]
+            for i, conv in enumerate(convs):
+                yield conv, place * (1 + i % 2)
 
 
 def quantize(

@@ -47,7 +47,10 @@ def measure(encoder: Encoder, batches: Iterable[Batch]) -> Scales:
     ends = (
         module
         for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True)
-        for module in (conv, *(part for block in blocks for part in (block.conv1, block)))
+        for module in (
+            conv,
+            *(x for block in blocks.children() for x in (next(block.children()), block)),
+        )
     )
     hooks = [watch(i, module) for i, module in enumerate(ends)]
     try:
