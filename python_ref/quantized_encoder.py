@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from python_ref.encoder import Encoder, StandardizedConv2d, reverse, valid
+from python_ref.encoder import Encoder, ResidualBlock, StandardizedConv2d, reverse, valid
 
 LEVELS = 255  # of an activation
 WEIGHT_LEVELS = 127
@@ -68,14 +68,12 @@ class QuantizedEncoder:
         self.norm_bias = encoder.norm.bias.detach() / scales.feature + CENTRE
         self.gates, self.hidden = [], []
         for gru in (encoder.gru_forward, encoder.gru_backward):
-            W_ih, W_hh, b_ih, b_hh = (
-                gru.get_parameter(f"{name}_l0").detach()
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            layer = quantize(W_ih * scales.feature, b_ih, one)
+            weights = dict(gru.named_parameters())
+            inputs = weights["weight_ih_l0"].detach() * scales.feature
+            layer = quantize(inputs, weights["bias_ih_l0"].detach(), one)
             centre = layer.weight.double().sum(1) * CENTRE * layer.multiplier.double()
             self.gates.append(layer._replace(bias=(layer.bias.double() - centre).float()))
-            self.hidden.append((W_hh, b_hh))
+            self.hidden.append((weights["weight_hh_l0"].detach(), weights["bias_hh_l0"].detach()))
 
     def __call__(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes lines: image [B, 1, Y, X] (paper 0, ink 1), width [B] int64 in pixels, each >= 1.
@@ -122,11 +120,13 @@ class QuantizedEncoder:
 
 def in_order(encoder: Encoder) -> Iterator[tuple[StandardizedConv2d, int]]:
     """Convolutions in the order of use: 0 of a stage, 1 and 2 of a block."""
-    for stage in zip(encoder.convs, encoder.blocks, strict=True):
-        for place, part in enumerate(stage):
-            convs = [x for x in part.modules() if isinstance(x, StandardizedConv2d)]
-            for i, conv in enumerate(convs):
-                yield conv, place * (1 + i % 2)
+    for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
+        assert isinstance(conv, StandardizedConv2d) and isinstance(blocks, nn.ModuleList)
+        yield conv, 0
+        for block in blocks:
+            assert isinstance(block, ResidualBlock)
+            yield block.conv1, 1
+            yield block.conv2, 2
 
 
 def quantize(

@@ -55,6 +55,17 @@ KNOWN: dict[str, list[Hole]] = {
         Hole("4.11.2", "runs code out of a git log", "CVE-2016-10075, PYSEC-2017-74"),
         Hole("4.66.3", "evaluates its command line", "CVE-2024-34062, PYSEC-2026-1976"),
     ],
+    "fastapi": [Hole("0.109.1", "a Content-Type that takes for ever", "CVE-2024-24762")],
+    "starlette": [
+        Hole("0.40.0", "form fields of any size", "CVE-2024-47874"),
+        Hole("0.47.2", "large files of a form block the server", "CVE-2025-54121"),
+        Hole("0.49.1", "a Range header that takes for ever", "CVE-2025-62727"),
+    ],
+    "h11": [Hole("0.16.0", "takes chunks with wrong ends", "CVE-2025-43859")],
+    "python-multipart": [
+        Hole("0.0.18", "logs each byte after a form's end", "CVE-2024-53981"),
+        Hole("0.0.22", "writes uploads anywhere by their names", "CVE-2026-24486"),
+    ],
     "rapidfuzz": [],
     "safetensors": [],
 }  # fmt: skip

@@ -1,24 +1,150 @@
-"""`benchmarks.gpu` without a GPU: every part runs, a part that fails is told and run again."""
+"""`benchmarks.gpu` without a GPU: calls run, are killed and go on; what cannot run is not run."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
 
 from benchmarks import gpu
+from benchmarks.gpu_report import fastest, write_report
+from benchmarks.gpu_run import NotRun, Options, PartFailed, run_limited
+from benchmarks.gpu_speed import Kept
 
 DRY = ["--device", "cpu", "--quick"]
 
 
-def test_parts(tmp_path):
-    for part in ("environment", "build", "parity", "table", "probe", "sanitizers"):
+def state(folder, part: str) -> str:
+    return json.loads((folder / f"{part}.json").read_text())["state"]
+
+
+def test_first_call_runs_and_stands(tmp_path, capsys):
+    """Parity is good, what needs a GPU is not run, and a second time nothing that was good runs."""
+    only = ["environment", "build", "smoke", "parity", "tests"]
+    arguments = ["--out", str(tmp_path), "--call", "1", "--only", *only, *DRY]
+    assert gpu.main(arguments) == 0
+    assert {part: state(tmp_path, part) for part in only} == dict.fromkeys(only, "good") | {
+        "tests": "not run"
+    }
+    assert json.loads((tmp_path / "parity.json").read_text())["found"]["lines"] > 10
+    text = (tmp_path / "gpu.md").read_text()
+    assert "no number here is a measurement" in text and "| racecheck | not run |" in text
+    with tarfile.open(tmp_path / "call_1.tar.gz") as tar:
+        assert {"gpu.md", "gpu.json", "parity.json", "parity.log"} <= set(tar.getnames())
+    capsys.readouterr()
+    assert gpu.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert said.count("stands") == 4 and "tests: not run" in said
+
+
+def test_speed_parts(tmp_path):
+    for part in ("table", "profile", "counters", "variants"):
         out = ["--out", str(tmp_path), "--part", part, *DRY]
         assert gpu.main(out) == 0, (tmp_path / f"{part}.json").read_text()
-    options = gpu.Options(tmp_path, "cpu", True, 0)
-    whole = gpu.report(options, list(gpu.PARTS))
-    assert whole["parts"]["parity"]["found"]["lines"] > 10
-    assert whole["parts"]["training"] is None
-    text = (tmp_path / "gpu.md").read_text()
-    assert "no number here is a measurement" in text and "| ours float32 |" in text
+    rows = json.loads((tmp_path / "table.json").read_text())["found"]["rows"]
+    assert {r["engine"] for r in rows} == {"ours float32", "eager float32"}
+    assert all(r["V"] == 48 and r["p99_ms"] >= r["ms"] and r["parents"] >= 1 for r in rows)
+    assert state(tmp_path, "counters") == state(tmp_path, "variants") == "not run"
+
+
+def test_killed_table_goes_on_where_it_was(tmp_path):
+    """A row that is there is not measured again, one that was written in part is."""
+    rows = tmp_path / "table.rows.jsonl"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--part", "table", "--out", str(tmp_path)]
+    process = subprocess.Popen([*command, *DRY], cwd=gpu.gpu_proof.ROOT)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (rows.exists() and rows.read_text().count("\n") >= 2):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = Kept(rows).rows
+    assert before and not (tmp_path / "table.json").exists()
+    with rows.open("a") as file:
+        file.write('[{"sizes": "qui')
+    assert gpu.main([*command[3:], *DRY]) == 0
+    after = json.loads((tmp_path / "table.json").read_text())["found"]["rows"]
+    assert after[: len(before)] == before and len(after) > len(before)
+
+
+def test_killed_part_is_failed_with_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setitem(gpu.PARTS, "table", (gpu.PARTS["table"][0], 0.5))
+    Kept(tmp_path / "table.rows.jsonl").add([{"B": 1}])
+    options = Options(tmp_path, "cpu", quick=True)
+    assert not gpu.run_call(("table",), options, 60, again=False)
+    record = json.loads((tmp_path / "table.json").read_text())
+    assert record["state"] == "failed" and "stopped after" in record["error"]
+    assert record["found"] == {"rows": [{"B": 1}]}
+
+
+def test_children_of_a_stopped_process_end_with_it(tmp_path):
+    """A sanitizer's or a compiler's children do not live on."""
+    pid = tmp_path / "pid"
+    command = ["sh", "-c", f"sleep 60 & echo $! > {pid}; echo said; wait"]
+    ended = run_limited(command, tmp_path / "log", 0.5)
+    assert ended.code is None and ended.said == "said\n"
+    end = time.monotonic() + 5
+    while time.monotonic() < end and os.path.exists(f"/proc/{pid.read_text().strip()}"):
+        status = open(f"/proc/{pid.read_text().strip()}/status").read()
+        if "\nState:\tZ" in status:
+            break
+        time.sleep(0.05)
+    else:
+        assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
+
+
+def test_call_that_has_no_time_left_leaves_parts_not_run(tmp_path, capsys):
+    options = Options(tmp_path, "cpu", quick=True)
+    assert gpu.run_call(("parity",), options, 10, again=False)
+    assert "parity: not run" in capsys.readouterr().out
+    assert write_report(options, gpu.PARTS)["parts"]["parity"]["state"] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotRun("no ncu"), "not run"),
+        (ModuleNotFoundError("No module named 'rapidfuzz'"), "not run"),
+        (PartFailed("differs", {"rows": [1]}), "failed"),
+        (ZeroDivisionError(), "failed"),
+    ],
+)
+def test_states(tmp_path, monkeypatch, error, expected):
+    def work(options):
+        raise error
+
+    monkeypatch.setitem(gpu.PARTS, "reading", (work, 1))
+    code = gpu.run_part("reading", Options(tmp_path, "cpu"))
+    assert state(tmp_path, "reading") == expected and code == (expected == "failed")
+    found = json.loads((tmp_path / "reading.json").read_text())["found"]
+    assert found == getattr(error, "found", {})
+
+
+def test_calls_fit():
+    """No call is longer than ten minutes, and every part is in one."""
+    assert all(seconds <= 600 for _, seconds in gpu.CALLS.values())
+    assert {name for names, _ in gpu.CALLS.values() for name in names} == set(gpu.PARTS)
+
+
+def test_each_sanitizer_loop_is_kept(tmp_path, monkeypatch):
+    """One that does not end, or finds something, does not lose what the others found."""
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text(
+        "#!/bin/sh\necho $KHMER_FAST_CUDA_LOOP\n"
+        "case $KHMER_FAST_CUDA_LOOP in graph) sleep 60 & wait ;; persistent) exit 9 ;; esac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(PartFailed, match="memcheck: persistent") as failed:
+        gpu.gpu_proof.sanitizer("memcheck", Options(tmp_path, "cuda"), 3)
+    exits = {loop: x["exit"] for loop, x in failed.value.found.items()}
+    assert exits == {"plain": 0, "graph": "not run", "persistent": 9}
+    assert json.loads((tmp_path / "memcheck.loops.json").read_text())["plain"]["exit"] == 0
 
 
 def test_report_names_the_fastest_loop(tmp_path):
@@ -30,26 +156,11 @@ def test_report_names_the_fastest_loop(tmp_path):
     ]  # fmt: skip
     rows.append(dict(rows[0], engine="eager step", ms=0.1))
     del rows[-1]["loop"]
-    best = gpu.fastest(rows)
+    best = fastest(rows)
     assert [(r["B"], r["loop"], r["times_plain"]) for r in best] == [
         (1, "persistent", 4.0), (256, "plain", 1.0)
     ]  # fmt: skip
-    part = {"ok": True, "found": {"rows": rows}, "seconds": 1}
-    (tmp_path / "table.json").write_text(json.dumps(part))
-    gpu.report(gpu.Options(tmp_path, "cuda", False, 0), ["table"])
-    assert "| bfloat16 | 5 | 1 | persistent | 1.5 | 4.00 |" in (tmp_path / "gpu.md").read_text()
-
-
-def test_failed_part_is_told_and_run_again(tmp_path, monkeypatch, capsys):
-    (tmp_path / "build.json").write_text(json.dumps({"ok": True, "found": {}, "seconds": 1}))
-    broken = {"ok": False, "error": "it broke", "found": {}, "seconds": 1}
-
-    def write(*args, **options):
-        (tmp_path / "tests.json").write_text(json.dumps(broken))
-        raise gpu.subprocess.TimeoutExpired("x", 1)
-
-    monkeypatch.setattr(gpu.subprocess, "run", write)
-    assert gpu.main(["--out", str(tmp_path), "--only", "build", "tests", *DRY]) == 1
-    said = capsys.readouterr().out
-    assert "build: stands" in said and "tests: FAILED: it broke" in said
-    assert "FAILED" in (tmp_path / "gpu.md").read_text()
+    record = {"state": "good", "found": {"rows": rows}, "seconds": 1.0}
+    (tmp_path / "table.json").write_text(json.dumps(record))
+    write_report(Options(tmp_path, "cuda"), gpu.PARTS)
+    assert "| bfloat16 | 5 | 1 | persistent | 1.5 | 4.0 |" in (tmp_path / "gpu.md").read_text()

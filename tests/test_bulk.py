@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,15 +15,15 @@ from PIL import Image
 pytest.importorskip("pyarrow")
 
 from khmer_fast.bulk.folder import BulkOptions, RunFolder
-from khmer_fast.bulk.plan import Ledger
+from khmer_fast.bulk.plan import Ledger, Sources
 from khmer_fast.bulk.read_pages import FileFacts
 from khmer_fast.bulk.records import (
     DONE,
     FAILED,
     PageRecord,
     clean,
+    forget_failed,
     merge,
-    part_name,
     parts,
     read_rows,
     record_id,
@@ -127,20 +125,53 @@ def test_urls_are_listed(tmp_path):
 
 def test_parts_are_the_ledger(tmp_path):
     file = FileFacts("a.pdf", "ab" * 32, 7)
-    write_part(tmp_path, part_name(file.sha256, 1, 3), [record(file.sha256, n) for n in (1, 2, 3)])
-    write_part(tmp_path, part_name(file.sha256, 5, 5), [record(file.sha256, 5, FAILED)])
+    write_part(tmp_path, file.sha256, [record(file.sha256, n) for n in (1, 2, 3)])
+    write_part(tmp_path, file.sha256, [record(file.sha256, 5, FAILED)])
     ledger = Ledger.read(tmp_path)
-    assert [task.pages for task in ledger.tasks(file, 2)] == [(4, 6), (7,)]
-    assert ledger.failed == 1 and not ledger.is_complete(file)
-    again = Ledger.read(tmp_path, retry_failed=True)
-    assert [task.pages for task in again.tasks(file, 9)] == [(4, 5, 6, 7)]
+    assert ledger.failed == 1
+    assert [task.pages for task in ledger.plan(file, 2)] == [(4, 6), (7,)]
+    assert ledger.plan(file, 2) == []  # the same bytes under a second name
     broken = FileFacts("b.pdf", "cd" * 32, 0, "damaged")
-    assert [task.pages for task in ledger.tasks(broken, 9)] == [(0,)]
+    assert [task.pages for task in ledger.plan(broken, 9)] == [(0,)]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_failed_pages_are_read_once_more_and_no_page_is_lost(tmp_path, merged):
+    file = FileFacts("a.pdf", "ab" * 32, 6)
+    status = {1: FAILED, 6: FAILED}
+    write_part(
+        tmp_path, file.sha256, [record(file.sha256, n, status.get(n, DONE)) for n in range(1, 7)]
+    )
+    if merged:
+        merge(tmp_path, least=1)
+    assert forget_failed(tmp_path) == 2
+    (task,) = Ledger.read(tmp_path).plan(file, 9)
+    assert task.pages == (1, 6)
+    write_part(tmp_path, file.sha256, [record(file.sha256, n) for n in task.pages])
+    for _ in range(2):
+        clean(tmp_path)
+        found = {row["page"]: row["status"] for row in read_rows(parts(tmp_path))}
+        assert found == dict.fromkeys(range(1, 7), DONE)
+    assert forget_failed(tmp_path) == 0
+
+
+def test_names_that_are_no_utf8_can_be_written(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    found = PageRecord("ab" * 32 + ":1", name, 1, DONE, name, "ខ្មែរ", 0.5, 1, 0.1, "1", "w", "{}")
+    write_part(tmp_path, "ab" * 32, [found])
+    (row,) = read_rows(parts(tmp_path))
+    assert row["source"] == "caf\\udce9.png" and row["text"] == "ខ្មែរ"
+
+
+def test_sources_are_counted_and_kept(tmp_path):
+    names = ["a b", "", os.fsdecode(b"caf\xe9"), "line\nbreak", *(str(n) for n in range(20_000))]
+    sources = Sources(iter(names))
+    assert sources.count == len(names) and list(sources) == names == list(sources)
 
 
 def test_merging_keeps_every_record_once(tmp_path):
     for n in range(1, 8):
-        write_part(tmp_path, part_name("ab" * 32, n, n), [record("ab" * 32, n)])
+        write_part(tmp_path, "ab" * 32, [record("ab" * 32, n)])
     before = sorted(row["id"] for row in read_rows(parts(tmp_path)))
     kept = parts(tmp_path)[0]
     data = kept.read_bytes()
@@ -203,56 +234,6 @@ def test_the_same_bytes_are_read_once(pages, options, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["bulk", str(pages / "1.png"), str(twin), "--out", str(out), *options]) == 0
     assert len(list(parts(out / "results"))) == 1 and len(rows(out)) == 1
-
-
-def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(pages, options, tmp_path):
-    undisturbed = tmp_path / "undisturbed"
-    more = ["--pages-per-task", "1", *options]
-    bulk(str(pages), "--out", str(undisturbed), *more).communicate()
-    out = tmp_path / "out"
-    for wait in (2.5, 4.0):
-        process = bulk(str(pages), "--out", str(out), *more, start_new_session=True)
-        time.sleep(wait)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    bulk(str(pages), "--out", str(out), *more).communicate()
-    assert rows(out) == rows(undisturbed) and len(rows(out)) == 11
-
-
-def test_a_worker_that_dies_loses_nothing(pages, options, tmp_path):
-    psutil = pytest.importorskip("psutil")
-    out = tmp_path / "out"
-    process = bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options)
-    killed = 0
-    while process.poll() is None and killed < 2:
-        time.sleep(0.5)
-        if not list((out / "results").glob("*.parquet")):
-            continue
-        for child in psutil.Process(process.pid).children():
-            if "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
-                killed += 1
-                break
-    said = process.communicate(timeout=300)[1]
-    assert killed and len(rows(out)) == 11, said
-
-
-def test_interrupting_keeps_what_is_done(pages, options, tmp_path):
-    out = tmp_path / "out"
-    process = bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options)
-    for _ in range(600):
-        if list((out / "results").glob("part-*.parquet")) or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode in (130, 1) and time.monotonic() - begin < 20
-    assert "the same command goes on" in said or process.returncode == 1
-    kept = len(rows(out))
-    assert kept >= 1
-    bulk(str(pages), "--out", str(out), "--pages-per-task", "1", *options).communicate()
-    assert len(rows(out)) == 11
 
 
 def test_wrong_options_are_said_before_work(pages, tmp_path, capsys):

@@ -58,6 +58,26 @@ def test_missing_second_barrier_shows_as_another_result(emulator):
         assert np.array_equal(out.get(), x[::-1]) == expected
 
 
+def test_shared_memory_is_allowed_once_and_as_much_as_there_is(library):
+    """A launch must not take from another thread's what that one has just asked for."""
+    code = """
+x, out = e.put(x), e.empty(64)
+e.library.emulator_least_shared.restype = __import__("ctypes").c_longlong
+e.device(shared=99 << 10)
+for kilobytes in (90, 60, 99):
+    e.run("selftest_shared", x, out, kilobytes << 10)
+    assert e.library.emulator_least_shared() == 99 << 10, kilobytes
+try:
+    e.run("selftest_shared", x, out, 100 << 10)
+except Exception as error:
+    assert "gave 9" in str(error), error
+else:
+    raise AssertionError("more than the device has")
+"""
+    done = in_a_process(library, code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_divergent_barrier_is_reported(emulator):
     with pytest.raises(EmulatorError, match=r"deadlock\n(.|\n)*__syncwarp mask ffffffff"):
         block_sum(emulator, bug=DIVERGENT)

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from benchmarks.gpu import search
+from benchmarks.gpu_run import search
 from benchmarks.parity import compare
 from khmer_fast.recognize.engine import CudaDecoder
 from python_ref.attn_gru_step import attn_gru_init, attn_gru_step
 from python_ref.beam_search import beam_search
-from tests.cuda_emulator import COMPILER, HERE, ROOT, compile_sources
+from tests.cuda_emulator import COMPILER, compile_torch
 from tests.random_models import random_case
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
-TORCH = Path(torch.__file__).parent
-
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("emulated")
-    include = [TORCH / "include", TORCH / "include/torch/csrc/api/include"]
-    flags = ["-Dkhmer_fast=khmer_fast_emulated", "-fPIC", "-c", f"-I{HERE / 'torch'}"]
-    flags += [f"-isystem{path}" for path in include]
-    sources = [*(ROOT / "csrc/cuda").glob("*.cu"), HERE / "torch_harness.cpp"]
-    objects = [compile_sources(folder / f"{x.name}.o", [x], "-O0", *flags) for x in sources]
-    libraries = [f"-L{TORCH / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu", "-lc10"]
-    out = compile_sources(folder / "emulated.so", objects, "-shared", *libraries)
-    torch.ops.load_library(str(out))
+    torch.ops.load_library(str(compile_torch(tmp_path_factory.mktemp("emulated"))))
     return torch.classes.khmer_fast_emulated.CudaDecoder
 
 
@@ -115,3 +103,52 @@ def test_what_does_not_fit_is_said_once(native):
         for _ in range(2):  # four lines, three multiprocessors
             assert torch.equal(made.beam_search(*arguments).tokens, expected.tokens)
     assert len(said) == 1
+
+
+OPS = torch.ops.khmer_fast_emulated
+
+
+def test_search_waits_for_the_packing_on_another_stream(native):
+    """The first stream does its work when somebody waits for it."""
+    case = random_case(1)
+    options = (case.memory, case.length, case.beam, case.n_best, 0.0, case.step_limit)
+    expected = decoder(native, case.weights).beam_search(*options)
+    for loop in ("plain", "graph", "persistent"):
+        OPS.recorded()
+        OPS.use_stream(1)
+        made = decoder(native, case.weights, loop=loop)
+        OPS.use_stream(0)
+        weights = {x.untyped_storage().data_ptr() for x in case.weights}
+        flat = OPS.recorded()
+        assert set(flat[::2]) == weights and set(flat[1::2]) == {1}, "read on stream 1"
+        got = made.beam_search(*options)
+        assert torch.equal(got.tokens, expected.tokens) and not got.failed.any(), loop
+        flat = OPS.recorded()
+        assert len(flat) == 2 and flat[1] == 0 and flat[0] not in weights, "the packed weights"
+
+
+def test_line_beyond_the_shared_memory_is_named(native):
+    case = random_case(1)
+    made = decoder(native, case.weights)
+    E, A = case.memory.shape[2], case.weights.W_k.shape[0]
+    longest = ((99 - 4) << 10) // 4 - (A + 15) // 16 * 16
+    try:
+        OPS.emulated_shared(99 << 10)  # sm_86
+        with pytest.raises(ValueError, match=f"at most T = {longest} positions on this GPU"):
+            made.beam_search(torch.zeros(1, longest + 1, E), torch.ones(1, dtype=torch.int64))
+    finally:
+        OPS.emulated_shared(163 << 10)
+
+
+def test_positions_and_variants(native):
+    case = random_case(4)
+    options = dict(beam=case.beam, n_best=case.n_best, step_limit=case.step_limit)
+    expected = beam_search(case.weights, case.memory, case.length, **options)
+    for loop in ("plain", "graph+rows4", "plain+select128+rows4"):
+        got = decoder(native, case.weights, loop=loop).beam_search(
+            case.memory, case.length, **options
+        )
+        assert torch.equal(got.tokens, expected.tokens)
+        assert torch.equal(got.position, expected.position)
+    with pytest.raises(ValueError, match="a variant of a loop must be select128 or rows4, got x"):
+        decoder(native, case.weights, loop="graph+x")

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from benchmarks.gpu import LARGEST_BEAM, search
+from benchmarks.gpu_run import LARGEST_BEAM, search
 from benchmarks.parity import compare
 from khmer_fast.recognize.engine import cuda_obstacle, make_decoder, make_engine
 from khmer_fast.recognize.reader import Reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -135,6 +136,15 @@ def test_a_job_is_removed(service, job):
         answer = service.client.request(method, f"/v1/jobs/{job['id']}{path}")
         assert answer.status_code == 404, path
         assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_a_job_is_removed_while_it_waits_and_is_read(service):
+    jobs = [service.make_job(text_pdf(8), "law.pdf").json()["id"] for _ in range(2)]
+    for id in reversed(jobs):
+        assert service.client.delete(f"/v1/jobs/{id}").status_code == 204
+    wait_for(lambda: "khmer_fast_queue_pages 0.0" in service.client.get("/metrics").text)
+    assert service.read(LINE, layout="line").status_code == 200
+    assert not any((service.data / "jobs" / id).exists() for id in jobs)
 
 
 # ---- corrections ----
@@ -358,6 +368,8 @@ def test_it_describes_itself(service):
     assert {"/v1/read", "/v1/jobs", "/v1/jobs/{id}/pages/{number}"} <= schema["paths"].keys()
     examples = schema["components"]["schemas"]["Job"]["examples"]
     assert examples[0]["page_status"]
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schema)))
+    assert {"Page", "Line", "Job"} <= named <= schema["components"]["schemas"].keys()
 
 
 def test_logs_hold_no_text_and_no_names(service, job):

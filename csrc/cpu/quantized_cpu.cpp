@@ -39,7 +39,7 @@ double sum_of(int64_t n, const Term& term) {
 QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage>& stages,
                                      int64_t F, int64_t H, const QuantizedWeights& weights,
                                      const Kernels& kernels)
-    : height_(height), F_(F), Fp_(padded(F)), H_(H), Hp_(padded(H)), kernels_(kernels) {
+    : height_(height), F_(F), Fp_(padded(F)), Hp_(padded(H)), kernels_(kernels) {
   int64_t inputs = 1, rows = height;
   auto next = weights.convs.begin();
   const auto add = [&](int64_t outputs, int64_t stride_y, int64_t stride_x) {

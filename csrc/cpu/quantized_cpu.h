@@ -92,7 +92,7 @@ class QuantizedFeatures {
   void normalise(int64_t T, float* feature) const;
   void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
 
-  int64_t height_, F_, Fp_, H_, Hp_;
+  int64_t height_, F_, Fp_, Hp_;
   const Kernels& kernels_;
   std::vector<Conv> convs_;
   Buffer first_W_;                        // [9, Cp] packed floats

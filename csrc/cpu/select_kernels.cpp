@@ -1,5 +1,9 @@
 #include "cpu/kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -43,7 +47,9 @@ bool runs_avx2() {
 
 bool runs_avx2_vnni() {
 #if defined(__x86_64__)
-  return runs_avx2() && __builtin_cpu_supports("avxvnni");
+  // Not every compiler's __builtin_cpu_supports knows it: leaf 7.1, EAX, bit 4.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return runs_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
 #else
   return false;
 #endif

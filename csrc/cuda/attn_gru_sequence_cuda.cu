@@ -460,7 +460,7 @@ __global__ void __launch_bounds__(kThreads)
 // 2. softmax and the query's gradient; blocks of a line and 64 columns of the query; shared:
 // d_energy [T]. 256 blocks, 32 KiB of keys each: 2 us.
 template <class Scalar>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<Scalar>)
     query_gradient_kernel(CudaSequenceBackward<Scalar> p, int s) {
   using F = Number<Scalar>;
   if (steps_of(p, blockIdx.x) <= s) return;
@@ -587,6 +587,15 @@ cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>& 
   KHMER_FAST_TRY(launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p,
                         -1));
   return launch(key_gradient_kernel<Scalar>, keys, kKeyColumns, 0, stream, p);
+}
+
+cudaError_t longest_sequence_cuda(int64_t* bytes) {
+  int device = 0;
+  size_t most = 0;
+  KHMER_FAST_TRY(cudaGetDevice(&device));
+  KHMER_FAST_TRY(shared_of_device(device, &most));
+  *bytes = static_cast<int64_t>(most - kStaticShared);
+  return cudaSuccess;
 }
 
 #define KHMER_FAST_INSTANTIATE(Scalar)                                                           \

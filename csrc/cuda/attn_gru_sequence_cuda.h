@@ -67,6 +67,9 @@ struct CudaSequenceBackward : CudaSequence<Scalar> {
   Scalar* d_v_part;         // [B, T / kKeyPositions, A]  to be summed over the first two
 };
 
+// Bytes that the weights [T] of a line, or the query [A], may take on the current device.
+cudaError_t longest_sequence_cuda(int64_t* bytes);
+
 // Each returns the error of the launch. B, S, T, A, E and H are at least 1.
 template <class Scalar>
 cudaError_t attn_gru_sequence_cuda(const CudaSequenceForward<Scalar>& p, cudaStream_t stream);

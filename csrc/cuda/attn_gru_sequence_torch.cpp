@@ -23,9 +23,12 @@ using at::Tensor;
 using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;  // products keep the dtype of their inputs
 
 void check_sizes(const SequenceDims& d, at::ScalarType type) {
-  const int64_t longest = static_cast<int64_t>(kMaxShared / c10::elementSize(type));
+  int64_t bytes = 0;
+  check_cuda(longest_sequence_cuda(&bytes), "asking for the shared memory");
+  const int64_t longest = bytes / static_cast<int64_t>(c10::elementSize(type));
   TORCH_CHECK_VALUE(d.T <= longest && d.A <= longest, "memory must have at most T = ", longest,
-                    " positions on a GPU and key as many columns, got T = ", d.T, ", A = ", d.A);
+                    " positions on this GPU and key as many columns, got T = ", d.T,
+                    ", A = ", d.A);
   TORCH_CHECK_VALUE(std::max(d.B * d.S, d.B * d.T) <= std::numeric_limits<int>::max(),
                     "a batch of B = ", d.B, " lines is too large for a GPU: split it");
 }

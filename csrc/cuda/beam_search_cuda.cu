@@ -1,61 +1,17 @@
-// Beam search on the device, in the order of python_ref/beam_search.py: the queue of lines, selection,
+// Beam search on the device, in the order of python_ref/beam_search.py: the first lines, selection,
 // ranking, and the loop in its simple form.
-#include "cuda/beam_select.cuh"
-#include "cuda/decoder_cuda.h"
-#include "cuda/device_math.cuh"
+#include "cuda/beam_queue.cuh"
 #include "cuda/launch.cuh"
-#include "cuda/product.cuh"
 
 namespace khmer_fast {
 namespace {
 
-constexpr int kSelectThreads = 128;
+constexpr int kBeginThreads = 128;
 constexpr int kLook = 8;  // steps between two looks of the host
 
-// The next line of the queue that has steps to run, or -1; for the whole block. Which seat takes a
-// line changes nothing about it.
-template <class Storage>
-__device__ int take_line(const DecodeSizes& s, const DecodeInput& in,
-                         const Workspace<Storage>& space) {
-  __shared__ int taken;
-  if (threadIdx.x == 0) {
-    do taken = atomicAdd(space.queue, 1);
-    while (taken < s.B && in.limit[taken] <= 0);
-    if (taken >= s.B) taken = -1;
-  }
-  __syncthreads();
-  return taken;
-}
-
-// A new line in the seat; its first state goes where the step of parity `now` finds it.
-template <class Storage>
-__device__ void begin_seat(const DecodeSizes& s, const Workspace<Storage>& space, int b, int now,
-                           LineBeam& beam) {
-  const int N = s.seats * s.K, first = blockIdx.x * s.K;
-  const size_t h = (static_cast<size_t>(now ^ 1) * N + first) * s.Hp;
-  for (int j = threadIdx.x; j < s.Hp; j += blockDim.x)
-    store_state(space, h + j, space.h_0[static_cast<size_t>(b) * s.Hp + j]);
-  begin_line(beam, s.K);
-  __syncthreads();
-}
-
-// The seat's hypotheses, and what the step of parity `now` computes: each live child, each parent
-// once; a thread a slot.
-template <class Storage>
-__device__ void publish(const DecodeSizes& s, const Workspace<Storage>& space, int now,
-                        const LineBeam& beam) {
-  const int k = threadIdx.x, N = s.seats * s.K, first = blockIdx.x * s.K, n = first + k;
-  if (k >= s.K) return;
-  const bool live = beam.state[k] >= 0;
-  space.score[n] = beam.score[k];
-  space.token[n] = beam.token[k];
-  space.slot_length[n] = beam.length[k];
-  space.finished[n] = beam.finished[k];
-  space.state_row[n] = live ? first + beam.state[k] : -1;
-  if (!live) return;
-  space.children[now * N + atomicAdd(space.counts + 2 * now + 1, 1)] = n;
-  if (first_child(beam, k))
-    space.parents[now * N + atomicAdd(space.counts + 2 * now, 1)] = first + beam.state[k];
+__global__ void power_kernel(double alpha, int count, double* power) {
+  const int length = blockIdx.x * blockDim.x + threadIdx.x;
+  if (length < count) power[length] = pow(static_cast<double>(length), alpha);
 }
 
 // Gives every seat its first line; a block a seat.
@@ -73,49 +29,10 @@ __global__ void begin_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> s
   publish(s, space, 1, beam);
 }
 
-// log_softmax of a line's children, its best K candidates, the survivors; a line that is done leaves
-// its seat to the next one. A block a seat. K rounds over K V / 128 candidates a thread, from L1:
-// 5 x 8 x ~20 cycles and about 20 barriers, 1-2 us; 1280 x 208 logits come from L2: 1 MB.
-template <class Storage, bool kWhile>
-__global__ void __launch_bounds__(kSelectThreads)
-    select_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> space,
-                  [[maybe_unused]] LoopHandle loop) {
-  const int seat = blockIdx.x, K = s.K, first = seat * K, t = threadIdx.x;
-  const int now = *space.clock & 1, b = space.line[seat];
-  if (b >= 0) {
-    __shared__ LineBeam beam;
-    if (t < K) {
-      const int row = space.state_row[first + t];
-      beam.score[t] = space.score[first + t];
-      beam.length[t] = space.slot_length[first + t];
-      beam.finished[t] = space.finished[first + t];
-      beam.state[t] = row < 0 ? -1 : row - first;
-    }
-    const int step = space.step[b] + 1;
-    __syncthreads();
-    if (t == 0) space.step[b] = step;
-    Chosen* history = space.history + (static_cast<size_t>(b) * s.S + step - 1) * K;
-    const bool done = select_line<kSelectThreads>(s, static_cast<int>(in.limit[b]), step,
-                                                  space.logits + static_cast<size_t>(first) * s.V,
-                                                  beam, history);
-    const int next = done ? take_line(s, in, space) : b;
-    if (t == 0 && done) space.line[seat] = next;
-    if (t == 0 && next < 0) atomicAdd(space.running, -1);
-    if (done && next >= 0) begin_seat(s, space, next, now ^ 1, beam);
-    if (next >= 0) publish(s, space, now ^ 1, beam);
-  }
-
-  // The last seat of the step moves the clock, and empties the lists that the step has computed.
-  __syncthreads();
-  if (t != 0) return;
-  __threadfence();
-  if (atomicAdd(space.selected, 1) != s.seats - 1) return;
-  *space.selected = 0;
-  *space.clock += 1;
-  space.counts[2 * now] = space.counts[2 * now + 1] = 0;
-#if defined(KHMER_FAST_WHILE_NODE)
-  if constexpr (kWhile) cudaGraphSetConditional(loop, atomicAdd(space.running, 0) > 0);
-#endif
+template <int Threads, int PerLane, class Storage>
+__global__ void __launch_bounds__(Threads, 1)
+    select_kernel(DecodeSizes s, DecodeInput in, Workspace<Storage> space) {
+  select_seat<Threads, PerLane>(s, in, space);
 }
 
 // Ranks the hypotheses of a line and follows the pointers of the n_best; a block a line.
@@ -130,7 +47,7 @@ __global__ void finish_kernel(DecodeSizes s, Workspace<Storage> space, DecodeOut
     for (int k = 0; k < K && steps > 0; ++k) {  // insertion keeps ties in slot order
       if (last[k].parent < 0) continue;
       const auto rank_of = [&](int slot) {
-        return rank(last[slot].score, last[slot].length, s.alpha);
+        return rank(last[slot].score, last[slot].length, s.alpha, space.power);
       };
       int i = count++;
       for (; i > 0 && rank_of(order[i - 1]) < rank_of(k); --i) order[i] = order[i - 1];
@@ -142,10 +59,11 @@ __global__ void finish_kernel(DecodeSizes s, Workspace<Storage> space, DecodeOut
   __syncthreads();
   for (int i = 0; i < n; ++i) {
     const size_t row = static_cast<size_t>(b) * n + i;
-    const Chosen answer = i < count ? last[order[i]] : Chosen{-1, kPad, -INFINITY, 0, -1, 0};
+    const Chosen answer = i < count ? last[order[i]] : Chosen{-1, kPad, -INFINITY, 0, -1, 0, 0};
     for (int j = answer.length + static_cast<int>(threadIdx.x); j < S; j += blockDim.x) {
       out.tokens[row * S + j] = kPad;
       out.log_prob[row * S + j] = 0;
+      out.position[row * S + j] = 0;
     }
     if (out.attention)
       for (size_t j = threadIdx.x; j < static_cast<size_t>(S) * s.T; j += blockDim.x)
@@ -164,6 +82,7 @@ __global__ void finish_kernel(DecodeSizes s, Workspace<Storage> space, DecodeOut
       if (threadIdx.x == 0) {
         out.tokens[row * S + step] = chosen.token;
         out.log_prob[row * S + step] = chosen.log_prob;
+        out.position[row * S + step] = chosen.position;
       }
       if (!out.attention) continue;
       const float* weight = space.attention + attention_row(s, b, step, chosen.state_row) * s.T;
@@ -175,30 +94,36 @@ __global__ void finish_kernel(DecodeSizes s, Workspace<Storage> space, DecodeOut
 
 }  // namespace
 
+cudaError_t beam_power_cuda(const DecodeSizes& s, double* power, cudaStream_t stream) {
+  if (s.alpha == 0) return cudaSuccess;
+  return launch(power_kernel, s.S / 128 + 1, 128, 0, stream, s.alpha, s.S + 1, power);
+}
+
 template <class Storage>
 cudaError_t beam_begin_cuda(const DecodeSizes& s, const DecodeInput& in,
                             const Workspace<Storage>& space, cudaStream_t stream) {
+  KHMER_FAST_TRY(beam_power_cuda(s, space.power, stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.step, 0, s.B * sizeof(int), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.counts, 0, 4 * sizeof(int), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.queue, 0, sizeof(int), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.running, 0, sizeof(int), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.selected, 0, sizeof(int), stream));
+  const size_t logits = static_cast<size_t>(s.seats) * s.K * s.V * sizeof(float);
+  KHMER_FAST_TRY(cudaMemsetAsync(space.logits, 0, logits, stream));  // also dead rows are loaded
   if (space.attention) {
     const size_t bytes = attention_row(s, s.B, 0, 0) * s.T * sizeof(float);
     KHMER_FAST_TRY(cudaMemsetAsync(space.attention, 0, bytes, stream));
   }
-  return launch(begin_kernel<Storage>, s.seats, kSelectThreads, 0, stream, s, in, space);
+  return launch(begin_kernel<Storage>, s.seats, kBeginThreads, 0, stream, s, in, space);
 }
 
 template <class Storage>
 cudaError_t beam_select_cuda(const DecodeSizes& s, const DecodeInput& in,
-                             const Workspace<Storage>& space, cudaStream_t stream,
-                             const LoopHandle* loop) {
-  if (loop)
-    return launch(select_kernel<Storage, true>, s.seats, kSelectThreads, 0, stream, s, in, space,
-                  *loop);
-  return launch(select_kernel<Storage, false>, s.seats, kSelectThreads, 0, stream, s, in, space,
-                LoopHandle{});
+                             const Workspace<Storage>& space, cudaStream_t stream) {
+  return choose_selection(s, [&](auto threads, auto tokens) {
+    return launch(select_kernel<threads.value, tokens.value, Storage>, s.seats, threads.value,
+                  candidate_bytes(s.K), stream, s, in, space);
+  });
 }
 
 template <class Storage>
@@ -230,8 +155,7 @@ cudaError_t beam_search_cuda(const DecodeSizes& s, const PackedDecoder<Storage>&
   template cudaError_t beam_begin_cuda(const DecodeSizes&, const DecodeInput&,                   \
                                        const Workspace<Storage>&, cudaStream_t);                 \
   template cudaError_t beam_select_cuda(const DecodeSizes&, const DecodeInput&,                  \
-                                        const Workspace<Storage>&, cudaStream_t,                 \
-                                        const LoopHandle*);                                      \
+                                        const Workspace<Storage>&, cudaStream_t);                \
   template cudaError_t beam_finish_cuda(const DecodeSizes&, const DecodeInput&,                  \
                                         const Workspace<Storage>&, const DecodeOutput&,          \
                                         cudaStream_t);                                           \

@@ -1,6 +1,6 @@
 // The loop of the search as a CUDA graph: the step's kernels inside a WHILE node that the selection
-// ends; where toolkit or driver are older than 12.4, kReplay steps a launch, and between two launches
-// the host looks at the number of running seats that the launch before the last one left.
+// ends; where toolkit or driver cannot have one (older than 12.4), kReplay steps a launch, and between
+// two launches the host looks at the number of running seats that the launch before the last one left.
 //
 // Derived, not measured: a node costs about 1 us between dependent kernels, so five nodes a step 5 us,
 // where the host needs 10-15 us to launch them.
@@ -34,11 +34,11 @@ class CaptureStream {
 
 template <class Storage>
 cudaError_t launch_steps(const DecodeSizes& s, const PackedDecoder<Storage>& w,
-                         const DecodeInput& in, const Workspace<Storage>& space, int steps,
-                         cudaStream_t stream, const LoopHandle* loop) {
-  for (int step = 0; step < steps; ++step) {
+                         const DecodeInput& in, const Workspace<Storage>& space,
+                         cudaStream_t stream) {
+  for (int step = 0; step < kReplay; ++step) {
     KHMER_FAST_TRY(attn_gru_step_cuda(s, w, in, space, stream));
-    KHMER_FAST_TRY(beam_select_cuda(s, in, space, stream, loop));
+    KHMER_FAST_TRY(beam_select_cuda(s, in, space, stream));
   }
   return cudaSuccess;
 }
@@ -51,7 +51,7 @@ cudaError_t capture_replay(const DecodeSizes& s, const PackedDecoder<Storage>& w
                            const DecodeInput& in, const Workspace<Storage>& space,
                            cudaStream_t stream, cudaGraph_t* graph) {
   KHMER_FAST_TRY(cudaStreamBeginCapture(stream, kMode));
-  const cudaError_t error = launch_steps(s, w, in, space, kReplay, stream, nullptr);
+  const cudaError_t error = launch_steps(s, w, in, space, stream);
   const cudaError_t ended = cudaStreamEndCapture(stream, graph);
   return error != cudaSuccess ? error : ended;
 }
@@ -77,7 +77,8 @@ cudaError_t capture_while(const DecodeSizes& s, const PackedDecoder<Storage>& w,
 #endif
   cudaGraph_t body = node.conditional.phGraph_out[0];
   KHMER_FAST_TRY(cudaStreamBeginCaptureToGraph(stream, body, nullptr, nullptr, 0, kMode));
-  const cudaError_t error = launch_steps(s, w, in, space, 1, stream, &loop);
+  cudaError_t error = attn_gru_step_cuda(s, w, in, space, stream);
+  if (error == cudaSuccess) error = beam_select_while_cuda(s, in, space, loop, stream);
   const cudaError_t ended = cudaStreamEndCapture(stream, &body);
   return error != cudaSuccess ? error : ended;
 }
@@ -98,16 +99,23 @@ cudaError_t capture(const DecodeSizes& s, const PackedDecoder<Storage>& w, const
   KHMER_FAST_TRY(cudaEventCreateWithFlags(&made->used, cudaEventDisableTiming));
   int driver = 0;
   KHMER_FAST_TRY(cudaDriverGetVersion(&driver));
-  cudaGraph_t graph = nullptr;
-  cudaError_t error;
 #if defined(KHMER_FAST_WHILE_NODE)
-  made->loops = driver >= kWhileDriver;
-  error = made->loops ? capture_while(s, w, in, space, capture.stream(), &graph)
-                      : capture_replay(s, w, in, space, capture.stream(), &graph);
-#else
-  error = capture_replay(s, w, in, space, capture.stream(), &graph);
+  if (driver >= kWhileDriver) {
+    cudaGraph_t graph = nullptr;
+    cudaError_t error = capture_while(s, w, in, space, capture.stream(), &graph);
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&made->exec, graph, 0);
+    if (graph) cudaGraphDestroy(graph);
+    made->loops = error == cudaSuccess;
+    if (made->loops || error == cudaErrorMemoryAllocation) return error;
+    cudaGetLastError();  // the driver cannot have the node: some steps a launch
+    failed_kernel() = nullptr;
+  }
 #endif
-  if (error == cudaSuccess && !made->loops) error = create_look(made);
+  const CaptureStream again;  // what failed may have left the other one invalid
+  KHMER_FAST_TRY(again.error());
+  cudaGraph_t graph = nullptr;
+  cudaError_t error = capture_replay(s, w, in, space, again.stream(), &graph);
+  if (error == cudaSuccess) error = create_look(made);
   if (error == cudaSuccess) error = cudaGraphInstantiate(&made->exec, graph, 0);
   if (graph) cudaGraphDestroy(graph);
   return error;

@@ -5,9 +5,9 @@
 // children survive. The selection of a line is repeated by all blocks that attend to it.
 //
 // Derived, not measured: H200, bfloat16, H = A = E = 512, V = 208, T = 128, B = 1, K = 5 with 2.5
-// parents. Three meetings 2.0-3.3 us; attention, a chunk of 32 positions a block, 64 KiB from L2: 1 us;
-// contexts of the parents 20 KiB a block, 14 columns: 0.5 us; states 10 KiB, 18 columns: 0.7 us;
-// selection 1-2 us: 5-8 us a step.
+// parents. Three meetings 2.0-3.3 us; attention, a chunk of 32 positions a block, 64 KiB from L2: 1.5
+// us; the chunks' factors, once a parent, and its context, two round trips to L2 and 14 columns: 1.2
+// us; gates, states 10 KiB, 18 columns: 1.2 us; selection 1.6 us: 7.5-9 us a step.
 #include "cuda/beam_select.cuh"
 #include "cuda/decoder_cuda.h"
 #include "cuda/device_math.cuh"
@@ -18,7 +18,6 @@ namespace khmer_fast {
 namespace {
 
 constexpr int kThreads = 512, kWarps = kThreads / 32;
-constexpr size_t kStaticShared = 4 << 10;  // at most, beside the dynamic one
 
 // Column i of a block is column blockIdx + i * blocks of the matrix.
 KHMER_FAST_ANYWHERE constexpr int share(int columns, int block, int blocks) {
@@ -31,7 +30,7 @@ KHMER_FAST_ANYWHERE constexpr int chunks_of(int positions) {
 
 // Shared memory of block 0, which has the most columns; offsets in bytes.
 struct Layout {
-  size_t W_gates, x, gates, end;  // W_state at 0
+  size_t W_gates, x, gates, factor, end;  // W_state at 0
 };
 template <class Storage>
 KHMER_FAST_ANYWHERE Layout layout(const DecodeSizes& s, int blocks) {
@@ -41,9 +40,11 @@ KHMER_FAST_ANYWHERE Layout layout(const DecodeSizes& s, int blocks) {
   Layout at{};
   at.W_gates = static_cast<size_t>(columns) * s.Hp * sizeof(Storage);
   at.x = at.W_gates + static_cast<size_t>(gates) * s.Ep * sizeof(Storage);
-  at.gates = at.x + sizeof(float) * larger(N * larger(s.Hp, s.Ep),
-                                           larger((s.K * s.V + 3) / 4 * 4, s.Ap + 2 * kChunk));
-  at.end = at.gates + sizeof(float) * N * gates;
+  const int lists = 2 * s.K * s.K;  // of candidates, two words each
+  at.gates = at.x +
+             sizeof(float) * larger(N * larger(s.Hp, s.Ep), larger(lists, s.Ap + 2 * kChunk));
+  at.factor = at.gates + sizeof(float) * N * gates;
+  at.end = at.factor + sizeof(float) * N * chunks_of(s.T);
   return at;
 }
 
@@ -54,16 +55,19 @@ __device__ bool meet(const PersistentSpace& shared_by_all, unsigned& wanted, lon
   wanted += gridDim.x;
   __syncthreads();
   if (threadIdx.x == 0) {
-    const volatile unsigned* arrived = shared_by_all.arrived;
-    const volatile int* gave_up = shared_by_all.gave_up;
+    const volatile unsigned* arrived = shared_by_all.arrived;  // one word says both: one poll
     __threadfence();
     atomicAdd(shared_by_all.arrived, 1u);
     const long long start = clock64();
-    while (!late && static_cast<int>(wanted - *arrived) > 0) {
-      late = *gave_up || clock64() - start > patience;
+    for (unsigned seen; (seen = *arrived) < wanted || seen >= kGaveUp;) {
+      late = seen >= kGaveUp || clock64() - start > patience;
+      if (late) break;
       __nanosleep(32);
     }
-    if (late) atomicExch(shared_by_all.gave_up, 1);
+    if (late) {
+      atomicOr(shared_by_all.arrived, kGaveUp);
+      atomicExch(shared_by_all.gave_up, 1);
+    }
     __threadfence();
   }
   return !__syncthreads_or(late);
@@ -168,11 +172,15 @@ __device__ void attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
     const float x = lane < count ? energy[lane] : -INFINITY;
     const float top = warp_max(x), exponential = lane < count ? expf(x - top) : 0.0f;
     const float sum = warp_sum(exponential);
+    const unsigned most = __reduce_max_sync(kAllLanes, absolute_bits(exponential));
+    const unsigned first = __ballot_sync(kAllLanes, absolute_bits(exponential) == most);
     weight[lane] = exponential;
     if (attention && lane < count) attention[t0 + lane] = x;
     if (lane == 0) {
-      part.top[row * chunks_of(s.T) + chunk] = top;
-      part.sum[row * chunks_of(s.T) + chunk] = sum;
+      const int at = row * chunks_of(s.T) + chunk;
+      part.top[at] = top;
+      part.sum[at] = sum;
+      part.position[at] = t0 + __ffs(static_cast<int>(first)) - 1;
     }
   }
   __syncthreads();
@@ -188,18 +196,34 @@ __device__ void attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
   __syncthreads();
 }
 
-// The largest energy of a parent and its sum of exponentials, over its chunks.
-__device__ __forceinline__ float2 whole_softmax(const PersistentSpace& part, size_t first,
-                                                int chunks) {
+// factor [chunks]: what each chunk's exponentials are multiplied with to be the attention weights of
+// a parent, whose chunks begin at `first`; by one warp. Returns the position of the largest weight,
+// the first of equals, or one of NaN.
+__device__ __forceinline__ int whole_softmax(const PersistentSpace& part, size_t first, int chunks,
+                                             float* factor) {
+  const int lane = threadIdx.x % 32;
   float top = -INFINITY, sum = 0;
-  for (int c = 0; c < chunks; ++c) top = fmaxf(top, part.top[first + c]);
-  for (int c = 0; c < chunks; ++c)
-    sum = fmaf(part.sum[first + c], expf(part.top[first + c] - top), sum);
-  return make_float2(top, sum);
+  for (int c = lane; c < chunks; c += 32) top = fmaxf(top, part.top[first + c]);
+  top = warp_max(top);
+  for (int c = lane; c < chunks; c += 32) {
+    factor[c] = expf(part.top[first + c] - top);
+    sum = fmaf(part.sum[first + c], factor[c], sum);
+  }
+  sum = warp_sum(sum);
+  unsigned largest = 0;
+  int chunk = 0;
+  for (int c = lane; c < chunks; c += 32) {
+    factor[c] /= sum;  // also the chunk's largest weight: its largest exponential is 1
+    if (absolute_bits(factor[c]) > largest) largest = absolute_bits(factor[c]), chunk = c;
+  }
+  const unsigned most = __reduce_max_sync(kAllLanes, largest);
+  const unsigned found =
+      __reduce_min_sync(kAllLanes, largest == most ? static_cast<unsigned>(chunk) : ~0u);
+  return chunks > 0 ? part.position[first + found] : 0;
 }
 
-template <class Storage>
-__global__ void __launch_bounds__(kThreads)
+template <class Storage, int PerLane>
+__global__ void __launch_bounds__(kThreads, 1)
     beam_search_persistent_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
                                   Workspace<Storage> space, PersistentSpace part,
                                   long long patience) {
@@ -213,11 +237,13 @@ __global__ void __launch_bounds__(kThreads)
   Storage* W_gates = reinterpret_cast<Storage*>(memory + at.W_gates);  // [gate_columns, Ep]
   float* x = reinterpret_cast<float*>(memory + at.x);                  // rows of a product
   float* gates = reinterpret_cast<float*>(memory + at.gates);          // [parents, gate_columns]
+  float* factor = reinterpret_cast<float*>(memory + at.factor);        // [parents, chunks of T]
   __shared__ LineBeam beam;
   __shared__ int parent_k[kMaxPersistentRows], parent_count;  // of the line of this block
   __shared__ int parent[kMaxPersistentRows], child[kMaxPersistentRows];  // rows of all lines
   __shared__ int token[kMaxPersistentRows], state_row[kMaxPersistentRows];
   __shared__ int index[kMaxPersistentRows];  // of a child's parent in `parent`
+  __shared__ int position[kMaxBeam];         // of the attention of slot k's state, in this line
   __shared__ int parents, children;
 
   for (int i = 0; i < columns; ++i) {
@@ -306,24 +332,30 @@ __global__ void __launch_bounds__(kThreads)
     if (children == 0) break;
 
     // 4. GRU cell: contexts of the parents, their products, the gates of their children
+    for (int i = t / 32; i < parents; i += kWarps) {
+      const int row = parent[i], line = row / K;
+      const int found = whole_softmax(part, static_cast<size_t>(row) * chunks_of(s.T),
+                                      chunks_of(static_cast<int>(in.length[line])),
+                                      factor + i * chunks_of(s.T));
+      if (t % 32 == 0 && line == b) position[row % K] = found;
+    }
+    __syncthreads();
     for (int i = t; i < parents * s.Ep; i += kThreads) {
-      const int row = parent[i / s.Ep], line = row / K, e = i % s.Ep;
-      const int line_chunks = chunks_of(static_cast<int>(in.length[line]));
-      const size_t first = static_cast<size_t>(row) * chunks_of(s.T);
-      const float2 softmax = whole_softmax(part, first, line_chunks);
+      const int m = i / s.Ep, row = parent[m], e = i - m * s.Ep;
+      const int line_chunks = chunks_of(static_cast<int>(in.length[row / K]));
+      const float* context = part.context + static_cast<size_t>(row) * chunks_of(s.T) * s.Ep + e;
       float sum = 0;
+#pragma unroll 4
       for (int c = 0; c < line_chunks; ++c)
-        sum = fmaf(part.context[(first + c) * s.Ep + e], expf(part.top[first + c] - softmax.x),
-                   sum);
-      x[i] = operand<Storage>(sum / softmax.y);
+        sum = fmaf(context[static_cast<size_t>(c) * s.Ep], factor[m * chunks_of(s.T) + c], sum);
+      x[i] = line_chunks > 0 ? operand<Storage>(sum) : NAN;
     }
     for (int i = block; space.attention && i < parents; i += blocks) {
       const int row = parent[i], line = row / K, T = static_cast<int>(in.length[line]);
-      const float2 softmax =
-          whole_softmax(part, static_cast<size_t>(row) * chunks_of(s.T), chunks_of(T));
+      const float* top = part.top + static_cast<size_t>(row) * chunks_of(s.T);
       float* weight = space.attention + attention_row(s, line, step - 1, row % K) * s.T;
-      for (int position = t; position < T; position += kThreads)
-        weight[position] = expf(weight[position] - softmax.x) / softmax.y;
+      for (int u = t; u < T; u += kThreads)
+        weight[u] = expf(weight[u] - top[u / kChunk]) * factor[i * chunks_of(s.T) + u / kChunk];
     }
     __syncthreads();
     product(x, parents, W_gates, gate_columns, s.Ep,
@@ -364,10 +396,13 @@ __global__ void __launch_bounds__(kThreads)
     // Selection: log_softmax, the best K candidates, the survivors
     if (done) continue;
     const float* logits = space.logits + static_cast<size_t>(b) * K * V;
-    for (int i = t; i < K * V; i += kThreads) x[i] = beam.state[i / V] < 0 ? 0.0f : logits[i];
+    LaneTokens<PerLane> tokens;
+    tokens.load(logits + static_cast<size_t>(min(t / 32, K - 1)) * V, V);
+    if (t < K) beam.position[t] = beam.state[t] < 0 ? 0 : position[beam.state[t]];
     __syncthreads();
     Chosen* history = space.history + (static_cast<size_t>(b) * s.S + step - 1) * K;
-    done = select_line<kThreads>(s, limit, step, x, beam, owner ? history : nullptr);
+    done = select_line<kThreads>(s, limit, step, logits, space.power, tokens, beam,
+                                 reinterpret_cast<Candidate*>(x), owner ? history : nullptr);
     if (owner && t == 0) space.step[b] = step;
     publish();
     __syncthreads();
@@ -407,6 +442,7 @@ cudaError_t beam_search_persistent_cuda(const DecodeSizes& s, const PackedDecode
                                         const DecodeOutput& out, long long patience,
                                         cudaStream_t stream) {
   KHMER_FAST_TRY(attn_gru_init_cuda(s, w, in, space, stream));
+  KHMER_FAST_TRY(beam_power_cuda(s, space.power, stream));
   KHMER_FAST_TRY(cudaMemsetAsync(space.step, 0, s.B * sizeof(int), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(part.arrived, 0, sizeof(unsigned), stream));
   KHMER_FAST_TRY(cudaMemsetAsync(part.gave_up, 0, sizeof(int), stream));
@@ -414,8 +450,11 @@ cudaError_t beam_search_persistent_cuda(const DecodeSizes& s, const PackedDecode
     const size_t bytes = attention_row(s, s.B, 0, 0) * s.T * sizeof(float);
     KHMER_FAST_TRY(cudaMemsetAsync(space.attention, 0, bytes, stream));
   }
-  KHMER_FAST_TRY(launch_cooperative(beam_search_persistent_kernel<Storage>, plan.blocks, kThreads,
-                                    plan.shared, stream, s, w, in, space, part, patience));
+  const auto kernel = in_registers(s.V) ? beam_search_persistent_kernel<Storage, kLaneTokens>
+                                        : beam_search_persistent_kernel<Storage, 0>;
+  KHMER_FAST_TRY(cudaMemsetAsync(space.logits, 0, sizeof(float) * s.B * s.K * s.V, stream));
+  KHMER_FAST_TRY(launch_cooperative(kernel, plan.blocks, kThreads, plan.shared, stream, s, w, in,
+                                    space, part, patience));
   return beam_finish_cuda(s, in, space, out, stream);
 }
 

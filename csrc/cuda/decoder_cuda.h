@@ -24,7 +24,7 @@ namespace khmer_fast {
 
 constexpr int kMaxBeam = 64;
 constexpr int kMaxSeats = 256;  // from about 64 lines on, more at once are no faster a line
-constexpr size_t kMaxShared = 160 << 10;  // bytes a block of attend_kernel may take, on sm_80 too
+constexpr size_t kStaticShared = 4 << 10;  // bytes at most of a kernel that has dynamic ones, too
 
 // What a kernel tells whether the WHILE node around it goes on.
 #if CUDART_VERSION >= 12040
@@ -33,6 +33,12 @@ using LoopHandle = cudaGraphConditionalHandle;
 #else
 using LoopHandle = unsigned long long;
 #endif
+
+// Kernels of which only a GPU can say which is faster; what loses there goes.
+struct Variants {
+  int select_threads = 256;  // of a line's selection, a warp a hypothesis: 256 or 128
+  int rows_ahead = 16;       // of memory that a thread of attend_kernel has under way: 16 or 4
+};
 
 // Mangled name of the kernel whose launch failed last on this thread, or null.
 inline const char*& failed_kernel() {
@@ -49,6 +55,7 @@ struct DecodeSizes {
   int n_best;
   double alpha;
   bool forced;            // the limit of each line is its length
+  Variants variants{};
 };
 
 // Row of the attention at a step of line b, which counts from 0.
@@ -81,6 +88,7 @@ struct Chosen {
   float score, log_prob;
   int32_t state_row;  // k of the parent's state, whose attention it is
   int32_t length;     // tokens so far: the number of this step, or less if finished before
+  int32_t position;   // of the largest attention weight, the first of equals
 };
 
 template <class Storage>
@@ -92,13 +100,15 @@ struct Workspace {
   Storage* mean;        // [B, Ep]
   float* h_0;           // [B, Hp]
   int* step;            // [B]  steps that the line ran
+  double* power;        // [S + 1]  length ** alpha; unread where alpha is 0
   Chosen* history;      // [B, S, K]
   float* attention;     // [B, S, K, T] on request, else null; at a parent's k
   float* h;             // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
   Storage* h_narrow;    // [2, N, Hp]  rounded, as products read them; float32: null, they read h
   float* hidden;        // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
   Storage* context;     // [N, Ep]
-  float* logits;        // [N, V]  then log_probs
+  int* position;        // [N]  of a parent's largest attention weight
+  float* logits;        // [N, V]
   float* score;         // [N]  -infinity: empty
   int* token;           // [N]
   int* slot_length;     // [N]  tokens so far
@@ -129,6 +139,7 @@ struct DecodeOutput {
   bool* truncated;    // [B, n_best]
   bool* failed;       // [B]
   int64_t* steps;     // [B]
+  int64_t* position;  // [B, n_best, S]
   float* attention;   // [B, n_best, S, T] or null
 };
 
@@ -160,6 +171,7 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
   take(w.mean, B * Ep);
   take(w.h_0, B * s.Hp);
   take(w.step, B);
+  take(w.power, S + 1);
   take(w.history, B * S * s.K);
   w.attention = nullptr;
   if (attention) take(w.attention, B * S * s.K * T);
@@ -168,6 +180,7 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
   if constexpr (!std::is_same_v<Storage, float>) take(w.h_narrow, 2 * N * s.Hp);
   take(w.hidden, N * (s.A + 3 * size_t(s.H)));
   take(w.context, N * Ep);
+  take(w.position, N);
   take(w.logits, N * s.V);
   take(w.score, N);
   take(w.token, N);
@@ -185,13 +198,16 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
 }
 
 inline DecodeSizes decode_sizes(const Dims& d, int B, int K, int T, int S, int seats, int n_best,
-                                double alpha, bool forced) {
+                                double alpha, bool forced, Variants variants = {}) {
   const auto narrow = [](int64_t x) { return static_cast<int>(x); };
   return {B, K, T, S, seats,
           narrow(d.V), narrow(d.D), narrow(d.E), narrow(d.A), narrow(d.H),
           narrow(padded(d.E)), narrow(padded(d.A)), narrow(padded(d.H)),
-          n_best, alpha, forced};
+          n_best, alpha, forced, variants};
 }
+
+// The largest T of a line whose additive attention the current device can take.
+cudaError_t longest_line_cuda(const DecodeSizes& sizes, int64_t* positions);
 
 // Once a model and device. `w` is written.
 template <class Storage>
@@ -203,18 +219,29 @@ template <class Storage>
 cudaError_t attn_gru_init_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
                                const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream);
+// `space.position` and `space.attention` may be null.
+template <class Storage>
+cudaError_t attend_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
+                        const DecodeInput& in, const Workspace<Storage>& space,
+                        cudaStream_t stream);
 template <class Storage>
 cudaError_t attn_gru_step_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
                                const DecodeInput& in, const Workspace<Storage>& space,
                                cudaStream_t stream);
 
+cudaError_t beam_power_cuda(const DecodeSizes& sizes, double* power, cudaStream_t stream);
 template <class Storage>
 cudaError_t beam_begin_cuda(const DecodeSizes& sizes, const DecodeInput& in,
                             const Workspace<Storage>& space, cudaStream_t stream);
 template <class Storage>
 cudaError_t beam_select_cuda(const DecodeSizes& sizes, const DecodeInput& in,
-                             const Workspace<Storage>& space, cudaStream_t stream,
-                             const LoopHandle* loop = nullptr);
+                             const Workspace<Storage>& space, cudaStream_t stream);
+// The same inside a WHILE node, which ends with the last line. Its kernel has a file of its own: a
+// driver that cannot load it loses the node, not the other loops.
+template <class Storage>
+cudaError_t beam_select_while_cuda(const DecodeSizes& sizes, const DecodeInput& in,
+                                   const Workspace<Storage>& space, LoopHandle loop,
+                                   cudaStream_t stream);
 template <class Storage>
 cudaError_t beam_finish_cuda(const DecodeSizes& sizes, const DecodeInput& in,
                              const Workspace<Storage>& space, const DecodeOutput& out,
@@ -259,9 +286,11 @@ struct PersistentSpace {
   float* context;     // [N, chunks, Ep]  of each chunk of T, before the division by the sum
   float* top;         // [N, chunks]  largest energy
   float* sum;         // [N, chunks]  of exponentials
-  unsigned* arrived;  // [1]
+  int* position;      // [N, chunks]  of the largest exponential
+  unsigned* arrived;  // [1]  blocks so far at meetings; kGaveUp is set when one did not come in time
   int* gave_up;       // [1]  1: a block did not come to a meeting in time, nothing is right
 };
+constexpr unsigned kGaveUp = 1u << 31;
 
 template <class Take>
 void visit_persistent(PersistentSpace& w, const DecodeSizes& s, Take&& take) {
@@ -269,6 +298,7 @@ void visit_persistent(PersistentSpace& w, const DecodeSizes& s, Take&& take) {
   take(w.context, rows * s.Ep);
   take(w.top, rows);
   take(w.sum, rows);
+  take(w.position, rows);
   take(w.arrived, size_t{1});
   take(w.gave_up, size_t{1});
 }

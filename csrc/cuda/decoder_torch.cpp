@@ -12,178 +12,53 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <tuple>
 #include <vector>
 
 #include "attn_gru_step.h"
-#include "cuda/check_cuda.h"
-#include "cuda/decoder_cuda.h"
+#include "cuda/packed_decoder.h"
 
 namespace khmer_fast {
 namespace {
 
-constexpr size_t kAlignment = 256;
 constexpr int64_t kLargest = std::numeric_limits<int>::max();
 constexpr int64_t kChosenWords = sizeof(Chosen) / sizeof(int32_t);
-constexpr size_t kIdleGraphs = 8;  // that a decoder keeps, with their workspaces
 // A graph serves every batch whose sizes round up to its own.
 constexpr int64_t kGraphPositions = 32, kGraphSteps = 64;
 
-enum class Loop { kPlain, kGraph, kPersistent };
-
-Loop loop_of(const std::string& name) {
-  TORCH_CHECK_VALUE(name == "plain" || name == "graph" || name == "persistent",
+// What runs the steps, and after each + a variant that benchmarks.gpu compares with the usual one.
+struct Plan {
+  Loop loop;
+  Variants variants;
+};
+Plan plan_of(const std::string& name) {
+  Plan plan{};
+  std::istringstream words(name);
+  std::string word;
+  std::getline(words, word, '+');
+  TORCH_CHECK_VALUE(word == "plain" || word == "graph" || word == "persistent",
                     "loop must be plain, graph or persistent, got ", name);
-  return name == "plain" ? Loop::kPlain : name == "graph" ? Loop::kGraph : Loop::kPersistent;
+  plan.loop = word == "plain" ? Loop::kPlain : word == "graph" ? Loop::kGraph : Loop::kPersistent;
+  while (std::getline(words, word, '+')) {
+    TORCH_CHECK_VALUE(word == "select128" || word == "rows4",
+                      "a variant of a loop must be select128 or rows4, got ", word);
+    if (word == "select128") plan.variants.select_threads = 128;
+    if (word == "rows4") plan.variants.rows_ahead = 4;
+  }
+  return plan;
 }
 
-// Hands out arrays of one block of memory; without memory it only counts.
-class Arrays {
- public:
-  explicit Arrays(char* base = nullptr) : base_(base) {}
-  template <class T>
-  void operator()(T*& pointer, size_t count) {
-    pointer = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  int64_t used() const { return static_cast<int64_t>(used_); }
-
- private:
-  char* base_;
-  size_t used_ = 0;
-};
-
-// Memory for every array that `visit` names, in one tensor; the arrays live as long as it.
-template <class Visit>
-at::Tensor allocate(at::Device device, Visit visit) {
-  Arrays count;
-  visit(count);
-  at::Tensor memory =
-      at::empty({count.used()}, at::TensorOptions().dtype(at::kByte).device(device));
-  Arrays arrays(static_cast<char*>(memory.data_ptr()));
-  visit(arrays);
-  return memory;
+// Returns the largest T that the current device can take; an error where `positions` are more.
+int64_t check_positions(const Dims& dims, int64_t positions) {
+  int64_t longest = 0;
+  check_cuda(longest_line_cuda(decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false), &longest),
+             "asking for the shared memory");
+  TORCH_CHECK_VALUE(positions <= longest, "memory must have at most T = ", longest,
+                    " positions on this GPU, whose blocks have no more shared memory, got ",
+                    positions, ": cut the line");
+  return longest;
 }
-
-// A captured step with all that it points to but the weights.
-template <class Storage>
-struct CapturedSearch {
-  ~CapturedSearch() { destroy_steps_cuda(&graph); }
-  DecodeSizes sizes;
-  Workspace<Storage> space;
-  int64_t* length;  // [B]
-  int64_t* limit;   // [B]
-  at::Tensor memory;
-  StepGraph graph;
-};
-
-// Packed weights of one storage type and the search over them.
-template <class Storage>
-class Packed {
- public:
-  Packed(const Dims& dims, DecoderTensors& tensors, at::Device device) {
-    const DecodeSizes sizes = decode_sizes(dims, 1, 1, 1, 1, 1, 1, 0, false);
-    memory_ = allocate(device, [&](auto& take) { visit_packed(weights_, sizes, take); });
-    check_cuda(pack_decoder_cuda(sizes, pointers(tensors), weights_,
-                                 c10::cuda::getCurrentCUDAStream(device.index())),
-               "packing the decoder");
-  }
-  const PackedDecoder<Storage>& weights() const { return weights_; }
-
-  void search(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
-              Chosen* history, Loop loop) const {
-    if (loop == Loop::kGraph) return search_graph(sizes, in, out, history);
-    const at::Device device = memory_.device();
-    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(device.index());
-    Workspace<Storage> space;
-    const at::Tensor memory = allocate(device, [&](auto& take) {
-      visit_workspace(space, sizes, out.attention != nullptr, take);
-    });
-    if (history) space.history = history;
-    if (loop == Loop::kPlain)
-      return check_cuda(beam_search_cuda(sizes, weights_, in, space, out, stream), "beam search");
-    PersistentSpace part;
-    const at::Tensor parts =
-        allocate(device, [&](auto& take) { visit_persistent(part, sizes, take); });
-    const at::Tensor gave_up = at::zeros({1}, at::TensorOptions().dtype(at::kInt).device(device));
-    part.gave_up = gave_up.data_ptr<int>();
-    check_cuda(beam_search_persistent_cuda(sizes, weights_, in, space, part,
-                                           persistent_plan_cuda<Storage>(sizes), out, kPatience,
-                                           stream),
-               "beam search");
-    TORCH_CHECK(gave_up.item<int>() == 0,
-                "khmer_fast: beam search failed on the GPU in beam_search_persistent_kernel: a "
-                "block did not come to a barrier of the grid in time; decode with loop=\"plain\"");
-  }
-
- private:
-  using Captured = std::unique_ptr<CapturedSearch<Storage>>;
-
-  void search_graph(const DecodeSizes& sizes, const DecodeInput& in, const DecodeOutput& out,
-                    Chosen* history) const {
-    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(memory_.device().index());
-    Captured captured = take(sizes, out.attention != nullptr);
-    const Workspace<Storage>& space = captured->space;
-    const auto copy = [&](void* to, const void* from, size_t bytes) {
-      check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "beam search");
-    };
-    check_cuda(cudaStreamWaitEvent(stream, captured->graph.used, 0), "beam search");
-    copy(captured->length, in.length, sizes.B * sizeof(int64_t));
-    copy(captured->limit, in.limit, sizes.B * sizeof(int64_t));
-    check_cuda(beam_search_graph_cuda(sizes, weights_,
-                                      {in.memory, captured->length, captured->limit}, space, out,
-                                      captured->graph, stream),
-               "beam search");
-    if (history)
-      copy(history, space.history, attention_row(sizes, sizes.B, 0, 0) * sizeof(Chosen));
-    check_cuda(cudaEventRecord(captured->graph.used, stream), "beam search");
-    const std::lock_guard lock(mutex_);
-    if (idle_.size() == kIdleGraphs) idle_.erase(idle_.begin());
-    idle_.push_back(std::move(captured));
-  }
-
-  // An idle graph of these sizes, or a new one: no two searches share a workspace at once.
-  Captured take(const DecodeSizes& sizes, bool attention) const {
-    const auto key = [](const DecodeSizes& s, bool attention) {
-      return std::make_tuple(s.B, s.K, s.T, s.S, s.seats, s.n_best, s.alpha, s.forced, attention);
-    };
-    {
-      const std::lock_guard lock(mutex_);
-      for (auto it = idle_.rbegin(); it != idle_.rend(); ++it)
-        if (key((*it)->sizes, (*it)->space.attention != nullptr) == key(sizes, attention)) {
-          Captured found = std::move(*it);
-          idle_.erase(std::next(it).base());
-          return found;
-        }
-    }
-    try {
-      return capture(sizes, attention);
-    } catch (const c10::OutOfMemoryError&) {
-      const std::lock_guard lock(mutex_);
-      idle_.clear();
-    }
-    return capture(sizes, attention);
-  }
-
-  Captured capture(const DecodeSizes& sizes, bool attention) const {
-    Captured made = std::make_unique<CapturedSearch<Storage>>();
-    made->sizes = sizes;
-    made->memory = allocate(memory_.device(), [&](auto& take) {
-      visit_workspace(made->space, sizes, attention, take);
-      take(made->length, static_cast<size_t>(sizes.B));
-      take(made->limit, static_cast<size_t>(sizes.B));
-    });
-    check_cuda(capture_steps_cuda(sizes, weights_, {nullptr, made->length, made->limit},
-                                  made->space, &made->graph),
-               "capturing the step");
-    return made;
-  }
-
-  PackedDecoder<Storage> weights_;
-  at::Tensor memory_;
-  mutable std::mutex mutex_;
-  mutable std::vector<Captured> idle_;  // the latest last
-};
 
 // What ops.CudaDecoder wraps. The weights may have any device that the kernels run on.
 class CudaDecoder : public torch::CustomClassHolder {
@@ -191,7 +66,7 @@ class CudaDecoder : public torch::CustomClassHolder {
   // weights: the tensors of python_ref.attn_gru_step.DecoderWeights
   CudaDecoder(const std::vector<at::Tensor>& weights, const std::string& dtype,
               const std::string& loop)
-      : loop_(loop_of(loop)) {
+      : plan_(plan_of(loop)) {
     DecoderTensors tensors = decoder_tensors(weights);
     device_ = tensors.embedding.device();
     dims_ = check_decoder_weights(tensors, at::kFloat, device_);
@@ -209,20 +84,20 @@ class CudaDecoder : public torch::CustomClassHolder {
   // V, D, E, A, H
   std::vector<int64_t> sizes() const { return {dims_.V, dims_.D, dims_.E, dims_.A, dims_.H}; }
 
-  // Why the persistent loop cannot take a batch of B lines, or "".
-  std::string persistent_obstacle(int64_t B, int64_t beam) const {
+  // Why the persistent loop cannot take a batch of B lines of T positions, or "".
+  std::string persistent_obstacle(int64_t B, int64_t beam, int64_t T) const {
     if (B * beam > kMaxPersistentRows) return "it takes at most 32 rows (lines times beam)";
     const c10::cuda::CUDAGuard guard(device_);
-    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam), 1, 1,
-                                           static_cast<int>(B), 1, 0, false);
+    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam),
+                                           static_cast<int>(T), 1, static_cast<int>(B), 1, 0, false);
     const char* obstacle = float32_    ? persistent_plan_cuda<float>(sizes).obstacle
                            : bfloat16_ ? persistent_plan_cuda<__nv_bfloat16>(sizes).obstacle
                                        : persistent_plan_cuda<__half>(sizes).obstacle;
     return obstacle ? obstacle : "";
   }
 
-  // The fields of BeamResult up to `attention` (without elements where not asked for), then the
-  // history [B, S, K, 6] int32, which is the trace (likewise).
+  // The fields of BeamResult up to `steps`, its position and its attention (without elements where
+  // not asked for), then the history [B, S, K, 7] int32, which is the trace (likewise).
   std::vector<at::Tensor> beam_search(const at::Tensor& memory,  // [B, T, E]
                                       const at::Tensor& length,  // [B]
                                       int64_t beam, int64_t n_best, double alpha,
@@ -237,10 +112,8 @@ class CudaDecoder : public torch::CustomClassHolder {
     check_beam_search(dims_, memory, length, beam, n_best, alpha, step_limit, force_length, 1);
     TORCH_CHECK_VALUE(beam <= kMaxBeam, "beam must be at most ", kMaxBeam, " on a GPU, got ", beam);
     const int64_t lines = memory.size(0), positions = memory.size(1);
-    const int64_t longest = static_cast<int64_t>(kMaxShared / sizeof(float)) - padded(dims_.A);
-    TORCH_CHECK_VALUE(positions <= longest, "memory must have at most T = ", longest,
-                      " positions on a GPU, got ", positions);
-    const Loop loop = loop_for(lines, beam);
+    const int64_t longest = check_positions(dims_, positions);
+    const Loop loop = loop_for(lines, beam, positions);
     // What is rounded up for a graph are lines without steps and positions outside the lines.
     const bool round = loop == Loop::kGraph && lines > 0;
     const int64_t B = !round              ? lines
@@ -271,6 +144,7 @@ class CudaDecoder : public torch::CustomClassHolder {
     at::Tensor truncated = at::zeros({B, n_best}, of(at::kBool));
     at::Tensor failed = at::ones({B}, of(at::kBool));
     at::Tensor steps = at::zeros({B}, of(at::kLong));
+    at::Tensor position = at::zeros({B, n_best, S}, of(at::kLong));
     at::Tensor attention = at::zeros({return_attention ? B : 0, n_best, S, T}, of(at::kFloat));
     at::Tensor history = at::empty({return_trace ? B : 0, S, beam, kChosenWords}, of(at::kInt));
     if (B > 0 && S > 0) {
@@ -282,13 +156,13 @@ class CudaDecoder : public torch::CustomClassHolder {
       const DecodeSizes sizes = decode_sizes(
           dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
           static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
-          static_cast<int>(n_best), alpha, force_length.has_value());
+          static_cast<int>(n_best), alpha, force_length.has_value(), plan_.variants);
       const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
                            limit.const_data_ptr<int64_t>()};
       const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
                              score.data_ptr<float>(),    log_prob.data_ptr<float>(),
                              truncated.data_ptr<bool>(), failed.data_ptr<bool>(),
-                             steps.data_ptr<int64_t>(),
+                             steps.data_ptr<int64_t>(),  position.data_ptr<int64_t>(),
                              return_attention ? attention.data_ptr<float>() : nullptr};
       Chosen* chosen =
           return_trace ? reinterpret_cast<Chosen*>(history.data_ptr<int32_t>()) : nullptr;
@@ -306,6 +180,7 @@ class CudaDecoder : public torch::CustomClassHolder {
             given(truncated),
             given(failed),
             given(steps),
+            given(position).narrow(2, 0, answer),
             (return_attention ? given(attention) : attention)
                 .narrow(2, 0, answer)
                 .narrow(3, 0, positions),
@@ -314,16 +189,16 @@ class CudaDecoder : public torch::CustomClassHolder {
 
  private:
   // The loop asked for, or the plain one where it cannot take the batch, once said.
-  Loop loop_for(int64_t B, int64_t beam) const {
-    if (loop_ != Loop::kPersistent || B == 0) return loop_;
-    const std::string obstacle = persistent_obstacle(B, beam);
-    if (obstacle.empty()) return loop_;
+  Loop loop_for(int64_t B, int64_t beam, int64_t T) const {
+    if (plan_.loop != Loop::kPersistent || B == 0) return plan_.loop;
+    const std::string obstacle = persistent_obstacle(B, beam, T);
+    if (obstacle.empty()) return plan_.loop;
     if (!told_.exchange(true))
       TORCH_WARN("khmer_fast: the plain loop decodes in place of the persistent one: ", obstacle);
     return Loop::kPlain;
   }
 
-  const Loop loop_;
+  const Plan plan_;
   mutable std::atomic<bool> told_{false};
   at::Device device_{at::kCPU};
   Dims dims_{};
@@ -349,6 +224,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
     return {at::full({N, dims.V}, nan, options), at::full({N, dims.H}, nan, options),
             at::empty({N, T}, options)};
   }
+  check_positions(dims, T);
   tensors.W_k = at::zeros({dims.A, dims.E}, options);  // the keys are given
   tensors.b_k = at::zeros({dims.A}, options);
   tensors.W_init = at::zeros({dims.H, dims.E}, options);

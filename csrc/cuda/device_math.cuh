@@ -46,36 +46,44 @@ __device__ __forceinline__ float4 load_quad(const Storage* p) {
   return make_float4(to_float(quad.x), to_float(quad.y), to_float(quad.z), to_float(quad.w));
 }
 
-// Eight neighbours; the address is a multiple of 16 bytes.
-__device__ __forceinline__ void load_eight(const float* p, float (&x)[8]) {
-  const float4 low = load_quad(p), high = load_quad(p + 4);
-  x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
-  x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
-}
+// Eight neighbours as they lie in memory; the address is a multiple of 16 bytes.
 template <class Storage>
 struct alignas(16) Eight {
   Storage x[8];
 };
-__device__ __forceinline__ void load_eight(const __nv_bfloat16* p, float (&x)[8]) {
-  const uint4 words = *reinterpret_cast<const uint4*>(p);
-  const unsigned pairs[4] = {words.x, words.y, words.z, words.w};
+template <>
+struct alignas(16) Eight<__nv_bfloat16> {
+  uint4 pairs;
+};
+template <class Storage>
+__device__ __forceinline__ Eight<Storage> load_raw(const Storage* p) {
+  return *reinterpret_cast<const Eight<Storage>*>(p);
+}
+template <class Storage>
+__device__ __forceinline__ void widen(const Eight<Storage>& eight, float (&x)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) x[i] = to_float(eight.x[i]);
+}
+__device__ __forceinline__ void widen(const Eight<__nv_bfloat16>& eight, float (&x)[8]) {
+  const unsigned pairs[4] = {eight.pairs.x, eight.pairs.y, eight.pairs.z, eight.pairs.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {  // a bfloat16 is the upper half of a float
     x[2 * i] = __uint_as_float(pairs[i] << 16);
     x[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
   }
 }
-__device__ __forceinline__ void load_eight(const __half* p, float (&x)[8]) {
-  const auto eight = *reinterpret_cast<const Eight<__half>*>(p);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) x[i] = to_float(eight.x[i]);
+template <class Storage>
+__device__ __forceinline__ void load_eight(const Storage* p, float (&x)[8]) {
+  widen(load_raw(p), x);
 }
 template <class Storage>
 __device__ __forceinline__ void store_eight(Storage* p, const float (&x)[8]) {
-  Eight<Storage> eight;
+  struct alignas(16) {
+    Storage x[8];
+  } eight;
 #pragma unroll
   for (int i = 0; i < 8; ++i) eight.x[i] = from_float<Storage>(x[i]);
-  *reinterpret_cast<Eight<Storage>*>(p) = eight;
+  *reinterpret_cast<decltype(eight)*>(p) = eight;
 }
 
 // 1 / x to 1 ulp in one special-function operation; 0 for x above 2^126, infinity below 2^-126.

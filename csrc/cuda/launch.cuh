@@ -4,6 +4,9 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <mutex>
+#include <set>
+#include <utility>
 
 #include "cuda/decoder_cuda.h"
 
@@ -16,7 +19,35 @@ namespace khmer_fast {
     if (khmer_fast_error != cudaSuccess) return khmer_fast_error; \
   } while (0)
 
-constexpr size_t kPlainShared = 48 << 10;  // bytes that a block gets without asking
+// Bytes that a block gets without asking, 48 KiB, less what a kernel may have of static ones.
+constexpr size_t kPlainShared = (48 << 10) - kStaticShared;
+
+// Bytes of shared memory, static and dynamic, that a block may have on a device.
+inline cudaError_t shared_of_device(int device, size_t* bytes) {
+  int most = 0;
+  KHMER_FAST_TRY(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  *bytes = static_cast<size_t>(most);
+  return cudaSuccess;
+}
+
+// Lets a kernel have as much as the current device gives: once a kernel and device, and always as
+// much, so that no other thread's launch can find less than it asked for.
+inline cudaError_t allow_shared(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<std::pair<const void*, int>> allowed;
+  int device = 0;
+  KHMER_FAST_TRY(cudaGetDevice(&device));
+  const std::lock_guard lock(mutex);
+  if (allowed.count({kernel, device})) return cudaSuccess;
+  size_t bytes = 0;
+  cudaFuncAttributes attributes{};
+  KHMER_FAST_TRY(shared_of_device(device, &bytes));
+  KHMER_FAST_TRY(cudaFuncGetAttributes(&attributes, kernel));
+  KHMER_FAST_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(bytes - attributes.sharedSizeBytes)));
+  allowed.insert({kernel, device});
+  return cudaSuccess;
+}
 
 // Memory of the block, `shared` bytes of the launch; NaN in the emulator until it is written.
 template <class T>
@@ -33,9 +64,8 @@ __device__ __forceinline__ T* dynamic_shared() {
 template <class... Parameters, class... Arguments>
 cudaError_t launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), dim3 grid,
                         dim3 block, size_t shared, cudaStream_t stream, Arguments... arguments) {
-  if (shared > kPlainShared)
-    KHMER_FAST_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        static_cast<int>(shared)));
+  const void* address = reinterpret_cast<const void*>(kernel);
+  if (shared > kPlainShared) KHMER_FAST_TRY(allow_shared(address));
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
@@ -45,8 +75,7 @@ cudaError_t launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameter
   config.numAttrs = attribute ? 1 : 0;
   const cudaError_t error =
       cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-  if (error != cudaSuccess)
-    cudaFuncGetName(&failed_kernel(), reinterpret_cast<const void*>(kernel));
+  if (error != cudaSuccess) cudaFuncGetName(&failed_kernel(), address);
   return error;
 }
 

@@ -83,6 +83,12 @@ struct Sums {
   }
 };
 
+// Element k of a row, as product() asks for it.
+template <class Storage>
+__device__ __forceinline__ const Storage* element(const Storage* row, int k) {
+  return row + k;
+}
+
 struct Nothing {
   __device__ __forceinline__ void operator()() const {}
 };

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from khmer_fast.atomic import replace_file
 from khmer_fast.bulk.read_pages import program_version
-from khmer_fast.bulk.records import clean
+from khmer_fast.bulk.records import clean, reason
 from khmer_fast.errors import BulkError
+
+PLACES = ("weights", "segmenter")  # where files were; their sha256 says whether they are the same
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,15 @@ class RunFolder:
     or other weights.
     """
 
-    def __init__(self, path: Path, options: BulkOptions, weights_sha256: str):
+    def __init__(
+        self, path: Path, options: BulkOptions, weights_sha256: str, segmenter_sha256: str = ""
+    ):  # fmt: skip
         self.path = path
         self.results = path / "results"
         self._described = {
             "version": program_version(),
             "weights_sha256": weights_sha256,
+            "segmenter_sha256": segmenter_sha256,
             "options": json.loads(json.dumps(asdict(options))),
         }
 
@@ -79,11 +84,12 @@ class RunFolder:
                     f"{self.path}: has results and no run.json that says how they were made; move "
                     "them away, or give another --out"
                 ) from None
-            temporary = file.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(self._described, indent=1) + "\n", "utf-8")
-            os.replace(temporary, file)
+            try:
+                replace_file(file, (json.dumps(self._described, indent=1) + "\n").encode())
+            except OSError as error:
+                raise BulkError(f"{file}: cannot be written: {reason(error)}") from error
             return
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise BulkError(f"{file}: is damaged ({error}); move the folder away") from error
         changed = _differences(begun, self._described)
         if changed:
@@ -101,5 +107,5 @@ def _differences(begun: Any, now: dict[str, Any]) -> list[str]:
     return [
         f"{key.replace('_', ' ')} {old.get(key)!r} (now {value!r})"
         for key, value in new.items()
-        if old.get(key) != value
+        if old.get(key) != value and key not in PLACES
     ]

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from khmer_fast.bulk.folder import BulkOptions
-from khmer_fast.bulk.plan import Ledger, Task
-from khmer_fast.bulk.read_pages import FileFacts
-from khmer_fast.bulk.worker import Outcome, Worker, write_formats
+from khmer_fast.bulk.plan import DIED, STRIKES, Ledger, Outcome, Planned, Task
+from khmer_fast.bulk.read_pages import FileFacts, unreadable
+from khmer_fast.bulk.worker import Worker, facts_of, give_up, write_formats
+from khmer_fast.errors import BulkError
 
-STRIKES = 2  # deaths of a worker under a task, after which the task runs alone
-AHEAD = 2  # tasks waiting for each worker
+AHEAD = 2  # jobs waiting for each worker
+MOST_DEATHS_IN_A_ROW = 20
 INTERRUPT_SECONDS = 4.0  # after Ctrl-C, for workers to end their page and write what they have
 
 _worker: Worker
@@ -35,16 +36,8 @@ def _open_worker(options: BulkOptions, results: Path, stop: Any) -> None:
     _worker = Worker(options, results)
 
 
-def _facts(source: str) -> FileFacts:
-    return _worker.facts(source)
-
-
 def _read(task: Task) -> Outcome:
     return _worker.read(task, _stop.is_set)
-
-
-def _give_up(task: Task, reason: str) -> Outcome:
-    return _worker.give_up(task, reason)
 
 
 @dataclass(frozen=True)
@@ -55,129 +48,171 @@ class Written:
     error: str
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a process was asked to do, and enough to ask again."""
+
+    kind: str  # facts, read or formats
+    what: Any  # (place, name) of a source; a Task; (file, stem, missing_only)
+    alone: bool = False  # no other runs beside it
+
+
 class LocalPool:
-    """Maps sources to outcomes with a pool of processes; `workers` of them, each one thread."""
+    """Maps sources to what became of them, with a pool of `workers` processes of one thread each.
+
+    With `stem_of`, which is asked once a file in the order of sources, the formats of the options
+    are written for every file whose pages are all read.
+    """
 
     def __init__(
-        self, options: BulkOptions, results: Path, workers: int, pages_per_task: int,
-        stem_of: Callable[[FileFacts], Path] | None = None,
+        self, options: BulkOptions, results: Path, weights: str, workers: int, pages_per_task: int,
+        stem_of: Callable[[str], Path] | None = None,
     ):  # fmt: skip
-        self._options, self._results = options, results
+        self._options, self._results, self._weights = options, results, weights
         self._workers, self._pages_per_task = workers, pages_per_task
-        self._stem_of = stem_of
+        self._stem_of = stem_of if options.formats else None
         self._context = multiprocessing.get_context("spawn")
         self._stop = self._context.Event()
-        self._deaths: Counter[Task] = Counter()
-        self.pids: tuple[int, ...] = ()
+        self._open()
+        self._pending: dict[Future, _Job] = {}
+        self._tasks: deque[Task] = deque()
+        self._alone: deque[_Job] = deque()  # workers died under them
+        self._deaths: Counter[_Job] = Counter()
+        self._deaths_in_a_row = 0  # with nothing done between them
+        self._left: dict[str, int] = {}  # sha256 of a file: its tasks that are not done
+        self._stems: dict[str, list[tuple[FileFacts, Path]]] = {}  # of files that are being read
+        self._facts: dict[int, FileFacts] = {}  # that came before those of an earlier source
+        self._planned = 0
 
-    def _open(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._workers, self._context, _open_worker, (self._options, self._results, self._stop)
-        )
+    def _open(self) -> None:
+        arguments = (self._options, self._results, self._stop)
+        self._pool = ProcessPoolExecutor(self._workers, self._context, _open_worker, arguments)
 
-    def run(
-        self, sources: Iterable[str], ledger: Ledger
-    ) -> Iterator[FileFacts | Outcome | Written]:
-        """Reads everything that the ledger lacks; gives facts and outcomes as they come.
+    def run(self, sources: Iterable[str], ledger: Ledger) -> Iterator[Planned | Outcome | Written]:
+        """Reads everything that the ledger lacks; gives what was planned and done as it comes.
 
         Raises BulkError for results that cannot be written. A KeyboardInterrupt ends it within
         seconds, with the pages that were finished kept.
         """
-        names = iter(sources)
-        tasks: deque[Task] = deque()
-        alone: deque[Task] = deque()  # workers died under them: each runs with no other
-        left: Counter[FileFacts] = Counter()  # tasks of a file that are not done
-        planned: set[str] = set()
-        pending: dict[Future, tuple[str, Any]] = {}
-        pool = self._open()
-        more = True
-
-        def submit(kind: str, what: Any, function: Callable, *arguments: Any) -> None:
-            pending[pool.submit(function, *arguments)] = (kind, what)
-
-        def finished(file: FileFacts) -> None:
-            if self._stem_of and self._options.formats and not file.error:
-                arguments = (self._results, file, self._stem_of(file), self._options.formats)
-                submit("formats", file, write_formats, *arguments)
-
+        names = enumerate(sources)
         try:
             while True:
                 try:
-                    suspects = [what for kind, what in pending.values() if kind == "alone"]
-                    while not suspects and len(pending) < AHEAD * self._workers:
-                        if tasks:
-                            task = tasks.popleft()
-                            submit("task", task, _read, task)
-                        elif more:
-                            name = next(names, None)
-                            more = name is not None
-                            if name is not None:
-                                submit("facts", name, _facts, name)
-                        else:
-                            break
-                    if alone and not pending:
-                        task = alone.popleft()
-                        submit("alone", task, _read, task)
-                    if not pending:
-                        if not tasks and not more and not alone:
-                            return
-                        continue
-                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    self._submit_more(names)
+                    if not self._pending:
+                        return
+                    done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
                     for future in done:
-                        kind, what = pending[future]
                         answer = future.result()
-                        del pending[future]
-                        if kind == "facts":
-                            found = []
-                            if answer.sha256 not in planned:  # the same bytes elsewhere: once
-                                planned.add(answer.sha256)
-                                found = list(ledger.tasks(answer, self._pages_per_task))
-                            left[answer] = len(found)
-                            tasks.extend(found)
-                            yield answer
-                            if not found:
-                                finished(answer)
-                        elif kind == "formats":
-                            yield Written(what, answer)
-                        else:
-                            ledger.done.update(answer.ids)
-                            left[what.file] -= 1
-                            yield answer
-                            if not left[what.file]:
-                                finished(what.file)
+                        yield from self._take(self._pending.pop(future), answer, ledger)
                 except BrokenProcessPool:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    lost, pending = list(pending.values()), {}
-                    pool = self._open()
-                    for kind, what in lost:
-                        if kind == "facts":
-                            submit("facts", what, _facts, what)
-                        elif kind == "formats":
-                            finished(what)
-                        else:
-                            self._blame(kind, what, tasks, alone, left, submit)
+                    yield from self._after_death(ledger)
         except BaseException:
             self._stop.set()
-            wait(pending, timeout=INTERRUPT_SECONDS)
-            for process in list((pool._processes or {}).values()):
+            wait(self._pending, timeout=INTERRUPT_SECONDS)
+            for process in list((self._pool._processes or {}).values()):
                 process.kill()
             raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _blame(
-        self, kind: str, task: Task, tasks: deque[Task], alone: deque[Task],
-        left: Counter[FileFacts], submit: Callable,
-    ) -> None:  # fmt: skip
-        """A worker died while this task was waiting or being read: again, alone, or given up."""
-        self._deaths[task] += 1
-        if kind != "alone":
-            (alone if self._deaths[task] >= STRIKES else tasks).appendleft(task)
-        elif len(task.pages) > 1:  # halves, so that one page is blamed in the end
-            middle = len(task.pages) // 2
-            for pages in (task.pages[middle:], task.pages[:middle]):
-                alone.appendleft(replace(task, pages=pages))
-            left[task.file] += 1
+    def _submit(self, job: _Job) -> None:
+        future: Future
+        try:
+            if job.kind == "facts":
+                future = self._pool.submit(facts_of, job.what[1])
+            elif job.kind == "read":
+                future = self._pool.submit(_read, job.what)
+            else:
+                formats = self._options.formats
+                future = self._pool.submit(write_formats, self._results, formats, *job.what)
+        except BrokenProcessPool as error:  # a worker died while none was waited for
+            future = Future()
+            future.set_exception(error)
+        self._pending[future] = job
+
+    def _submit_more(self, names: Iterator[tuple[int, str]]) -> None:
+        """Keeps the workers busy; a job that runs alone waits for all others, and they for it."""
+        if any(job.alone for job in self._pending.values()):
+            return
+        while len(self._pending) < AHEAD * self._workers:
+            if self._tasks:
+                self._submit(_Job("read", self._tasks.popleft()))
+            elif (name := next(names, None)) is not None:
+                self._submit(_Job("facts", name))
+            else:
+                break
+        if self._alone and not self._pending:
+            self._submit(self._alone.popleft())
+
+    def _take(
+        self, job: _Job, answer: Any, ledger: Ledger
+    ) -> Iterator[Planned | Outcome | Written]:  # fmt: skip
+        self._deaths.pop(job, None)
+        self._deaths_in_a_row = 0
+        if job.kind == "facts":
+            self._facts[job.what[0]] = answer
+            while (file := self._facts.pop(self._planned, None)) is not None:
+                self._planned += 1  # in the order of sources, whichever came first
+                yield self._plan(file, ledger)
+        elif job.kind == "formats":
+            yield Written(job.what[0], answer)
         else:
-            reason = "the process that read this page died (out of memory, or killed from outside)"
-            submit("task", task, _give_up, task, reason)
+            yield answer
+            self._less(job.what.file.sha256)
+
+    def _plan(self, file: FileFacts, ledger: Ledger) -> Planned:
+        tasks = ledger.plan(file, self._pages_per_task)
+        self._tasks.extend(tasks)
+        if tasks:
+            self._left[file.sha256] = len(tasks)
+        if self._stem_of and not file.error:
+            stem = self._stem_of(file.source)
+            if file.sha256 in self._left:  # the same bytes under a second name wait for the first
+                self._stems.setdefault(file.sha256, []).append((file, stem))
+            else:
+                self._submit(_Job("formats", (file, stem, True)))
+        return Planned(file, sum(len(task.pages) for task in tasks))
+
+    def _less(self, sha256: str) -> None:
+        """One task less of a file; after the last one its formats are written."""
+        self._left[sha256] -= 1
+        if not self._left[sha256]:
+            del self._left[sha256]
+            for file, stem in self._stems.pop(sha256, ()):
+                self._submit(_Job("formats", (file, stem, False)))
+
+    def _after_death(self, ledger: Ledger) -> Iterator[Planned | Outcome | Written]:
+        """A worker died: what it and the others had is done again, by new ones."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row > MOST_DEATHS_IN_A_ROW:
+            raise BulkError(
+                f"workers died {MOST_DEATHS_IN_A_ROW} times in a row with nothing done between: is "
+                "there memory for --workers of them? The same command goes on where it was"
+            )
+        self._open()
+        lost, self._pending = self._pending, {}
+        for future, job in lost.items():
+            if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
+                yield from self._again(job, ledger)
+            else:
+                yield from self._take(job, future.result(), ledger)
+
+    def _again(self, job: _Job, ledger: Ledger) -> Iterator[Planned | Outcome | Written]:
+        """Does a job again under which a worker died: with others, then alone, then in halves."""
+        self._deaths[job] += 1
+        if not job.alone and self._deaths[job] < STRIKES:
+            self._submit(job)
+        elif not job.alone:
+            self._alone.append(replace(job, alone=True))
+        elif job.kind == "facts":
+            yield from self._take(job, unreadable(job.what[1], DIED), ledger)
+        elif job.kind == "formats":
+            yield from self._take(job, f"{job.what[0].source}: {DIED}", ledger)
+        elif len(job.what.pages) > 1:  # so that one page is blamed in the end
+            self._alone.extendleft(_Job("read", half, True) for half in job.what.halves())
+            self._left[job.what.file.sha256] += 1
+        else:
+            task: Task = job.what
+            yield from self._take(job, give_up(task, DIED, self._results, self._weights), ledger)

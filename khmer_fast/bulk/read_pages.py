@@ -29,24 +29,33 @@ class FileFacts:
     pages: int
     error: str = ""  # why it cannot be opened
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The pages that have records: 0 alone for a file that cannot be opened."""
+        return (0,) if self.error else range(1, self.pages + 1)
+
 
 def file_facts(source: str, path: Path) -> FileFacts:
     """The facts of a file; a file that cannot be opened has an error in its facts."""
     digest = hashlib.sha256()
     try:
+        pages = count_pages(path)  # first: it refuses what is no regular file, such as a pipe
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
-        return FileFacts(source, digest.hexdigest(), count_pages(path))
+        return FileFacts(source, digest.hexdigest(), pages)
     except OSError as error:
         return unreadable(source, f"{source}: cannot be opened: {error.strerror or error}")
     except KhmerFastError as error:
-        return FileFacts(source, digest.hexdigest(), 0, str(error))
+        return unreadable(source, str(error))
+    except Exception as error:  # a mistake of ours costs its file, not the run
+        return unreadable(source, f"{source}: {type(error).__name__}: {error}")
 
 
 def unreadable(source: str, error: str) -> FileFacts:
-    """Facts of a file without bytes: its id is made of its name."""
-    return FileFacts(source, hashlib.sha256(source.encode()).hexdigest(), 0, error)
+    """Facts of a file without pages: its id is made of its name."""
+    name = source.encode("utf-8", "surrogateescape")
+    return FileFacts(source, hashlib.sha256(name).hexdigest(), 0, error)
 
 
 def program_version() -> str:
@@ -69,8 +78,9 @@ def read_pages(
 
     `path` is where the file's bytes are. Ends early, after a whole page, when `stopping()` is true.
     """
+    weights = reader.reader.weights.sha256
     if file.error:
-        yield failure(reader, file, 0, file.error, 0.0)
+        yield failure(weights, file, 0, file.error)
         return
     left = list(pages)
     began = time.perf_counter()
@@ -80,23 +90,30 @@ def read_pages(
             seconds, began = time.perf_counter() - began, time.perf_counter()
             left.remove(page.number)
             if page.error:
-                yield failure(reader, file, page.number, page.error, seconds)
+                yield failure(weights, file, page.number, page.error, seconds)
             else:
-                yield _success(reader, file, page, seconds)
+                yield _success(weights, file, page, seconds)
             if stopping():
                 return
         reason = "the file has no such page any more"
-    except (KhmerFastError, OSError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
+    except (KhmerFastError, OSError) as error:
+        reason = str(error)
+    except Exception as error:  # memory, or a mistake of ours: that page's record says so
+        if len(pages) > 1:
+            for number in left:
+                yield from read_pages(reader, file, path, (number,), text_layer)
+                if stopping():
+                    return
+            return
+        reason = f"{type(error).__name__}: {error}"
     for number in left:
-        yield failure(reader, file, number, reason, time.perf_counter() - began)
+        yield failure(weights, file, number, reason, time.perf_counter() - began)
 
 
 def failure(
-    reader: PageReader | None, file: FileFacts, page: int, error: str, seconds: float
+    weights: str, file: FileFacts, page: int, error: str, seconds: float = 0.0
 ) -> PageRecord:
     """The record of a page, or with page 0 of a file, that could not be read."""
-    weights = reader.reader.weights.sha256 if reader else ""
     return PageRecord(
         id=record_id(file.sha256, page), source=file.source, page=page, status=FAILED,
         error=error, text="", confidence=0.0, lines=0, seconds=seconds,
@@ -104,7 +121,7 @@ def failure(
     )  # fmt: skip
 
 
-def _success(reader: PageReader, file: FileFacts, page: Page, seconds: float) -> PageRecord:
+def _success(weights: str, file: FileFacts, page: Page, seconds: float) -> PageRecord:
     document = Document(file.source, (page,))
     lines = [line for line in page.lines() if line.text]
     count = sum(len(line.text) for line in lines)
@@ -113,6 +130,6 @@ def _success(reader: PageReader, file: FileFacts, page: Page, seconds: float) ->
         id=record_id(file.sha256, page.number), source=file.source, page=page.number,
         status=DONE, error="", text=write(document, "text").decode(),
         confidence=certain / count if count else 1.0, lines=len(lines), seconds=seconds,
-        version=program_version(), weights=reader.reader.weights.sha256,
+        version=program_version(), weights=weights,
         json=write(document, "json").decode(),
     )  # fmt: skip

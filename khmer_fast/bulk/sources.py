@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,11 +26,13 @@ def expand(sources: Iterable[str], stdin: IO[str] | None = None) -> Iterator[str
     there is passed on: reading it makes the record that says so. Raises BulkError for a list or
     a folder that cannot be read, or a pattern that matches nothing.
     """
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for source in sources:
         for name in _expand(source, stdin):
-            if name not in seen:
-                seen.add(name)
+            encoded = name.encode("utf-8", "surrogateescape")
+            digest = hashlib.blake2b(encoded, digest_size=16).digest()  # shorter than the name
+            if digest not in seen:
+                seen.add(digest)
                 yield name
 
 
@@ -103,8 +106,10 @@ def _in_filesystem(url: str) -> Iterator[str]:
             found = sorted(name for name in filesystem.find(path) if can_be_read(name))
         else:
             found = [path]
-    except (OSError, ValueError, ImportError) as error:
-        raise BulkError(f"{url}: cannot be listed: {error}") from error
+    except Exception as error:  # each file system has errors of its own: no key, no host, no driver
+        raise BulkError(f"{url}: cannot be listed: {type(error).__name__}: {error}") from error
+    if not found and glob.has_magic(path):
+        raise BulkError(f"{url}: no file matches this pattern")
     yield from (filesystem.unstrip_protocol(name) for name in found)
 
 
@@ -118,7 +123,12 @@ def local_copy(name: str, folder: Path) -> Path:
     import fsspec
 
     copy = folder / ("file" + os.path.splitext(name)[1])
-    with fsspec.open(name, "rb") as remote, copy.open("wb") as file:
-        while block := remote.read(1 << 20):
-            file.write(block)
+    try:
+        with fsspec.open(name, "rb") as remote, copy.open("wb") as file:
+            while block := remote.read(1 << 20):
+                file.write(block)
+    except OSError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise OSError(f"{type(error).__name__}: {error}") from error
     return copy

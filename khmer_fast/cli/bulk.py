@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from khmer_fast.cli.reader_options import count
 from khmer_fast.errors import printable
+
+if TYPE_CHECKING:
+    from khmer_fast.bulk.folder import BulkOptions, RunFolder
+    from khmer_fast.bulk.local import LocalPool, Written
+    from khmer_fast.bulk.plan import Outcome, Planned
+    from khmer_fast.bulk.ray_data import RayPool
 
 REPORT_SECONDS = 10.0  # between two lines of progress where no terminal is
 
@@ -48,18 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(error=parser.error)
 
 
-@dataclass
 class Progress:
-    """What was done in this run, shown as it goes."""
+    """What was done in this run, shown as it goes: on a terminal a bar, else lines of JSON."""
 
-    pages: int = 0
-    failed: int = 0
-    lines: int = 0
-    files: int = 0
-    expected: int = 0  # pages of the files that were opened
-    skipped: int = 0  # done by earlier runs
-
-    def __post_init__(self) -> None:
+    def __init__(self, sources: int) -> None:
+        self.sources = sources  # files that there are
+        self.files = 0  # that were opened
+        self.expected = 0  # their pages that this run has to read
+        self.skipped = 0  # and those that were there
+        self.pages = self.failed = self.lines = 0  # that this run has read
         self.began = self._reported = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -72,10 +74,16 @@ class Progress:
         """Pages a second since the start."""
         return self.pages / max(1e-9, time.monotonic() - self.began)
 
+    @property
+    def left(self) -> int:
+        """Pages still to read; a file that was not opened yet has as many as the others."""
+        of_a_file = (self.expected + self.skipped) / max(1, self.files)
+        return self.expected - self.pages + round((self.sources - self.files) * of_a_file)
+
     def show(self, new_pages: int) -> None:
-        """On a terminal a bar, else one JSON line every ten seconds."""
+        """Tells of new pages, if it is time."""
         if self._bar is not None:
-            self._bar.total = self.expected
+            self._bar.total = self.pages + self.left
             self._bar.set_postfix(failed=self.failed, refresh=False)
             self._bar.update(new_pages)
         elif time.monotonic() - self._reported >= REPORT_SECONDS:
@@ -87,27 +95,28 @@ class Progress:
             self._bar.close()
 
     def as_json(self) -> dict[str, Any]:
-        left = max(0, self.expected - self.skipped - self.pages)
         return {
             "files": self.files,
+            "files_left": self.sources - self.files,
             "pages": self.pages,
             "failed": self.failed,
             "skipped": self.skipped,
             "lines": self.lines,
             "seconds": round(time.monotonic() - self.began, 3),
             "pages_per_second": round(self.rate, 3),
-            "pages_left": left,
-            "seconds_left": round(left / self.rate, 1) if self.pages else None,
+            "pages_left": self.left,
+            "seconds_left": round(self.left / self.rate, 1) if self.pages else None,
         }
 
 
 def run(args: argparse.Namespace) -> int:
     """Reads what the results lack; exit code 1 if a page failed in this run or before."""
     from khmer_fast.bulk.folder import BulkOptions, RunFolder
-    from khmer_fast.bulk.plan import Ledger
-    from khmer_fast.bulk.records import merge
+    from khmer_fast.bulk.plan import Ledger, Sources
+    from khmer_fast.bulk.records import forget_failed, merge
     from khmer_fast.bulk.sources import expand
     from khmer_fast.formats import FORMATS
+    from khmer_fast.segmenter_weights import load_segmenter
     from khmer_fast.threads import usable_processors
     from khmer_fast.weights import load_weights
 
@@ -121,19 +130,20 @@ def run(args: argparse.Namespace) -> int:
         os.path.abspath(args.segmenter) if args.segmenter else None,
         args.beam, args.dtype, args.text_layer, tuple(args.formats),
     )  # fmt: skip
-    sha256 = load_weights(args.weights).sha256
+    weights, segmenter = load_weights(args.weights).sha256, load_segmenter(args.segmenter).sha256
     workers = args.workers or usable_processors()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    progress = Progress()
     problems: list[str] = []
-    with RunFolder(Path(args.out), options, sha256) as folder:
-        ledger = Ledger.read(folder.results, args.retry_failed)
-        before = ledger.failed
+    with RunFolder(Path(args.out), options, weights, segmenter) as folder:
+        if args.retry_failed:
+            forget_failed(folder.results)
+        ledger = Ledger.read(folder.results)
+        pool = _pool(args, options, folder, weights, workers)
+        sources = Sources(expand(args.sources, sys.stdin))
+        progress = Progress(sources.count)
         try:
-            for event in _events(
-                args, options, folder, workers, ledger, expand(args.sources, sys.stdin)
-            ):
-                _take(event, progress, ledger, problems)
+            for event in pool.run(sources, ledger):
+                _take(event, progress, problems)
         except KeyboardInterrupt:
             progress.close()
             print(
@@ -146,7 +156,10 @@ def run(args: argparse.Namespace) -> int:
         merge(folder.results)
     for problem in problems:
         print(f"khmer-fast: error: {printable(problem)}", file=sys.stderr)
-    summary = progress.as_json() | {"failed_before": before, "results": str(folder.results)}
+    summary = progress.as_json() | {
+        "failed_before": ledger.failed,
+        "results": str(folder.results),
+    }
     if args.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
@@ -155,25 +168,20 @@ def run(args: argparse.Namespace) -> int:
             f"({summary['pages_per_second']:.2f} pages/s), {progress.failed} failed, "
             f"{progress.skipped} were there: {folder.results}"
         )
-    return 1 if progress.failed or before or problems else 0
+    return 1 if progress.failed or ledger.failed or problems else 0
 
 
-def _events(
-    args: argparse.Namespace, options: Any, folder: Any, workers: int, ledger: Any,
-    sources: Iterator[str],
-) -> Iterator[Any]:  # fmt: skip
+def _pool(
+    args: argparse.Namespace, options: BulkOptions, folder: RunFolder, weights: str, workers: int
+) -> LocalPool | RayPool:
+    common = (options, folder.results, weights, workers, args.pages_per_task)
     if args.ray is not None:
-        from khmer_fast.bulk import ray_data
+        from khmer_fast.bulk.ray_data import RayPool
 
-        return ray_data.run(
-            options, folder.results, workers, args.pages_per_task, sources, ledger,
-            args.ray or None,
-        )  # fmt: skip
+        return RayPool(*common, address=args.ray or None)
     from khmer_fast.bulk.local import LocalPool
 
-    stems = Stems(folder.path)
-    pool = LocalPool(options, folder.results, workers, args.pages_per_task, stems.of)
-    return pool.run(sources, ledger)
+    return LocalPool(*common, stem_of=Stems(folder.path).of)
 
 
 class Stems:
@@ -183,29 +191,30 @@ class Stems:
         self._folder = folder
         self._taken: dict[str, str] = {}
 
-    def of(self, file: Any) -> Path:
-        """NAME of the source; a second source of that name gets its sha256 behind it."""
-        stem = Path(file.source.rstrip("/")).name.rpartition(".")[0] or Path(file.source).name
-        owner = self._taken.setdefault(stem, file.sha256)
-        return self._folder / (stem if owner == file.sha256 else f"{stem}-{file.sha256[:12]}")
+    def of(self, source: str) -> Path:
+        """NAME of the source; a second source of that name gets a hash of its place behind it."""
+        name = Path(source.rstrip("/")).name
+        stem = name.rpartition(".")[0] or name
+        if self._taken.setdefault(stem, source) != source:
+            place = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()
+            stem = f"{stem}-{place[:12]}"
+        return self._folder / stem
 
 
-def _take(event: Any, progress: Progress, ledger: Any, problems: list[str]) -> None:
+def _take(event: Planned | Outcome | Written, progress: Progress, problems: list[str]) -> None:
     from khmer_fast.bulk.local import Written
-    from khmer_fast.bulk.read_pages import FileFacts
+    from khmer_fast.bulk.plan import Planned
 
-    if isinstance(event, FileFacts):
+    if isinstance(event, Planned):
         progress.files += 1
-        pages = max(1, event.pages) if event.error else event.pages
-        progress.expected += pages
-        missing = sum(len(task.pages) for task in ledger.tasks(event, 1 << 30))
-        progress.skipped += pages - missing
+        progress.expected += event.missing
+        progress.skipped += len(event.file.numbers) - event.missing
         progress.show(0)
     elif isinstance(event, Written):
         if event.error:
             problems.append(event.error)
     else:
-        progress.pages += len(event.ids)
+        progress.pages += len(event.pages)
         progress.failed += event.failed
         progress.lines += event.lines
-        progress.show(len(event.ids))
+        progress.show(len(event.pages))

@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pages and requests after which a worker is replaced (2000)",
     )  # fmt: skip
     parser.add_argument(
+        "--read-together",
+        type=count,
+        default=32,
+        metavar="N",
+        help="small files that wait, read by a worker in one batch (32)",
+    )
+    parser.add_argument(
         "--api-key-file", metavar="FILE",
         help=f"holds the key that requests must show (or the variable {API_KEY})",
     )  # fmt: skip
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         folder=str(Path(args.data).expanduser()),
         workers=args.workers or max(usable_processors() // args.threads, 1),
         restart_after=args.restart_after,
+        read_together=args.read_together,
         hosts=tuple(name.lower() for name in args.host_name),
         api_key=_api_key(args.api_key_file),
         reader=ReaderOptions(

@@ -186,11 +186,9 @@ class CudaEngine:
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
         limit = _step_limits(self._config, encoded.length)
         found = self._decoder.beam_search(
-            encoded.memory, encoded.length, beam, n_best, step_limit=limit, return_attention=True
+            encoded.memory, encoded.length, beam, n_best, step_limit=limit
         )
-        assert found.attention is not None
-        position = found.attention.argmax(3)  # [B, n_best, S]
-        return _on_cpu(replace(found, attention=None, position=position))
+        return _on_cpu(found)
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
@@ -230,9 +228,9 @@ class CudaDecoder:
         self.computes_in = dtype
         self.loop = loop
 
-    def persistent_obstacle(self, lines: int, beam: int = 5) -> str:
+    def persistent_obstacle(self, lines: int, beam: int = 5, positions: int = 1) -> str:
         """Why the persistent loop leaves a batch of so many lines to the plain one, or ""."""
-        return self._native.persistent_obstacle(lines, beam)
+        return self._native.persistent_obstacle(lines, beam, positions)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -254,9 +252,9 @@ class CudaDecoder:
     ) -> BeamResult:
         """Decodes each line with a beam of K = `beam`, at most 64, hypotheses.
 
-        As `ops.Decoder.beam_search`; `threads` is ignored and there is no `position`.
+        As `ops.Decoder.beam_search`; `threads` is ignored.
         """
-        *fields, attention, history = self._native.beam_search(
+        *fields, steps, position, attention, history = self._native.beam_search(
             memory.detach(),
             length,
             beam,
@@ -267,12 +265,12 @@ class CudaDecoder:
             return_attention,
             return_trace,
         )
-        trace = _trace(history, fields[-1]) if return_trace else None
-        fields += [attention if return_attention else None, trace]
+        trace = _trace(history, steps) if return_trace else None
+        fields += [steps, attention if return_attention else None, trace, position]
         return BeamResult(*fields)
 
 
-def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 6] int32 (Chosen), [B]
+def _trace(history: Tensor, steps: Tensor) -> Trace:  # [B, S, K, 7] int32 (Chosen), [B]
     longest = int(steps.max()) if len(steps) else 0
     history = history[:, :longest]
     unused = (torch.arange(longest, device=steps.device) >= steps[:, None])[:, :, None]

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from khmer_fast.errors import WeightsError, printable
 from khmer_fast.recognize.batch import Batch
 from khmer_fast.weights import Weights
-from python_ref.encoder import Encoder
+from python_ref.encoder import Encoder, ResidualBlock
 from python_ref.quantized_encoder import CENTRE, LEVELS, QuantizedEncoder, Scales, in_order
 
 MAX_BYTES = 16 << 20
@@ -44,14 +44,13 @@ def measure(encoder: Encoder, batches: Iterable[Batch]) -> Scales:
         return module.register_forward_hook(see)
 
     # The second convolution of a block ends where the block does, with what it began with added.
-    ends = (
-        module
-        for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True)
-        for module in (
-            conv,
-            *(x for block in blocks.children() for x in (next(block.children()), block)),
-        )
-    )
+    ends: list[nn.Module] = []
+    for conv, blocks in zip(encoder.convs, encoder.blocks, strict=True):
+        assert isinstance(blocks, nn.ModuleList)
+        ends.append(conv)
+        for block in blocks:
+            assert isinstance(block, ResidualBlock)
+            ends += [block.conv1, block]
     hooks = [watch(i, module) for i, module in enumerate(ends)]
     try:
         with torch.inference_mode():

@@ -25,6 +25,7 @@ from khmer_fast.serve import (
 )
 from khmer_fast.serve.errors import CLIENT_GONE, ServiceError, body
 from khmer_fast.serve.guard import Guard
+from khmer_fast.serve.openapi import describe
 from khmer_fast.serve.options import ServeOptions
 from khmer_fast.serve.schemas import ErrorAnswer
 from khmer_fast.serve.service import Service
@@ -66,6 +67,7 @@ def make_app(options: ServeOptions) -> FastAPI:
         app.include_router(router)
     _add_own_routes(app, service)
     _add_errors(app, service)
+    describe(app)
     app.add_middleware(Guard, options=options, metrics=service.metrics)
     return app
 

@@ -73,6 +73,7 @@ class Guard:
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - began
+            status = status or 500  # what the application answers to its own mistakes
             self._metrics.requests.labels(scope["method"], route, status).observe(seconds)
             fields = {
                 "method": scope["method"], "route": route, "status": status,

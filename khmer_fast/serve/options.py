@@ -42,6 +42,7 @@ class ServeOptions:
     folder: str  # its data: jobs.sqlite and the files of jobs
     workers: int = 1
     restart_after: int = 2_000  # pages and requests that a worker process answers
+    read_together: int = 32  # small files that wait, whose lines a worker reads in one batch
     hosts: tuple[str, ...] = ()  # names that it may be called by, beside localhost and addresses
     api_key: str | None = None
     reader: ReaderOptions = ReaderOptions()

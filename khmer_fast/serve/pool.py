@@ -32,7 +32,7 @@ class WorkerPool:
     """
 
     def __init__(self, options: ServeOptions, on_death: Callable[[], None] = lambda: None):
-        self.queue = TaskQueue()
+        self.queue = TaskQueue(options.read_together, options.workers)
         self.failure: str | None = None
         self._options, self._on_death = options, on_death
         self._stopping = threading.Event()
@@ -137,24 +137,27 @@ class _Slot(threading.Thread):
         return False
 
     def _work(self, batch: list[Ticket]) -> None:
-        began = time.monotonic()
-        answers: Any = None
         for ticket in batch:
             ticket.begin()
+        left = dict(enumerate(batch))
         try:
             self._pipe.send([ticket.task for ticket in batch])
-            answers = self._receive(self._options.limits.answer_seconds)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died before the task came
-        if answers is None:
-            self._died(type(batch[0].task).__name__)
-            self._blame(batch, time.monotonic() - began)
+        except (BrokenPipeError, ConnectionResetError):  # it died before the tasks came
+            self._blame(batch, late=False)
             return
-        for ticket, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Refusal):
-                ticket.future.set_exception(TaskRefused(answer.kind, answer.message))
+        while left:
+            began = time.monotonic()
+            answer = self._receive(self._options.limits.answer_seconds)
+            if answer is None:
+                late = time.monotonic() - began >= self._options.limits.answer_seconds
+                self._blame(list(left.values()), late)
+                return
+            number, what = answer
+            future = left.pop(number).future
+            if isinstance(what, Refusal):
+                future.set_exception(TaskRefused(what.kind, what.message))
             else:
-                ticket.future.set_result(answer)
+                future.set_result(what)
         self._answered += len(batch)
         if self._answered >= self._options.restart_after:
             self.ready = False
@@ -183,12 +186,13 @@ class _Slot(threading.Thread):
             self._process.join()
             self._pipe.close()
 
-    def _blame(self, batch: list[Ticket], seconds: float) -> None:
-        """Tries tasks again whose process died: alone, and only so often."""
+    def _blame(self, batch: list[Ticket], late: bool) -> None:
+        """Tries tasks again whose process died or is `late`: alone, and only so often."""
+        self._died(type(batch[0].task).__name__)
         limit = self._options.limits.answer_seconds
         for ticket in batch:
             ticket.tries -= len(batch) == 1
-            if len(batch) == 1 and seconds >= limit:
+            if len(batch) == 1 and late:
                 reason = f"this took more than {limit:g} seconds and was ended"
                 ticket.future.set_exception(WorkerDied(reason))
             elif ticket.tries == 0:

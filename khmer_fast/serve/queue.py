@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from khmer_fast.serve.tasks import ReadFile, Task
 
-TOGETHER = 32  # small files that are read in one batch
+TOGETHER_BYTES = 64 * 2**10  # of a batch: lines and small pictures; a scanned page goes alone
 REQUESTS_IN_A_ROW = 8  # batches of requests after which a waiting page has its turn
 
 
@@ -28,9 +29,11 @@ class Ticket:
 
 
 class TaskQueue:
-    """Tasks of several threads for several threads."""
+    """Tasks of several threads for several threads; at most so many small files go `together`,
+    and no more than each of the `workers` gets of those that wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: int = 1, workers: int = 1):
+        self._together, self._workers = together, workers
         self._requests: deque[Ticket] = deque()
         self._pages: list[tuple[tuple, int, Ticket]] = []  # a heap: key, count, ticket
         self._count = itertools.count()
@@ -72,15 +75,26 @@ class TaskQueue:
                 return []
             batch = [ticket]
             if isinstance(ticket.task, ReadFile) and not ticket.alone:
-                left: deque[Ticket] = deque()
-                while self._requests and len(batch) < TOGETHER:
-                    other = self._requests.popleft()
-                    if not isinstance(other.task, ReadFile) or other.alone:
-                        left.append(other)
-                    elif _running(other):
-                        batch.append(other)
-                self._requests.extendleft(reversed(left))
+                batch += self._with(ticket.task)
             return batch
+
+    def _with(self, first: ReadFile) -> list[Ticket]:
+        """The small files that go together with the first one."""
+        waiting = 1 + sum(isinstance(x.task, ReadFile) for x in self._requests)
+        share = min(math.ceil(waiting / self._workers), self._together)
+        room = TOGETHER_BYTES - len(first.data)
+        batch: list[Ticket] = []
+        left: deque[Ticket] = deque()
+        while self._requests and 1 + len(batch) < share:
+            ticket = self._requests.popleft()
+            task = ticket.task
+            if not isinstance(task, ReadFile) or ticket.alone or len(task.data) > room:
+                left.append(ticket)
+            elif _running(ticket):
+                batch.append(ticket)
+                room -= len(task.data)
+        self._requests.extendleft(reversed(left))
+        return batch
 
     def cancel(self) -> None:
         """Cancels all that waits."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import zipfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from khmer_fast.serve.options import ReaderOptions
 from khmer_fast.serve.pictures import cut_lines, jpeg, open_page, upright
 from khmer_fast.serve.tasks import Source, Task
 
+T = TypeVar("T")
+
 
 class TooManyPages(FileError):
     """A file with more pages than are read at once."""
@@ -37,6 +41,11 @@ class _Stages:
     """Seconds by stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def taken(self) -> dict[str, float]:
+        """The seconds so far, counted anew from now on."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -63,17 +72,23 @@ class Reading:
         }
         self._drawn: tuple[Source, int, FilePage] | None = None  # the last page that was looked at
 
-    def answer(self, batch: Sequence[Task]) -> list[object]:
-        """The answers to tasks, each in its place; a Refusal where one cannot be done.
+    def answers(self, batch: Sequence[Task]) -> Iterator[tuple[int, object]]:
+        """The answers to tasks as they come, each with its task's place in the batch; a Refusal
+        where one cannot be done.
 
         Several tasks are of the kind ReadFile: their lines are read together.
         """
         if len(batch) > 1 or isinstance(batch[0], tasks.ReadFile):
-            return self._read_files([task for task in batch if isinstance(task, tasks.ReadFile)])
+            files = [task for task in batch if isinstance(task, tasks.ReadFile)]
+            for layout in dict.fromkeys(task.layout for task in files):
+                yield from self._read_files(
+                    layout, [(i, task) for i, task in enumerate(files) if task.layout == layout]
+                )
+            return
         try:
-            return [self._one(batch[0])]
+            yield 0, self._one(batch[0])
         except (KhmerFastError, OSError, MemoryError) as error:
-            return [refusal(error)]
+            yield 0, refusal(error)
 
     def _one(self, task: Task) -> object:
         match task:
@@ -118,29 +133,67 @@ class Reading:
 
     # ---- small files ----
 
-    def _read_files(self, batch: Sequence[tasks.ReadFile]) -> list[object]:
-        answers: dict[int, object] = {}
-        by_layout: dict[str, list[int]] = {}
-        for i, task in enumerate(batch):
-            by_layout.setdefault(task.layout, []).append(i)
-        for layout, numbers in by_layout.items():
-            stages = _Stages()
-            opened: list[tuple[int, Page | FilePage]] = []
-            with stages.stage("open"):
-                for i in numbers:
-                    try:
-                        opened += [(i, image) for image in _file_pages(batch[i])]
-                    except (KhmerFastError, OSError, MemoryError) as error:
-                        answers[i] = refusal(error)
+    def _read_files(
+        self, layout: str, files: Sequence[tuple[int, tasks.ReadFile]]
+    ) -> Iterator[tuple[int, object]]:
+        """Reads small files, the lines of several together; one page of them is open at a time."""
+        came: deque[_Came] = deque()  # of each file's pages, in order; those to be read are None
+        pages: dict[int, list[Page]] = {i: [] for i, _ in files}
+        stages = _Stages()
+
+        def images() -> Iterator[FilePage]:
+            for i, task in files:
+                try:
+                    for page, last in _with_last(_file_pages(task)):
+                        if isinstance(page, Page):
+                            came.append(_Came(i, task, page, last))
+                        else:
+                            came.append(_Came(i, task, None, last))
+                            yield page
+                except (KhmerFastError, OSError, MemoryError) as error:
+                    came.append(_Came(i, task, refusal(error), True))
+
+        def answered(x: _Came, page: Page) -> Iterator[tuple[int, object]]:
+            pages[x.number].append(page)
+            if x.last:
+                yield x.number, _file_answer(x.task, tuple(pages.pop(x.number)), stages)
+
+        def unread() -> Iterator[tuple[int, object]]:
+            """What stands before the next page that is read."""
+            while came and came[0].what is not None:
+                x = came.popleft()
+                if isinstance(x.what, tasks.Refusal):
+                    yield x.number, x.what
+                elif x.what is not None:
+                    yield from answered(x, x.what)
+
+        read = self._pages[layout].read_pages(images())
+        while True:
             with stages.stage("read"):
-                images = [image for _, image in opened if isinstance(image, FilePage)]
-                read = self._pages[layout].read_pages(images)
-                pages = [(i, x if isinstance(x, Page) else next(read)) for i, x in opened]
-            for i in numbers:
-                if i not in answers:
-                    mine = tuple(page for number, page in pages if number == i)
-                    answers[i] = _file_answer(batch[i], mine, stages)
-        return [answers[i] for i in range(len(batch))]
+                page = next(read, None)
+            yield from unread()
+            if page is None:
+                return
+            yield from answered(came.popleft(), page)
+
+
+@dataclass(frozen=True)
+class _Came:
+    """A page of a small file that came to be read: what is known of it already, if anything."""
+
+    number: int  # of its file in the batch
+    task: tasks.ReadFile
+    what: Page | tasks.Refusal | None
+    last: bool  # of its file
+
+
+def _with_last(items: Iterator[T]) -> Iterator[tuple[T, bool]]:
+    """Each item, and whether it is the last one."""
+    before = next(items, None)
+    while before is not None:
+        after = next(items, None)
+        yield before, after is None
+        before = after
 
 
 def refusal(error: BaseException) -> tasks.Refusal:
@@ -178,7 +231,7 @@ def _file_answer(task: tasks.ReadFile, pages: tuple[Page, ...], stages: _Stages)
             data = write(Document(task.name, pages), task.format, pdf)
     except KhmerFastError as error:
         return refusal(error)
-    return tasks.FileAnswer(data, len(pages), stages.seconds)
+    return tasks.FileAnswer(data, len(pages), stages.taken())
 
 
 def _moved(line: Line, x: int, y: int) -> Line:

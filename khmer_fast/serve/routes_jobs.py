@@ -55,10 +55,14 @@ async def make_job(
             {"Retry-After": "600"},
         )  # fmt: skip
     ranges = _ranges(pages)
-    upload = await run_in_threadpool(
-        service.jobs.take_in, file.file, display_name(file.filename), password or None, layout,
-        text_layer,
-    )  # fmt: skip
+    name = display_name(file.filename)
+    try:
+        upload = await run_in_threadpool(
+            service.jobs.take_in, file.file, name, password or None, layout, text_layer
+        )
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ServiceError(507, "not_kept", f"the file cannot be kept: {reason}") from error
     try:
         count = await service.ask(request, tasks.CountPages(upload.source))
         numbers = [number for number in range(1, count + 1) if number in ranges]

@@ -13,6 +13,7 @@ from khmer_fast.formats.json import read_page, write_page
 from khmer_fast.serve import tasks
 from khmer_fast.serve.corrected import confidence_of, settled
 from khmer_fast.serve.errors import ServiceError, not_found
+from khmer_fast.serve.openapi import of_document
 from khmer_fast.serve.routes_jobs import TheService
 from khmer_fast.serve.schemas import BoxToRead
 from khmer_fast.serve.service import Service
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs/{id}/pages/{number}")
 MOST_WIDTH = 16_000
 
 
-@router.get("", response_class=Response)
+@router.get("", response_class=Response, responses={200: of_document("Page")})
 def get_page(
     service: TheService,
     id: str,
@@ -36,7 +37,12 @@ def get_page(
     return _answer(text, page.revision)
 
 
-@router.put("", response_class=Response)
+@router.put(
+    "",
+    response_class=Response,
+    responses={200: of_document("Page")},
+    openapi_extra={"requestBody": {"required": True, **of_document("Page")}},
+)
 async def put_page(
     service: TheService,
     request: Request,
@@ -105,7 +111,7 @@ async def image(
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-@router.post("/read", response_class=Response)
+@router.post("/read", response_class=Response, responses={200: of_document("Line")})
 async def read_box(
     service: TheService, request: Request, id: str, number: int, place: BoxToRead
 ) -> Response:

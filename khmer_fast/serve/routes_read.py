@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response, UploadFile
-from starlette.concurrency import run_in_threadpool
 
 from khmer_fast.formats import FORMATS
 from khmer_fast.serve import tasks
@@ -43,7 +42,7 @@ async def read(
             "(POST /v1/jobs)",
         )  # fmt: skip
     task = tasks.ReadFile(
-        data=await run_in_threadpool(file.file.read),
+        data=await file.read(),
         name=display_name(file.filename),
         layout=layout or form_layout or "auto",
         text_layer=text_layer,

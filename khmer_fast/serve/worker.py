@@ -16,7 +16,8 @@ READY = "ready"
 
 
 def main(pipe: Connection, options: ReaderOptions) -> None:
-    """Loads a reader, says READY (or a Refusal), and answers batches of tasks until the pipe ends.
+    """Loads a reader, says READY (or a Refusal), and answers batches of tasks until the pipe ends:
+    each answer goes with its task's place in the batch, as soon as it is known.
 
     Anything but a KhmerFastError ends the process: the server starts another one.
     """
@@ -36,7 +37,8 @@ def main(pipe: Connection, options: ReaderOptions) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the server has ended
         pipe.send(READY)
         while True:
-            pipe.send(reading.answer(pipe.recv()))
+            for answer in reading.answers(pipe.recv()):
+                pipe.send(answer)
 
 
 __all__ = ["READY", "Refusal", "main"]

@@ -31,6 +31,24 @@ def compile_sources(out: Path, sources: list[Path], *flags: str) -> Path:
     return out
 
 
+def compile_torch(folder: Path) -> Path:
+    """csrc/cuda/decoder_torch.cpp over the emulator, as a library of torch's under the name
+    khmer_fast_emulated."""
+    import torch
+
+    home = Path(torch.__file__).parent
+    include = [home / "include", home / "include/torch/csrc/api/include"]
+    flags = ["-Dkhmer_fast=khmer_fast_emulated", "-fPIC", "-c", f"-I{HERE / 'torch'}"]
+    flags += [f"-isystem{path}" for path in include]
+    sources = [*(ROOT / "csrc/cuda").glob("*.cu"), HERE / "torch_harness.cpp"]
+    objects = [compile_sources(folder / f"{x.name}.o", [x], "-O0", *flags) for x in sources]
+    libraries = [f"-L{home / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu", "-lc10"]
+    library = compile_sources(folder / "compiled.so", objects, "-shared", *libraries)
+    for x in objects:
+        x.unlink()
+    return library
+
+
 class Emulator:
     """A library of kernels, and arrays in memory that ends at a page without access."""
 
@@ -48,8 +66,15 @@ class Emulator:
         """Order of threads and blocks; `parallel` runs the blocks of a launch at once."""
         self.library.emulator_options(seed, parallel, patience)
 
-    def device(self, driver: int = 13000, multiprocessors: int = 3) -> None:
-        self.library.emulator_device(driver, multiprocessors)
+    def device(
+        self,
+        driver: int = 13000,
+        multiprocessors: int = 3,
+        shared: int = 163 << 10,
+        conditional_nodes: bool = True,
+    ) -> None:
+        """`shared`: bytes that a block may have, as on sm_80; whether graphs have WHILE nodes."""
+        self.library.emulator_device(driver, multiprocessors, shared, conditional_nodes)
 
     def launches(self) -> int:
         return self.library.emulator_launches()

@@ -162,6 +162,10 @@ int selftest_block_sum(const float* x, float* out, int blocks, int n, int bug) {
 int selftest_reverse_twice(const float* x, float* out, int bug) {
   return launch(reverse_twice_kernel, 1, 64, 64 * sizeof(float), nullptr, x, out, bug);
 }
+// With `bytes` of shared memory where 256 would do.
+int selftest_shared(const float* x, float* out, int bytes) {
+  return launch(reverse_twice_kernel, 1, 64, static_cast<size_t>(bytes), nullptr, x, out, 0);
+}
 int selftest_warp(int* out, int bug) { return launch(warp_kernel, 1, 64, 0, nullptr, out, bug); }
 int selftest_grid(int* count, int* seen, int blocks, int bug) {
   cudaLaunchAttribute together{};

@@ -1,0 +1,113 @@
+// A grid of blocks, and what a fiber asks its block for.
+#pragma once
+
+#include "block.h"
+
+namespace cuda_emulator {
+
+template <class T>
+T* dynamic_shared() {
+  return reinterpret_cast<T*>(state.run->shared());
+}
+
+CUDA_EMULATOR_UNSEEN inline unsigned barrier(unsigned id, unsigned expected, unsigned vote,
+                                             const char* what, const Location& where) {
+  BlockRun* run = state.run;
+  Fiber* fiber = state.fiber;
+  fiber->barrier = id;
+  fiber->expected = expected;
+  fiber->vote = vote;
+#if defined(__SANITIZE_THREAD__)
+  __tsan_release(reinterpret_cast<char*>(run) + 1 + id);
+#endif
+  run->pause(Wait::kBarrier, what, where);
+#if defined(__SANITIZE_THREAD__)
+  __tsan_acquire(reinterpret_cast<char*>(run) + 1 + id);
+#endif
+  return fiber->vote;
+}
+
+CUDA_EMULATOR_UNSEEN inline int lane_id() {
+  return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32);
+}
+
+[[noreturn]] inline void fail(const char* what, const Location& where) {
+  state.run->pause(Wait::kError, what, where);
+  std::abort();
+}
+
+CUDA_EMULATOR_UNSEEN inline std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t value,
+                                               int source, const char* what,
+                                               const Location& where) {
+  Fiber* fiber = state.fiber;
+  if (!(mask >> lane_id() & 1)) fail("the mask does not name the calling lane", where);
+  fiber->op = op;
+  fiber->mask = mask;
+  fiber->value = value;
+  fiber->source = source;
+  fiber->words = nullptr;
+  state.run->pause(Wait::kWarp, what, where);
+  return fiber->value;
+}
+
+// Of a whole warp, as the matrix functions are.
+CUDA_EMULATOR_UNSEEN inline void warp_matrix(WarpOp op, std::uint32_t* words,
+                                             float (*widen)(std::uint16_t), const char* what,
+                                             const Location& where) {
+  Fiber* fiber = state.fiber;
+  fiber->op = op;
+  fiber->mask = 0xffffffffu;
+  fiber->words = words;
+  fiber->widen = widen;
+  state.run->pause(Wait::kWarp, what, where);
+}
+
+inline void check_aligned(const void* pointer, const char* what, const Location& where) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0) fail(what, where);
+}
+
+template <class T>
+std::uint64_t to_bits(T value) {
+  static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return bits;
+}
+template <class T>
+T from_bits(std::uint64_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline cudaError_t run_grid(const std::function<void()>& body, dim3 grid_dim, dim3 block_dim,
+                            std::size_t shared, bool together) {
+  const std::size_t count = std::size_t{grid_dim.x} * grid_dim.y * grid_dim.z;
+  const std::uint64_t launch = ++launches();
+  Grid grid(count);
+  const auto run_block = [&](std::size_t i) {
+    const unsigned b = static_cast<unsigned>(i);
+    const uint3 index{b % grid_dim.x, b / grid_dim.x % grid_dim.y, b / grid_dim.x / grid_dim.y};
+    try {
+      BlockRun(body, grid_dim, block_dim, index, shared,
+               options().seed * 0x100000001b3u + launch * 0x10001 + i, grid)
+          .run();
+    } catch (const std::runtime_error& error) {
+      grid.fail(error.what());
+    }
+  };
+  if (together) {
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < count; ++i) threads.emplace_back(run_block, i);
+    for (std::thread& thread : threads) thread.join();
+  } else {
+    // Any order of blocks is legal: a stride coprime to their number, from a start by the seed.
+    std::size_t stride = options().seed * 7919 % count + 1;
+    while (std::gcd(stride, count) != 1) ++stride;
+    for (std::size_t i = 0; i < count && !grid.failed; ++i)
+      run_block((options().seed + i * stride) % count);
+  }
+  return grid.failed ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+}  // namespace cuda_emulator
