@@ -194,6 +194,7 @@ def kill_runs(setting: Setting, reference: dict, kills: int, seconds: float) -> 
 def remove_node(setting: Setting, reference: dict, times: int) -> dict:
     """One of two nodes, when a third of the results is there; with and without another in its
     place."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
     removed = 0

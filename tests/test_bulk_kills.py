@@ -137,7 +137,7 @@ def test_interrupting_keeps_the_finished_pages_of_a_task(how, tiny_weights, tmp_
     others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert seconds < 5 * others, f"{seconds:.1f} s beside a load of {others:.1f} a processor"
     kept = [row["page"] for row in read_rows(parts(out / "results"))]
-    assert 2 < len(kept) < 2001
+    assert 2 <= len(kept) < 2001
 
 
 def test_the_example_of_a_cluster_is_one():

@@ -188,6 +188,7 @@ class RayPool:
 def _connect(address: str | None, workers: int) -> Any:
     """The module ray, connected, that loses tasks of dead actors instead of ending. Raises
     BulkError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # by default Ray tells its makers
     try:
         import ray
         import ray.data
