@@ -455,9 +455,9 @@ MISTAKES = {
                                      "      find"),
     "query of another parent": ("attend_cuda.cu", "load_eight(Q + r * Ap + a, q)",
                                 "load_eight(Q + a, q)"),
-    "tie to the later": ("beam_select.cuh",
-                         "__reduce_min_sync(kAllLanes, order == top ? place : ~0u)",
-                         "__reduce_max_sync(kAllLanes, order == top ? place : 0u)"),
+    "best of another lane": ("beam_select.cuh",
+                             "__reduce_min_sync(kAllLanes, order == top ? place : ~0u)",
+                             "__reduce_min_sync(kAllLanes, place)"),
     "token taken twice": ("beam_select.cuh", "      if (i == at_) order_[i] = 0;\n", ""),
 }  # fmt: skip
 
