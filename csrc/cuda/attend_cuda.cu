@@ -195,8 +195,9 @@ __device__ __forceinline__ void contexts(RowsAhead<Ahead, Storage>& rows, const 
 // 0.3, while the first rows of memory come; their sum 0.3. B = 32: all of memory in one block, 1.1
 // more. B = 256: P and memory once a line from HBM, 67 MB, 16; special functions 5.4 and 9 to 12
 // instructions a pair, 7, lie under it.
+// Of one parent, one block a multiprocessor: for two of 512 threads the compiler would spill.
 template <class Storage, int Parents, int Ahead>
-__global__ void __launch_bounds__(kAttendThreads<Parents>)
+__global__ void __launch_bounds__(kAttendThreads<Parents>, Parents == 1)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
                   Workspace<Storage> space) {
   constexpr int kWarps = kAttendThreads<Parents> / 32;
