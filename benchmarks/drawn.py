@@ -41,8 +41,10 @@ MADE_UP = (
 )
 
 
-def announce(file: TextIO = sys.stdout) -> bool:
-    """Says what cannot be measured here, before anything is; False where nothing can be drawn."""
+def announce(file: TextIO | None = None) -> bool:
+    """Says (on stdout) what cannot be measured here, before anything is; False where nothing can be
+    drawn."""
+    file = file or sys.stdout
     try:
         require_raqm()
         load_fonts(load_config().fonts)
