@@ -25,6 +25,7 @@ from khmer_fast.document import Document, Page, Region
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.pages import open_pages
 from khmer_fast.formats import PdfOptions
+from tests.fuzz.memory import peak_kib
 from tests.fuzz.mutate import mutated
 from tests.support import documents
 from tests.support.pdfs import image_bytes, pdf_bytes, picture
@@ -140,7 +141,7 @@ def _child(answers: Connection, seed: int, start: int, stop: int) -> None:
     faulthandler.enable()
     files = seeds()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     for index in range(start, stop):
         what = ""
         began = time.monotonic()
@@ -149,7 +150,7 @@ def _child(answers: Connection, seed: int, start: int, stop: int) -> None:
         except BaseException:  # all of them are findings
             what = traceback.format_exc()
         seconds = time.monotonic() - began
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        after = peak_kib()
         if seconds > SECONDS_A_PAGE:
             what += f"took {seconds:.1f} seconds\n"
         if after - before > MEMORY_MIB * 1024:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import io
-import resource
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.files.images import load_grey
 from khmer_fast.recognize.line_image import HEIGHT, MAX_WIDTH, MIN_WIDTH, prepare
 from khmer_fast.recognize.pieces import pieces_of
+from tests.fuzz.memory import peak_kib
 from tests.fuzz.mutate import mutated
 
 CORPUS = Path(__file__).with_name("corpus") / "images"  # small files that once went wrong
@@ -101,7 +101,7 @@ def fuzz(seed: int, cases: range, minutes: float | None = None) -> Iterator[tupl
     warnings.simplefilter("ignore")  # Pillow's, of damaged files
     end = None if minutes is None else time.monotonic() + 60 * minutes
     files = seeds()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     with tempfile.NamedTemporaryFile(prefix="khmer_fast_fuzz_", delete=False) as running:
         print(f"the running case lies in {running.name}", file=sys.stderr)
         for index in cases:
@@ -117,7 +117,7 @@ def fuzz(seed: int, cases: range, minutes: float | None = None) -> Iterator[tupl
                 run_case(data)
             except Exception:  # all of them are findings
                 what = traceback.format_exc()
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            after = peak_kib()
             if time.monotonic() - began > SECONDS:
                 what += f"took {time.monotonic() - began:.1f} seconds\n"
             if after - before > MEMORY_MIB * 1024:

@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import itertools
 import random
-import resource
 import signal
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any
 
 from khmer_fast.errors import KhmerFastError
 from python_ref.config import ModelConfig, Stage
+from tests.fuzz.memory import peak_kib
 from tests.fuzz.mutate import changed
 from tests.fuzz.structured import STRUCTURED
 
@@ -271,7 +271,7 @@ def run_one(target: str, data: bytes, coverage: Coverage | None = None) -> tuple
     new = 0
     signal.signal(signal.SIGALRM, _too_slow)
     signal.alarm(SECONDS)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     try:
         with tempfile.TemporaryDirectory() as name:
             call = lambda: TARGETS[target](data, Path(name))  # noqa: E731
@@ -287,7 +287,7 @@ def run_one(target: str, data: bytes, coverage: Coverage | None = None) -> tuple
         return traceback.format_exc(), new
     finally:
         signal.alarm(0)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    grown = (peak_kib() - before) >> 10
     return (f"took {grown} MiB" if grown > MEMORY_MIB else ""), new
 
 
