@@ -181,9 +181,12 @@ class PageReader:
     def _finish(self, waiting: Sequence[_Sheet | Page]) -> Iterator[Page]:
         """Reads the lines of sheets and gives their pages, all in order."""
         sheets = [sheet for sheet in waiting if isinstance(sheet, _Sheet)]
-        if any(sheet.found is not None for sheet in sheets):
+        has_pages = any(sheet.found is not None for sheet in sheets)
+        if has_pages:
             give_back()  # what finding took, before reading takes its own
         self._read(sheets)
+        if has_pages:
+            give_back()
         for sheet in waiting:
             if isinstance(sheet, _Sheet) and sheet.found is not None:
                 sheet = self._right_way_up(sheet, sheet.found)
