@@ -7,9 +7,11 @@ Four calls, each of at most ten minutes and with one file to take away, FOLDER/c
   4  memcheck and racecheck, variants of the kernels, training
 Without --call all of them. Each part is a process of its own and writes FOLDER/PART.json; what
 ended well is not run again (`--again` runs all): a call that was killed is repeated and goes on.
-What did not run is "not run". `--device cpu --quick` and `--device emulator --quick` run the same
-code without a GPU: their times are no claims. `scripts/carry_for_gpu.sh` collects what a machine
-without a network needs.
+What did not run is "not run", and the exit status then 2: 0 is for parts that all ran and ended
+well, 1 for one that failed. `--device cpu --quick` and `--device emulator --quick` run the same
+code without a GPU: their times are no claims; `python -m benchmarks.gpu_rehearsal` does so and
+kills and repeats the call at each part. `scripts/carry_for_gpu.sh` collects what a machine without
+a network needs.
 """
 
 from __future__ import annotations
@@ -24,39 +26,50 @@ from typing import Any
 
 from benchmarks import gpu_proof, gpu_speed
 from benchmarks.gpu_report import pack, write_report
-from benchmarks.gpu_run import NotRun, Options, Part, PartFailed, part_command, run_limited
+from benchmarks.gpu_run import (
+    NotRun,
+    Options,
+    Part,
+    PartFailed,
+    part_command,
+    run_limited,
+    write_whole,
+)
 
-# Seconds that each may take; in the order of the calls.
-PARTS: dict[str, tuple[Part, float]] = {
-    "environment": (gpu_proof.environment, 60),
-    "build": (gpu_proof.build, 300),
-    "smoke": (gpu_proof.smoke, 60),
-    "equality": (gpu_proof.equality, 90),
-    "parity": (gpu_proof.parity, 120),
-    "tests": (gpu_proof.tests, 120),
-    "profile": (gpu_speed.profile, 90),
-    "counters": (gpu_speed.counters, 100),
-    "table": (gpu_speed.table, 270),
-    "compiled": (gpu_speed.compiled, 120),
-    "reading": (gpu_speed.reading, 90),
-    "memcheck": (lambda o: gpu_proof.sanitizer("memcheck", o, 150), 160),
-    "racecheck": (lambda o: gpu_proof.sanitizer("racecheck", o, 150), 160),
-    "variants": (gpu_speed.variants, 90),
-    "training": (gpu_proof.training, 90),
+PARTS: dict[str, Part] = {
+    "environment": gpu_proof.environment,
+    "build": gpu_proof.build,
+    "smoke": gpu_proof.smoke,
+    "equality": gpu_proof.equality,
+    "parity": gpu_proof.parity,
+    "tests": gpu_proof.tests,
+    "profile": gpu_speed.profile,
+    "counters": gpu_speed.counters,
+    "table": gpu_speed.table,
+    "compiled": gpu_speed.compiled,
+    "reading": gpu_speed.reading,
+    "memcheck": lambda o: gpu_proof.sanitizer("memcheck", o, 85),
+    "racecheck": lambda o: gpu_proof.sanitizer("racecheck", o, 85),
+    "variants": gpu_speed.variants,
+    "training": gpu_proof.training,
 }
-CALLS = {  # parts, and seconds after which no part begins
-    1: (("environment", "build", "smoke", "equality", "parity", "tests"), 480),
-    2: (("environment", "build", "profile", "counters"), 420),
-    3: (("environment", "build", "table", "compiled", "reading"), 540),
-    4: (("environment", "build", "memcheck", "racecheck", "variants", "training"), 540),
+# Seconds that each part of a call may take; all of a call fit into ten minutes. A machine that was
+# given the module of call 1 builds nothing in the others: then all four fit into half an hour.
+BEFORE: dict[str, float] = {"environment": 20, "build": 220}
+CALLS: dict[int, dict[str, float]] = {
+    1: {**BEFORE, "smoke": 30, "equality": 50, "parity": 60, "tests": 100},
+    2: {**BEFORE, "profile": 100, "counters": 100},
+    3: {**BEFORE, "table": 220, "compiled": 80, "reading": 60},
+    4: {**BEFORE, "memcheck": 90, "racecheck": 90, "variants": 60, "training": 60},
 }
 LOOKED_AT: dict[str, Part] = {"probe": gpu_proof.probe, "one_batch": gpu_speed.one_batch}
-EMULATED = 20  # times as long as on a GPU
+NOT_ALL_RAN = 2  # exit status where nothing failed and something was not run: that is not well
+EMULATED = 3  # times as long as on a GPU
 
 
 def run_part(name: str, options: Options) -> int:
     """Runs one part in this process and writes its record; returns 0 unless it failed."""
-    work = LOOKED_AT[name] if name in LOOKED_AT else PARTS[name][0]
+    work = LOOKED_AT[name] if name in LOOKED_AT else PARTS[name]
     started = time.monotonic()
     record: dict[str, Any]
     try:
@@ -68,51 +81,41 @@ def run_part(name: str, options: Options) -> int:
     except Exception:  # what went wrong is the result: it stands in the report
         record = {"state": "failed", "error": traceback.format_exc()[-4000:], "found": {}}
     record["seconds"] = time.monotonic() - started
-    write_record(options.out / f"{name}.json", record)
+    write_whole(options.out / f"{name}.json", json.dumps(record, ensure_ascii=False, indent=1))
     return 1 if record["state"] == "failed" else 0
 
 
-def write_record(file: Path, record: dict[str, Any]) -> None:
-    """Whole or not at all, so that a process that is killed leaves none in part."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(record, ensure_ascii=False, indent=1))
-    part.replace(file)
-
-
-def run_call(names: tuple[str, ...], options: Options, seconds: float, again: bool) -> bool:
-    """Runs the parts that have not ended well, each in a process; True where none failed."""
-    end, good = time.monotonic() + seconds, True
+def run_call(parts: dict[str, float], options: Options, again: bool) -> dict[str, str]:
+    """Runs the parts that have not ended well, each in a process with its seconds; all states."""
     factor = EMULATED if options.device == "emulator" else 1
-    for name in names:
+    states: dict[str, str] = {}
+    for name, seconds in parts.items():
         file = options.out / f"{name}.json"
         if not again and file.exists() and json.loads(file.read_text())["state"] == "good":
+            states[name] = "good"
             print(f"{name}: stands", flush=True)
             continue
-        file.unlink(missing_ok=True)
-        left = end - time.monotonic()
-        if left < 15:
-            print(f"{name}: not run, the call's time has ended", flush=True)
+        if states.get("build") == "failed":
+            states[name] = "not run"
+            print(f"{name}: not run, nothing was built", flush=True)
             continue
+        file.unlink(missing_ok=True)
         minutes = 60 * options.train_minutes if name == "training" else 0
-        limit = min(PARTS[name][1] * factor + minutes, left)
+        limit = seconds * factor + minutes
         started = time.monotonic()
         ended = run_limited(part_command(name, options), options.out / f"{name}.log", limit)
         if not file.exists():  # the process itself died
             why = f"stopped after {limit:.0f} s" if ended.code is None else f"exit {ended.code}"
-            record = {
-                "state": "failed",
-                "error": f"{why}: {ended.said}",
-                "found": kept(name, options),
-            }
-            write_record(file, record | {"seconds": time.monotonic() - started})
+            record: dict[str, Any] = {"state": "failed", "error": f"{why}: {ended.said}"}
+            record["found"] = kept(name, options)
+            record["seconds"] = time.monotonic() - started
+            write_whole(file, json.dumps(record, ensure_ascii=False, indent=1))
         part = json.loads(file.read_text())
-        good = good and part["state"] != "failed"
+        states[name] = part["state"]
         last = part.get("error", "").strip().splitlines()[-1:] or [""]
         print(f"{name}: {part['state']} ({part['seconds']:.0f} s) {last[0]}", flush=True)
         write_report(options, PARTS)
-        if name == "build" and part["state"] == "failed":
-            break
-    return good
+    return states
 
 
 def kept(name: str, options: Options) -> dict[str, Any]:
@@ -145,17 +148,16 @@ def main(argv: list[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     if args.part:
         return run_part(args.part, options)
-    good = True
+    states: dict[str, str] = {}
     for call in [args.call] if args.call else CALLS:
-        names, seconds = CALLS[call]
-        names = tuple(name for name in names if not args.only or name in args.only)
-        if args.device == "emulator":
-            seconds *= EMULATED
-        good = run_call(names, options, seconds + 60 * args.train, args.again) and good
+        parts = {n: x for n, x in CALLS[call].items() if not args.only or n in args.only}
+        states |= run_call(parts, options, args.again)
         write_report(options, PARTS)
         module = gpu_proof.module_files() if call == 1 and args.device == "cuda" else []
-        print(pack(options, call, names, module))
-    return 0 if good else 1
+        print(pack(options, call, parts, module))
+    other = [f"{name} {state}" for name, state in states.items() if state != "good"]
+    print(", ".join([f"{len(states) - len(other)} good", *other]))
+    return 1 if "failed" in states.values() else NOT_ALL_RAN if other else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from benchmarks.gpu_run import (
     part_command,
     run_limited,
     search,
+    write_whole,
 )
 
 
@@ -233,21 +234,38 @@ def parity(options: Options) -> dict[str, Any]:
     return result
 
 
+def each_loop(
+    name: str, command: list[str], options: Options, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Runs `command` once in each loop; each loop's result is kept in FOLDER/NAME.loops.json.
+
+    A loop that was not reached, or stopped at its share of the seconds, is "not run"; one that
+    ended well stands when the part is repeated.
+    """
+    kept = options.out / f"{name}.loops.json"
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    for loop in LOOPS:
+        if found.get(loop, {}).get("exit") == 0:
+            continue
+        log = options.out / f"{name}_{loop}.log"
+        ended = run_limited(command, log, seconds / len(LOOPS), KHMER_FAST_CUDA_LOOP=loop)
+        found[loop] = {"exit": "not run" if ended.code is None else ended.code, "said": ended.said}
+        write_whole(kept, json.dumps(found, indent=1))
+    bad = [loop for loop, x in found.items() if x["exit"] not in (0, "not run")]
+    if bad:
+        raise PartFailed(f"{name} failed in the loop {', '.join(bad)}", found)
+    late = [loop for loop, x in found.items() if x["exit"] == "not run"]
+    if late:
+        raise PartFailed(f"{name} did not end in time: {', '.join(late)}", found)
+    return found
+
+
 def tests(options: Options) -> dict[str, Any]:
     """The tests that are skipped without a GPU, in each loop."""
     if options.device != "cuda":
         raise NotRun(f"tests/test_gpu.py needs a GPU, the device is {options.device}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu.py"]
-    said, bad = {}, []
-    for loop in LOOPS:
-        ended = run_limited(
-            command, options.out / f"tests_{loop}.log", 100, KHMER_FAST_CUDA_LOOP=loop
-        )
-        said[loop] = ended.said.strip().splitlines()[-1:] if ended.code == 0 else ended.said
-        bad += [loop] if ended.code != 0 else []
-    if bad:
-        raise PartFailed(f"tests/test_gpu.py failed with the loop {', '.join(bad)}", said)
-    return said
+    return each_loop("tests", command, options, 95)
 
 
 def probe(options: Options) -> dict[str, Any]:
@@ -272,31 +290,13 @@ def probe(options: Options) -> dict[str, Any]:
 
 
 def sanitizer(tool: str, options: Options, seconds: float) -> dict[str, Any]:
-    """One of compute-sanitizer's tools over `probe`, a process a loop; each loop's result is kept.
-
-    A loop that was not reached, or stopped at its limit, is "not run".
-    """
+    """One of compute-sanitizer's tools over `probe`, a process a loop."""
     program = shutil.which("compute-sanitizer")
     if program is None:
         raise NotRun("compute-sanitizer is not on PATH")
-    kept = options.out / f"{tool}.loops.json"
-    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    for loop in LOOPS:
-        if found.get(loop, {}).get("exit") == 0:
-            continue
-        command = [program, "--tool", tool, "--error-exitcode", "9", "--kernel-regex",
-                   "kns=khmer_fast", *part_command("probe", options)]  # fmt: skip
-        log = options.out / f"{tool}_{loop}.log"
-        ended = run_limited(command, log, seconds / len(LOOPS), KHMER_FAST_CUDA_LOOP=loop)
-        found[loop] = {"exit": "not run" if ended.code is None else ended.code, "said": ended.said}
-        kept.write_text(json.dumps(found, indent=1))
-    bad = [loop for loop, x in found.items() if x["exit"] not in (0, "not run")]
-    if bad:
-        raise PartFailed(f"{tool}: {', '.join(bad)}", found)
-    late = [loop for loop, x in found.items() if x["exit"] == "not run"]
-    if late:
-        raise PartFailed(f"{tool} did not end in time: {', '.join(late)}", found)
-    return found
+    command = [program, "--tool", tool, "--error-exitcode", "9", "--kernel-regex",
+               "kns=khmer_fast", *part_command("probe", options)]  # fmt: skip
+    return each_loop(tool, command, options, seconds)
 
 
 def training(options: Options) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import signal
@@ -108,21 +109,39 @@ def search(made: Any, case: Any, device: str, arguments: dict[str, Any]) -> Any:
     return dataclasses.replace(got, trace=trace, **{n: getattr(got, n).cpu() for n in names})
 
 
+def write_whole(file: Path, text: str) -> None:
+    """All of it or nothing, so that a process that is killed leaves none in part."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(text)
+    part.replace(file)
+
+
 @dataclass(frozen=True)
 class Ended:
     code: int | None  # None: stopped at its limit
     said: str
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_the_parent() -> None:
+    """Linux ends this process with the one that started it, however that one ends."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def run_limited(command: list[str], log: Path, seconds: float, **environment: str) -> Ended:
     """Runs a command in a session of its own, and at its limit ends all of its processes.
 
-    What it says goes to `log` while it runs, so that it is there whatever happens.
+    What it says goes to `log` while it runs, so that it is there whatever happens. The command ends
+    with this process: a call that was killed leaves nobody who writes where its repetition does.
     """
     with log.open("w") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | environment, stdout=file, stderr=file,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=end_with_the_parent,
         )  # fmt: skip
         try:
             code: int | None = process.wait(seconds)
