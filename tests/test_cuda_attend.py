@@ -20,8 +20,7 @@ def emulator(tmp_path_factory):
     return Emulator(compile_sources(out, sources, "-O1", "-fPIC", "-shared"))
 
 
-@pytest.mark.parametrize(("T", "Ep"), [(128, 512), (300, 512), (5, 272), (17, 16)])
-def test_each_block_touches_its_share(emulator, T, Ep):
+def wrong_shares(emulator, T: int, Ep: int) -> bool:
     rng = torch.Generator().manual_seed(T)
     memory = torch.randn(T, Ep, generator=rng).to(torch.bfloat16)
     weight = torch.rand(T, generator=rng).softmax(0)
@@ -31,6 +30,14 @@ def test_each_block_touches_its_share(emulator, T, Ep):
     context = torch.from_numpy(out.get()).view(torch.bfloat16).float()
     touched = ~context.isnan()
     most = -(-(Ep // 8) // SHARES) * 8
-    assert touched.sum(1).max() == most  # no block does more than its share
-    assert touched.sum(0).eq(1).all()  # and every element is somebody's, once
-    torch.testing.assert_close(context.nansum(0), weight @ memory.float(), atol=0.02, rtol=0.02)
+    whole, expected = context.nansum(0), weight @ memory.float()
+    return not (
+        touched.sum(1).max() == most  # no block does more than its share
+        and touched.sum(0).eq(1).all()  # and every element is somebody's, once
+        and torch.allclose(whole, expected, atol=0.02, rtol=0.02)
+    )
+
+
+@pytest.mark.parametrize(("T", "Ep"), [(128, 512), (300, 512), (5, 272), (17, 16)])
+def test_each_block_touches_its_share(emulator, T, Ep):
+    assert not wrong_shares(emulator, T, Ep)

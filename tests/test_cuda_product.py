@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cuda_emulator import COMPILER, HERE, ROOT, Emulator, EmulatorError, compile_sources
+from tests.cuda_emulator import COMPILER, HERE, Emulator, EmulatorError, compile_sources
+from tests.cuda_emulator.planting import Mistake, make, plant
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -67,34 +68,54 @@ def test_same_bits_for_every_tile_and_row_count(emulator, narrow, G):
             assert np.array_equal(part, whole[:, -rows:])
 
 
-# Mistakes that the tests must see: (what stands in product.cuh, what is planted)
+def products_differ(emulator) -> bool:
+    """True, or an error, where a test above would fail in bfloat16."""
+    for G in (1, 3):
+        test_products(emulator, NARROW, G)
+        test_products(emulator, WIDE, G)
+        test_same_bits_for_every_tile_and_row_count(emulator, NARROW, G)
+    return False
+
+
+def in_product(right: str, wrong: str, before: str = "", after: str = "") -> Mistake:
+    return Mistake(products_differ, "product.cuh", right, wrong, before, after)
+
+
+WAIT = "wait_copies<Tile::kStages - 2>();"
 MISTAKES = {
-    "wait dropped": ("    wait_copies<Tile::kStages - 2>();\n", ""),
-    "one copy not waited for": ("wait_copies<Tile::kStages - 2", "wait_copies<Tile::kStages - 1"),
-    "barrier of the pipeline dropped": ("before\n      __syncthreads();", "before\n      ;"),
-    "warp's barrier dropped": ("      __syncwarp();", "      ;"),
-    "barrier before the sums dropped": ("  __syncthreads();\n  float* sums", "  float* sums"),
-    "barrier after the sums dropped": ("__syncthreads();\n  return {sums, T", "return {sums, T"),
-    "wrong row of a fragment": ("m0 + i * 16 + lane % 16", "m0 + i * 16 + lane % 8"),
-    "halves of k swapped": ("lane % 8, k + lane / 8 % 2", "lane % 8, k + 1 - lane / 8 % 2"),
-    "swizzle of the copy forgotten": ("place(m, piece)", "m * kDepth + piece * 8"),
-    "filled while it is read": ("Tile::kStages - 1);\n    const", "Tile::kStages);\n    const"),
-    "quarter dropped": ("part < parts; ++part", "part < min(parts, 3); ++part"),
-    "other order of the quarters": ("sums[(part * Tile", "sums[((parts - 1 - part) * Tile"),
+    "wait dropped": in_product(WAIT, ""),
+    "one copy not waited for": in_product(WAIT, WAIT.replace("2", "1")),
+    "barrier of the pipeline dropped": in_product("__syncthreads();", "", "before\n      "),
+    "warp's barrier dropped": in_product("__syncwarp();", ""),
+    "barrier before the sums dropped": in_product(
+        "__syncthreads();", "", after="\n  float* sums"),
+    "barrier after the sums dropped": in_product(
+        "__syncthreads();", "", after="\n  return {sums, T"),
+    "wrong row of a fragment": in_product("lane % 16", "lane % 8", "m0 + i * 16 + "),
+    "halves of k swapped": in_product("k + lane / 8 % 2", "k + 1 - lane / 8 % 2"),
+    "swizzle of the copy forgotten": in_product("place(m, piece)", "m * kDepth + piece * 8"),
+    "filled while it is read": in_product(
+        "fill(chunk + Tile::kStages - 1);", "fill(chunk + Tile::kStages);"),
+    "quarter dropped": in_product("parts", "min(parts, 3)", "part < ", "; ++part"),
+    "other order of the quarters": in_product(
+        "part", "parts - 1 - part", "sums[(", " * Tile::kRows + m) * Tile::kPitch + g"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_planted_mistakes_are_caught(tmp_path, mistake):
-    right, wrong = MISTAKES[mistake]
-    text = (ROOT / "csrc/cuda/product.cuh").read_text()
-    assert text.count(right) == 1
-    (tmp_path / "cuda").mkdir()
-    (tmp_path / "cuda/product.cuh").write_text(text.replace(right, wrong))
-    flags = ("-O0", "-fPIC", "-shared", f"-I{tmp_path}")
-    emulator = Emulator(compile_sources(tmp_path / "product.so", SOURCES, *flags))
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    plant(folder, MISTAKES)
+    flags = ("-O1", "-fPIC", "-shared", f"-I{folder}")
+    sources = [*SOURCES, folder / "planted.cpp"]
+    return Emulator(compile_sources(folder / "product.so", sources, *flags))
+
+
+@pytest.mark.parametrize("mistake", ["none", *MISTAKES])
+def test_planted_mistakes_are_noticed(planted, mistake):
+    make(planted, ["none", *MISTAKES].index(mistake))
+    if mistake == "none":
+        assert not products_differ(planted)
+        return
     with pytest.raises((AssertionError, EmulatorError)):
-        for G in (1, 3):
-            test_products(emulator, NARROW, G)
-            test_products(emulator, WIDE, G)
-            test_same_bits_for_every_tile_and_row_count(emulator, NARROW, G)
+        products_differ(planted)

@@ -1,5 +1,5 @@
 // What each of the blocks that share a context writes of it.
-#include "../../csrc/cuda/attend_cuda.cu"
+#include "cuda/attend_cuda.cu"
 
 using namespace khmer_fast;
 
