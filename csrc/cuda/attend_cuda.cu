@@ -11,16 +11,18 @@ namespace {
 constexpr int kSpread = 16;  // lanes over the elements of one position's energy
 constexpr int kParts = 8;    // of a context's sum over t
 
-constexpr int kTogether = 4;     // parents of a line that share the reading of P and memory
-constexpr int kManyRows = 512;   // N from which on there are more of them than multiprocessors
-constexpr int kFewRows = 32;     // N up to which multiprocessors are idle: blocks share a context
+constexpr int kTogether = 4;    // parents of a line that share the reading of P and memory
+constexpr int kManyRows = 512;  // N from which on there are more of them than multiprocessors
+constexpr int kFewRows = 32;    // N up to which multiprocessors are idle: blocks share a context
 constexpr int kShares = 4;
 template <int Parents>
 constexpr int kAttendThreads = Parents == 1 ? 512 : 256;
-// Rows of memory that a thread has under way: 16 of 16 bytes are those of a line of 128 positions, in
-// 64 registers; with the sums of four parents half as many, which leaves room for two blocks.
+// Rows of memory that a thread has under way: 16 of 16 bytes are those of a line of 128 positions,
+// in 64 registers; with the sums of four parents half as many, which leaves room for two blocks.
 template <class Storage, int Parents, int Ahead>
-constexpr int kRowsAhead = Ahead == 4 ? 4 : Parents > 1 || sizeof(Storage) > 2 ? 8 : Ahead;
+constexpr int kRowsAhead = Ahead == 4                           ? 4
+                           : Parents > 1 || sizeof(Storage) > 2 ? 8
+                                                                : Ahead;
 
 // energy [n, T] of n parents of one line: P and Q [n, Ap] hold exp(2 key), exp(2 q), or key, q in
 // the tanh form. 16 lanes a position, 8 elements a lane; each takes as many positions at once as
@@ -94,8 +96,8 @@ __device__ __forceinline__ void with_count(int count, Work work) {
   work(std::integral_constant<int, Most>{});
 }
 
-// softmax of x [length] in place, by one warp; returns the position of the largest weight, the first
-// of equals, or one of NaN
+// softmax of x [length] in place, by one warp; returns the position of the largest weight, the
+// first of equals, or one of NaN
 __device__ __forceinline__ int softmax(float* x, int length) {
   const int lane = threadIdx.x % 32;
   float top = -INFINITY, sum = 0;
@@ -146,8 +148,8 @@ struct RowsAhead {
   }
 };
 
-// The elements of a context that a block computes, 8 a lane of each part: the blocks of the grid's y
-// have equal shares.
+// The elements of a context that a block computes, 8 a lane of each part: the blocks of the grid's
+// y have equal shares.
 struct Share {
   int begin, end;  // of items: kParts for 8 elements
 };
@@ -190,12 +192,12 @@ __device__ __forceinline__ void contexts(RowsAhead<Ahead, Storage>& rows, const 
 
 // 2. additive attention and 3. context; a block for up to `Parents` parents of a line; shared: Q
 // [Parents, Ap], energy [Parents, T].
-// 3.6 / 4.7 / 20 us: counts, parents, query and exp, 1.0; a first read of P 0.3, then 32,768 pairs of
-// 12 instructions each in four schedulers, 1.7, while the rest of its 128 KiB comes, 1.1. The softmax,
-// 0.3, while the first rows of memory come; their sum 0.3. B = 32: all of memory in one block, 1.1
-// more. B = 256: P and memory once a line from HBM, 67 MB, 16; special functions 5.4 and 9 to 12
-// instructions a pair, 7, lie under it.
-// Of one parent, one block a multiprocessor: for two of 512 threads the compiler would spill.
+// 3.6 / 4.7 / 20 us: counts, parents, query and exp, 1.0; a first read of P 0.3, then 32,768 pairs
+// of 12 instructions each in four schedulers, 1.7, while the rest of its 128 KiB comes, 1.1. The
+// softmax, 0.3, while the first rows of memory come; their sum 0.3. B = 32: all of memory in one
+// block, 1.1 more. B = 256: P and memory once a line from HBM, 67 MB, 16; special functions 5.4 and
+// 9 to 12 instructions a pair, 7, lie under it. Of one parent, one block a multiprocessor: for two
+// of 512 threads the compiler would spill.
 template <class Storage, int Parents, int Ahead>
 __global__ void __launch_bounds__(kAttendThreads<Parents>, Parents == 1)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
@@ -340,8 +342,8 @@ cudaError_t longest_line_cuda(const DecodeSizes& s, int64_t* positions) {
   return cudaSuccess;
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                    \
-  template cudaError_t attend_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
+#define KHMER_FAST_INSTANTIATE(Storage)                                               \
+  template cudaError_t attend_cuda(const DecodeSizes&, const PackedDecoder<Storage>&, \
                                    const DecodeInput&, const Workspace<Storage>&, cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

@@ -1,5 +1,5 @@
-// Before the steps, in the order of python_ref/attn_gru_step.py: packing, once a model, and keys, mean
-// and first state of a batch.
+// Before the steps, in the order of python_ref/attn_gru_step.py: packing, once a model, and keys,
+// mean and first state of a batch.
 //
 // The times are derived, not measured, as in attn_gru_step_cuda.cu.
 #include "cuda/decoder_cuda.h"
@@ -163,11 +163,11 @@ cudaError_t attn_gru_init_cuda(const DecodeSizes& s, const PackedDecoder<Storage
   });
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                           \
-  template cudaError_t pack_decoder_cuda(const DecodeSizes&, const DeviceWeights&,                \
-                                         const PackedDecoder<Storage>&, cudaStream_t);            \
-  template cudaError_t attn_gru_init_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
-                                          const DecodeInput&, const Workspace<Storage>&,          \
+#define KHMER_FAST_INSTANTIATE(Storage)                                                      \
+  template cudaError_t pack_decoder_cuda(const DecodeSizes&, const DeviceWeights&,           \
+                                         const PackedDecoder<Storage>&, cudaStream_t);       \
+  template cudaError_t attn_gru_init_cuda(const DecodeSizes&, const PackedDecoder<Storage>&, \
+                                          const DecodeInput&, const Workspace<Storage>&,     \
                                           cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

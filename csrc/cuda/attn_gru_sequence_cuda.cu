@@ -500,8 +500,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Scalar>)
     });
   }
   const Scalar total = sum_of_groups(value_of(d_q), part);
-  if (threadIdx.x < kWide && a < A)
-    p.d_product[row * (A + 4 * p.H) + a] = 4 * p.v[a] * total;
+  if (threadIdx.x < kWide && a < A) p.d_product[row * (A + 4 * p.H) + a] = 4 * p.v[a] * total;
 }
 
 constexpr int kKeyColumns = 128;
@@ -510,8 +509,7 @@ constexpr int kKeyColumns = 128;
 // kKeyPositions positions and 128 columns.
 // 168 M elements with half a special-function operation and ten others each: 60 us in all.
 template <class Scalar>
-__global__ void __launch_bounds__(kKeyColumns)
-    key_gradient_kernel(CudaSequenceBackward<Scalar> p) {
+__global__ void __launch_bounds__(kKeyColumns) key_gradient_kernel(CudaSequenceBackward<Scalar> p) {
   using F = Number<Scalar>;
   const size_t b = blockIdx.x;
   const int A = p.A, a = blockIdx.z * kKeyColumns + threadIdx.x, t0 = blockIdx.y * kKeyPositions;
@@ -561,8 +559,8 @@ cudaError_t attn_gru_sequence_cuda(const CudaSequenceForward<Scalar>& p, cudaStr
   const size_t scalar = sizeof(Scalar);
   const dim3 positions(p.B, blocks(p.T, kBlockPositions)), wide(p.B, blocks(p.E, kWide));
   for (int s = 0; s < p.S; ++s) {
-    KHMER_FAST_TRY(launch(hidden_kernel<Scalar>, tiles(p.B, p.A + 3 * p.H), kThreads, 0, stream, p,
-                          s));
+    KHMER_FAST_TRY(
+        launch(hidden_kernel<Scalar>, tiles(p.B, p.A + 3 * p.H), kThreads, 0, stream, p, s));
     KHMER_FAST_TRY(launch(energy_kernel<Scalar>, positions, kThreads, p.A * scalar, stream, p, s));
     KHMER_FAST_TRY(launch(context_kernel<Scalar>, wide, kThreads, p.T * scalar, stream, p, s));
     KHMER_FAST_TRY(launch(gate_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p, s));
@@ -577,15 +575,15 @@ cudaError_t attn_gru_sequence_backward_cuda(const CudaSequenceBackward<Scalar>& 
   const dim3 keys(p.B, blocks(p.T, kKeyPositions), blocks(p.A, kKeyColumns));
   const size_t shared = p.T * sizeof(Scalar);
   for (int s = p.S - 1; s >= 0; --s) {
-    KHMER_FAST_TRY(launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p,
-                          s));
-    KHMER_FAST_TRY(launch(context_gradient_kernel<Scalar>, tiles(p.B, p.E), kThreads, 0, stream, p,
-                          s));
+    KHMER_FAST_TRY(
+        launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p, s));
+    KHMER_FAST_TRY(
+        launch(context_gradient_kernel<Scalar>, tiles(p.B, p.E), kThreads, 0, stream, p, s));
     KHMER_FAST_TRY(launch(weight_gradient_kernel<Scalar>, positions, kThreads, 0, stream, p, s));
     KHMER_FAST_TRY(launch(query_gradient_kernel<Scalar>, wide, kThreads, shared, stream, p, s));
   }
-  KHMER_FAST_TRY(launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p,
-                        -1));
+  KHMER_FAST_TRY(
+      launch(state_gradient_kernel<Scalar>, tiles(p.B, p.H), kThreads, 0, stream, p, -1));
   return launch(key_gradient_kernel<Scalar>, keys, kKeyColumns, 0, stream, p);
 }
 

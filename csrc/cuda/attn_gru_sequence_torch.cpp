@@ -27,8 +27,7 @@ void check_sizes(const SequenceDims& d, at::ScalarType type) {
   check_cuda(longest_sequence_cuda(&bytes), "asking for the shared memory");
   const int64_t longest = bytes / static_cast<int64_t>(c10::elementSize(type));
   TORCH_CHECK_VALUE(d.T <= longest && d.A <= longest, "memory must have at most T = ", longest,
-                    " positions on this GPU and key as many columns, got T = ", d.T,
-                    ", A = ", d.A);
+                    " positions on this GPU and key as many columns, got T = ", d.T, ", A = ", d.A);
   TORCH_CHECK_VALUE(std::max(d.B * d.S, d.B * d.T) <= std::numeric_limits<int>::max(),
                     "a batch of B = ", d.B, " lines is too large for a GPU: split it");
 }
@@ -48,14 +47,10 @@ struct Lines {
 
   Lines(const Tensor& memory, const Tensor& key, const Tensor& length, const Tensor& target_length,
         const Tensor& h_0, const Tensor& v)
-      : memory(plain(memory)),
-        key(plain(key)),
-        P(at::exp(2 * this->key)),
-        length(length),
+      : memory(plain(memory)), key(plain(key)), P(at::exp(2 * this->key)), length(length),
         target_length(target_length),
         line(at::argsort(target_length, /*stable=*/true, /*dim=*/0, /*descending=*/true)),
-        h_0(plain(h_0)),
-        v(plain(v)),
+        h_0(plain(h_0)), v(plain(v)),
         outside(at::arange(key.size(1), length.options()).ge(length.unsqueeze(1)).unsqueeze(2)) {
     max_p = this->key.masked_fill(outside, 0).abs().amax({1, 2});  // NaN stays
   }
@@ -63,7 +58,12 @@ struct Lines {
   template <class scalar_t>
   CudaSequence<scalar_t> pointers(const SequenceDims& d) const {
     const auto narrow = [](int64_t x) { return static_cast<int>(x); };
-    return {narrow(d.B), narrow(d.S), narrow(d.T), narrow(d.A), narrow(d.E), narrow(d.H),
+    return {narrow(d.B),
+            narrow(d.S),
+            narrow(d.T),
+            narrow(d.A),
+            narrow(d.E),
+            narrow(d.H),
             memory.const_data_ptr<scalar_t>(),
             key.const_data_ptr<scalar_t>(),
             P.const_data_ptr<scalar_t>(),
@@ -104,21 +104,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> attn_gru_sequence_torch(
   const Tensor energy = at::empty({d.B, d.T}, options);
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_cuda", [&] {
     const CudaSequenceForward<scalar_t> p{
-        lines.pointers<scalar_t>(d),
-        gate_input_.const_data_ptr<scalar_t>(),
-        W_state.const_data_ptr<scalar_t>(),
-        W_ic_.const_data_ptr<scalar_t>(),
-        b_hh_.const_data_ptr<scalar_t>(),
-        state.mutable_data_ptr<scalar_t>(),
-        context.mutable_data_ptr<scalar_t>(),
-        weight.mutable_data_ptr<scalar_t>(),
-        gates.mutable_data_ptr<scalar_t>(),
-        q.mutable_data_ptr<scalar_t>(),
-        hidden.mutable_data_ptr<scalar_t>(),
-        energy.mutable_data_ptr<scalar_t>(),
+        lines.pointers<scalar_t>(d),          gate_input_.const_data_ptr<scalar_t>(),
+        W_state.const_data_ptr<scalar_t>(),   W_ic_.const_data_ptr<scalar_t>(),
+        b_hh_.const_data_ptr<scalar_t>(),     state.mutable_data_ptr<scalar_t>(),
+        context.mutable_data_ptr<scalar_t>(), weight.mutable_data_ptr<scalar_t>(),
+        gates.mutable_data_ptr<scalar_t>(),   q.mutable_data_ptr<scalar_t>(),
+        hidden.mutable_data_ptr<scalar_t>(),  energy.mutable_data_ptr<scalar_t>(),
     };
-    check_cuda(attn_gru_sequence_cuda(
-                   p, c10::cuda::getCurrentCUDAStream(memory.device().index())),
+    check_cuda(attn_gru_sequence_cuda(p, c10::cuda::getCurrentCUDAStream(memory.device().index())),
                "attn_gru_sequence");
   });
   return {state, context, weight, gates, q};
@@ -130,24 +123,33 @@ const scalar_t* pointer_or_null(const std::optional<Tensor>& x) {
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
-attn_gru_sequence_backward_torch(
-    const std::optional<Tensor>& d_state, const std::optional<Tensor>& d_context,
-    const std::optional<Tensor>& d_weight, const Tensor& memory, const Tensor& key,
-    const Tensor& length, const Tensor& h_0, const Tensor& target_length, const Tensor& W_q,
-    const Tensor& v, const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
-    const Tensor& context, const Tensor& weight, const Tensor& gates, const Tensor& q) {
+attn_gru_sequence_backward_torch(const std::optional<Tensor>& d_state,
+                                 const std::optional<Tensor>& d_context,
+                                 const std::optional<Tensor>& d_weight, const Tensor& memory,
+                                 const Tensor& key, const Tensor& length, const Tensor& h_0,
+                                 const Tensor& target_length, const Tensor& W_q, const Tensor& v,
+                                 const Tensor& W_ic, const Tensor& W_hh, const Tensor& state,
+                                 const Tensor& context, const Tensor& weight, const Tensor& gates,
+                                 const Tensor& q) {
   const NoAutocast no_autocast(c10::autocast_dispatch_keyset);
   const c10::cuda::CUDAGuard guard(memory.device());
-  const SequenceDims d = check_attn_gru_sequence_backward(
-      d_state, d_context, d_weight, memory, key, length, h_0, target_length, W_q, v, W_ic, W_hh,
-      state, context, weight, gates, q);
+  const SequenceDims d = check_attn_gru_sequence_backward(d_state, d_context, d_weight, memory, key,
+                                                          length, h_0, target_length, W_q, v, W_ic,
+                                                          W_hh, state, context, weight, gates, q);
   check_sizes(d, memory.scalar_type());
   const int64_t A = d.A, H = d.H, rows = d.B * d.S;
   const auto options = memory.options();
   if (rows == 0) {
     const auto zeros = [](const Tensor& x) { return at::zeros(x.sizes(), x.options()); };
-    return {zeros(memory), zeros(key), zeros(h_0), at::zeros({d.B, d.S, 3 * H}, options),
-            zeros(W_q),    zeros(v),   zeros(W_ic), zeros(W_hh), at::zeros({3 * H}, options)};
+    return {zeros(memory),
+            zeros(key),
+            zeros(h_0),
+            at::zeros({d.B, d.S, 3 * H}, options),
+            zeros(W_q),
+            zeros(v),
+            zeros(W_ic),
+            zeros(W_hh),
+            at::zeros({3 * H}, options)};
   }
 
   // The forward has looked at the lengths.
@@ -157,10 +159,10 @@ attn_gru_sequence_backward_torch(
   const auto d_weight_ = plain(d_weight);
   const Tensor state_ = plain(state), weight_ = plain(weight);
   const Tensor gates_ = plain(gates), q_ = plain(q);
-  const Tensor max_q = q_.abs().amax({1, 2});                // [B], NaN stays
-  const Tensor W_state = at::cat({W_q, n_first(W_hh)});      // [A + 3H, H]
+  const Tensor max_q = q_.abs().amax({1, 2});            // [B], NaN stays
+  const Tensor W_state = at::cat({W_q, n_first(W_hh)});  // [A + 3H, H]
   const Tensor W_ic_ = plain(W_ic);
-  const Tensor d_h = at::empty({d.B, H}, options);           // in the end d_h_0
+  const Tensor d_h = at::empty({d.B, H}, options);  // in the end d_h_0
   const Tensor d_product = at::zeros({d.B, d.S, A + 4 * H}, options);
   const Tensor d_context_row = at::zeros({d.B, d.S, d.E}, options);
   const Tensor d_weight_row = at::empty({d.B, d.T}, options);

@@ -77,9 +77,9 @@ __global__ void __launch_bounds__(kProductThreads)
   const auto context = [&](int m) {
     return space.context + static_cast<size_t>(parents[m]) * s.Ep;
   };
-  const auto sums = product(Tile{}, rows - first, context, element<Storage>,
-                            w.W_ic + static_cast<size_t>(n0) * s.Ep, s.Ep, H, H - n0,
-                            [&] { find_children(0); });
+  const auto sums =
+      product(Tile{}, rows - first, context, element<Storage>,
+              w.W_ic + static_cast<size_t>(n0) * s.Ep, s.Ep, H, H - n0, [&] { find_children(0); });
   constexpr int kStep = kProductThreads / Tile::kColumns;  // children side by side
   const int column = threadIdx.x % Tile::kColumns, j = n0 + column, hidden = min(j, H - 1);
   for (int begin = 0; begin < slots; begin += kWindow) {
@@ -173,9 +173,9 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
   });
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                           \
-  template cudaError_t attn_gru_step_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
-                                          const DecodeInput&, const Workspace<Storage>&,          \
+#define KHMER_FAST_INSTANTIATE(Storage)                                                      \
+  template cudaError_t attn_gru_step_cuda(const DecodeSizes&, const PackedDecoder<Storage>&, \
+                                          const DecodeInput&, const Workspace<Storage>&,     \
                                           cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

@@ -53,10 +53,9 @@ __device__ void publish(const DecodeSizes& s, const Workspace<Storage>& space, i
   }
   unsigned long long at = 0;
   if (lane == 0) {
-    const unsigned long long more = __popc(parents[0]) + __popc(parents[1]) |
-                                    static_cast<unsigned long long>(__popc(live[0]) +
-                                                                    __popc(live[1]))
-                                        << 32;
+    const unsigned long long more =
+        __popc(parents[0]) + __popc(parents[1]) |
+        static_cast<unsigned long long>(__popc(live[0]) + __popc(live[1])) << 32;
     at = atomicAdd(reinterpret_cast<unsigned long long*>(space.counts + 2 * now), more);
   }
   at = __shfl_sync(kAllLanes, at, 0);
@@ -80,13 +79,13 @@ __device__ void publish(const DecodeSizes& s, const Workspace<Storage>& space, i
   }
 }
 
-// The selection of the line in seat blockIdx.x; a line that is done leaves its seat to the next one.
-// Shared: candidates [K, K]. True in one thread of the last block that ends: the step is over.
+// The selection of the line in seat blockIdx.x; a line that is done leaves its seat to the next
+// one. Shared: candidates [K, K]. True in one thread of the last block that ends: the step is over.
 //
-// Derived, not measured: 2.7 us. The row of logits is asked for before anything else, 0.35; log_softmax
-// 400 cycles, orders 200, the best of each lane 5 rounds of 110, the merge 5 rounds of 120, survivors
-// and the line's end 300, in all 1.2; the counts, a round trip to L2, 0.4; a fence and the look at the
-// other blocks, 0.7.
+// Derived, not measured: 2.7 us. The row of logits is asked for before anything else, 0.35;
+// log_softmax 400 cycles, orders 200, the best of each lane 5 rounds of 110, the merge 5 rounds of
+// 120, survivors and the line's end 300, in all 1.2; the counts, a round trip to L2, 0.4; a fence
+// and the look at the other blocks, 0.7.
 template <int Threads, int PerLane, class Storage>
 __device__ __forceinline__ bool select_seat(const DecodeSizes& s, const DecodeInput& in,
                                             const Workspace<Storage>& space) {
@@ -110,8 +109,8 @@ __device__ __forceinline__ bool select_seat(const DecodeSizes& s, const DecodeIn
     if (t == 0) space.step[b] = step;
     Chosen* history = space.history + (static_cast<size_t>(b) * s.S + step - 1) * K;
     const bool done =
-        select_line<Threads>(s, static_cast<int>(in.limit[b]), step, logits, space.power, row,
-                             beam, dynamic_shared<Candidate>(), history);
+        select_line<Threads>(s, static_cast<int>(in.limit[b]), step, logits, space.power, row, beam,
+                             dynamic_shared<Candidate>(), history);
     const int next = done ? take_line(s, in, space) : b;
     if (t == 0 && done) space.line[seat] = next;
     if (t == 0 && next < 0) atomicAdd(space.running, -1);

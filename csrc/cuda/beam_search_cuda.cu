@@ -144,23 +144,23 @@ cudaError_t beam_search_cuda(const DecodeSizes& s, const PackedDecoder<Storage>&
     KHMER_FAST_TRY(attn_gru_step_cuda(s, w, in, space, stream));
     KHMER_FAST_TRY(beam_select_cuda(s, in, space, stream));
     if (step % kLook != 0 && step != s.S) continue;
-    KHMER_FAST_TRY(cudaMemcpyAsync(&running, space.running, sizeof running, cudaMemcpyDeviceToHost,
-                                   stream));
+    KHMER_FAST_TRY(
+        cudaMemcpyAsync(&running, space.running, sizeof running, cudaMemcpyDeviceToHost, stream));
     KHMER_FAST_TRY(cudaStreamSynchronize(stream));
   }
   return beam_finish_cuda(s, in, space, out, stream);
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                          \
-  template cudaError_t beam_begin_cuda(const DecodeSizes&, const DecodeInput&,                   \
-                                       const Workspace<Storage>&, cudaStream_t);                 \
-  template cudaError_t beam_select_cuda(const DecodeSizes&, const DecodeInput&,                  \
-                                        const Workspace<Storage>&, cudaStream_t);                \
-  template cudaError_t beam_finish_cuda(const DecodeSizes&, const DecodeInput&,                  \
-                                        const Workspace<Storage>&, const DecodeOutput&,          \
-                                        cudaStream_t);                                           \
-  template cudaError_t beam_search_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,       \
-                                        const DecodeInput&, const Workspace<Storage>&,           \
+#define KHMER_FAST_INSTANTIATE(Storage)                                                    \
+  template cudaError_t beam_begin_cuda(const DecodeSizes&, const DecodeInput&,             \
+                                       const Workspace<Storage>&, cudaStream_t);           \
+  template cudaError_t beam_select_cuda(const DecodeSizes&, const DecodeInput&,            \
+                                        const Workspace<Storage>&, cudaStream_t);          \
+  template cudaError_t beam_finish_cuda(const DecodeSizes&, const DecodeInput&,            \
+                                        const Workspace<Storage>&, const DecodeOutput&,    \
+                                        cudaStream_t);                                     \
+  template cudaError_t beam_search_cuda(const DecodeSizes&, const PackedDecoder<Storage>&, \
+                                        const DecodeInput&, const Workspace<Storage>&,     \
                                         const DecodeOutput&, cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

@@ -1,9 +1,10 @@
 // The loop of the search as a CUDA graph: the step's kernels inside a WHILE node that the selection
-// ends; where toolkit or driver cannot have one (older than 12.4), kReplay steps a launch, and between
-// two launches the host looks at the number of running seats that the launch before the last one left.
+// ends; where toolkit or driver cannot have one (older than 12.4), kReplay steps a launch, and
+// between two launches the host looks at the number of running seats that the launch before the
+// last one left.
 //
-// Derived, not measured: a node costs about 1 us between dependent kernels, so five nodes a step 5 us,
-// where the host needs 10-15 us to launch them.
+// Derived, not measured: a node costs about 1 us between dependent kernels, so five nodes a step 5
+// us, where the host needs 10-15 us to launch them.
 #include <chrono>
 #include <thread>
 
@@ -174,14 +175,13 @@ cudaError_t beam_search_graph_cuda(const DecodeSizes& s, const PackedDecoder<Sto
   return beam_finish_cuda(s, in, space, out, stream);
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                           \
-  template cudaError_t capture_steps_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,      \
-                                          const DecodeInput&, const Workspace<Storage>&,          \
-                                          StepGraph*);                                            \
-  template cudaError_t beam_search_graph_cuda(const DecodeSizes&, const PackedDecoder<Storage>&,  \
-                                              const DecodeInput&, const Workspace<Storage>&,      \
-                                              const DecodeOutput&, const StepGraph&,              \
-                                              cudaStream_t);
+#define KHMER_FAST_INSTANTIATE(Storage)                                                      \
+  template cudaError_t capture_steps_cuda(const DecodeSizes&, const PackedDecoder<Storage>&, \
+                                          const DecodeInput&, const Workspace<Storage>&,     \
+                                          StepGraph*);                                       \
+  template cudaError_t beam_search_graph_cuda(                                               \
+      const DecodeSizes&, const PackedDecoder<Storage>&, const DecodeInput&,                 \
+      const Workspace<Storage>&, const DecodeOutput&, const StepGraph&, cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)
 KHMER_FAST_INSTANTIATE(__half)

@@ -1,13 +1,13 @@
 // The whole search of a small batch in one cooperative kernel, in the order of
 // python_ref/beam_search.py. Every block keeps its columns of the weights in shared memory; a step
 // has three meetings of the grid: after the attention of the parents, after the cell, and after the
-// product [W_o; W_q; W_hh] h' of the children, which gives the next query before anybody knows which
-// children survive. The selection of a line is repeated by all blocks that attend to it.
+// product [W_o; W_q; W_hh] h' of the children, which gives the next query before anybody knows
+// which children survive. The selection of a line is repeated by all blocks that attend to it.
 //
 // Derived, not measured: H200, bfloat16, H = A = E = 512, V = 208, T = 128, B = 1, K = 5 with 2.5
-// parents. Three meetings 2.0-3.3 us; attention, a chunk of 32 positions a block, 64 KiB from L2: 1.5
-// us; the chunks' factors, once a parent, and its context, two round trips to L2 and 14 columns: 1.2
-// us; gates, states 10 KiB, 18 columns: 1.2 us; selection 1.6 us: 7.5-9 us a step.
+// parents. Three meetings 2.0-3.3 us; attention, a chunk of 32 positions a block, 64 KiB from
+// L2: 1.5 us; the chunks' factors, once a parent, and its context, two round trips to L2 and 14
+// columns: 1.2 us; gates, states 10 KiB, 18 columns: 1.2 us; selection 1.6 us: 7.5-9 us a step.
 #include "cuda/beam_select.cuh"
 #include "cuda/decoder_cuda.h"
 #include "cuda/device_math.cuh"
@@ -41,8 +41,8 @@ KHMER_FAST_ANYWHERE Layout layout(const DecodeSizes& s, int blocks) {
   at.W_gates = static_cast<size_t>(columns) * s.Hp * sizeof(Storage);
   at.x = at.W_gates + static_cast<size_t>(gates) * s.Ep * sizeof(Storage);
   const int lists = 2 * s.K * s.K;  // of candidates, two words each
-  at.gates = at.x +
-             sizeof(float) * larger(N * larger(s.Hp, s.Ep), larger(lists, s.Ap + 2 * kChunk));
+  at.gates =
+      at.x + sizeof(float) * larger(N * larger(s.Hp, s.Ep), larger(lists, s.Ap + 2 * kChunk));
   at.factor = at.gates + sizeof(float) * N * gates;
   at.end = at.factor + sizeof(float) * N * chunks_of(s.T);
   return at;
@@ -159,12 +159,11 @@ __device__ void attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
   const int t0 = chunk * kChunk, count = min(kChunk, length - t0);
   for (int i = warp; i < count; i += kWarps) {
     const size_t at = (static_cast<size_t>(b) * s.T + t0 + i) * s.Ap;
-    const float x =
-        form == EnergyForm::kPaired
-            ? energy_of<EnergyForm::kPaired>(space.P + at, Q, w.u, s.Ap)
-            : form == EnergyForm::kFactored
-                  ? energy_of<EnergyForm::kFactored>(space.P + at, Q, w.u, s.Ap)
-                  : energy_of<EnergyForm::kTanh>(space.key + at, Q, w.u, s.Ap);
+    const float x = form == EnergyForm::kPaired
+                        ? energy_of<EnergyForm::kPaired>(space.P + at, Q, w.u, s.Ap)
+                    : form == EnergyForm::kFactored
+                        ? energy_of<EnergyForm::kFactored>(space.P + at, Q, w.u, s.Ap)
+                        : energy_of<EnergyForm::kTanh>(space.key + at, Q, w.u, s.Ap);
     if (lane == 0) energy[i] = x;
   }
   __syncthreads();
@@ -196,9 +195,9 @@ __device__ void attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
   __syncthreads();
 }
 
-// factor [chunks]: what each chunk's exponentials are multiplied with to be the attention weights of
-// a parent, whose chunks begin at `first`; by one warp. Returns the position of the largest weight,
-// the first of equals, or one of NaN.
+// factor [chunks]: what each chunk's exponentials are multiplied with to be the attention weights
+// of a parent, whose chunks begin at `first`; by one warp. Returns the position of the largest
+// weight, the first of equals, or one of NaN.
 __device__ __forceinline__ int whole_softmax(const PersistentSpace& part, size_t first, int chunks,
                                              float* factor) {
   const int lane = threadIdx.x % 32;
@@ -254,9 +253,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   for (int i = 0; i < gate_columns; ++i) {
     const int unit = block + i / 3 * blocks, v = block + (i - 3 * units) * blocks;
-    const Storage* from =
-        i < 3 * units ? w.W_ic + (static_cast<size_t>(i % 3) * H + unit) * s.Ep
-                      : w.W_o + static_cast<size_t>(v) * (s.Hp + s.Ep) + s.Hp;
+    const Storage* from = i < 3 * units ? w.W_ic + (static_cast<size_t>(i % 3) * H + unit) * s.Ep
+                                        : w.W_o + static_cast<size_t>(v) * (s.Hp + s.Ep) + s.Hp;
     for (int k = t; k < s.Ep; k += kThreads) W_gates[static_cast<size_t>(i) * s.Ep + k] = from[k];
   }
 
@@ -304,9 +302,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int chunks = chunks_of(length);
     for (int i = member; i < parent_count * chunks; i += members) {
       const int k = parent_k[i / chunks];
-      float* attention = space.attention
-                             ? space.attention + attention_row(s, b, step - 1, k) * s.T
-                             : nullptr;
+      float* attention =
+          space.attention ? space.attention + attention_row(s, b, step - 1, k) * s.T : nullptr;
       attend(s, w, space, part, b, length, b * K + k, i % chunks, attention, x);
     }
     if (!meet(part, wanted, patience)) return;
@@ -334,9 +331,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     // 4. GRU cell: contexts of the parents, their products, the gates of their children
     for (int i = t / 32; i < parents; i += kWarps) {
       const int row = parent[i], line = row / K;
-      const int found = whole_softmax(part, static_cast<size_t>(row) * chunks_of(s.T),
-                                      chunks_of(static_cast<int>(in.length[line])),
-                                      factor + i * chunks_of(s.T));
+      const int found =
+          whole_softmax(part, static_cast<size_t>(row) * chunks_of(s.T),
+                        chunks_of(static_cast<int>(in.length[line])), factor + i * chunks_of(s.T));
       if (t % 32 == 0 && line == b) position[row % K] = found;
     }
     __syncthreads();
@@ -371,8 +368,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       const float h = space.h[(static_cast<size_t>(now ^ 1) * N + row) * s.Hp + j];
       h_new[static_cast<size_t>(n) * s.Hp + j] =
           gru_cell(Real(input[j] + sum[0] + recurrent[j]),
-                   Real(input[H + j] + sum[1] + recurrent[H + j]),
-                   Real(input[2 * H + j] + sum[2]), Real(recurrent[2 * H + j]), Real(h))
+                   Real(input[H + j] + sum[1] + recurrent[H + j]), Real(input[2 * H + j] + sum[2]),
+                   Real(recurrent[2 * H + j]), Real(h))
               .value;
     }
     if (!meet(part, wanted, patience)) return;
@@ -458,11 +455,11 @@ cudaError_t beam_search_persistent_cuda(const DecodeSizes& s, const PackedDecode
   return beam_finish_cuda(s, in, space, out, stream);
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                           \
-  template PersistentPlan persistent_plan_cuda<Storage>(const DecodeSizes&);                      \
-  template cudaError_t beam_search_persistent_cuda(                                               \
-      const DecodeSizes&, const PackedDecoder<Storage>&, const DecodeInput&,                      \
-      const Workspace<Storage>&, const PersistentSpace&, const PersistentPlan&,                   \
+#define KHMER_FAST_INSTANTIATE(Storage)                                         \
+  template PersistentPlan persistent_plan_cuda<Storage>(const DecodeSizes&);    \
+  template cudaError_t beam_search_persistent_cuda(                             \
+      const DecodeSizes&, const PackedDecoder<Storage>&, const DecodeInput&,    \
+      const Workspace<Storage>&, const PersistentSpace&, const PersistentPlan&, \
       const DecodeOutput&, long long, cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)

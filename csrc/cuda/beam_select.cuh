@@ -1,5 +1,5 @@
-// The selection of one line by one block, in the order of python_ref/beam_search.py: log_softmax, the
-// best K candidates, the survivors, and whether the line is done.
+// The selection of one line by one block, in the order of python_ref/beam_search.py: log_softmax,
+// the best K candidates, the survivors, and whether the line is done.
 //
 // A warp takes a hypothesis: it has the row of logits in registers, and finds the K best tokens, of
 // which no more can survive. One warp merges the K sorted lists and does the rest: three barriers.
@@ -14,7 +14,7 @@ namespace khmer_fast {
 struct LineBeam {
   float score[kMaxBeam];  // -infinity: empty
   int token[kMaxBeam];
-  int length[kMaxBeam];    // tokens so far
+  int length[kMaxBeam];  // tokens so far
   int finished[kMaxBeam];
   int state[kMaxBeam];     // k of the parent's state, -1: not live
   int position[kMaxBeam];  // of the parent's largest attention weight, once it has attended
@@ -40,21 +40,20 @@ __device__ __forceinline__ bool first_child(const LineBeam& beam, int k) {
 }
 
 // power [S + 1]: length ** alpha, computed once a search; not read where alpha is 0.
-__device__ __forceinline__ double rank(float score, int length, double alpha,
-                                       const double* power) {
+__device__ __forceinline__ double rank(float score, int length, double alpha, const double* power) {
   return alpha == 0 ? score : score / power[length];
 }
 
-// A score as a number that is larger the better it is; 0: not finite, no candidate. Adding 0 makes -0
-// and 0 the same score.
+// A score as a number that is larger the better it is; 0: not finite, no candidate. Adding 0 makes
+// -0 and 0 the same score.
 __device__ __forceinline__ unsigned order_of(float score) {
   const unsigned bits = __float_as_uint(score + 0.0f);
   const unsigned ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   return fabsf(score) < INFINITY ? ascending : 0;
 }
 
-// The warp's largest `order`, and the smallest `place` among the lanes that have it: the total order
-// of docs/spec.md, section 3, where `place` ascends with the flat index. 0: no lane has one.
+// The warp's largest `order`, and the smallest `place` among the lanes that have it: the total
+// order of docs/spec.md, section 3, where `place` ascends with the flat index. 0: no lane has one.
 struct Best {
   unsigned order, place;
 };
@@ -184,8 +183,8 @@ __device__ __forceinline__ void best_tokens(LaneTokens<PerLane>& row, float scor
 
 // Step `step`, from 1, of a line whose limit is S_b = `limit`; logits [K, V] of its children; `row`
 // has loaded that of slot threadIdx.x / 32; `lists` [K, K] in shared memory. `beam` becomes its
-// survivors, `history` [K] is written unless null. True for the whole block where no live hypothesis
-// can change the n_best answers.
+// survivors, `history` [K] is written unless null. True for the whole block where no live
+// hypothesis can change the n_best answers.
 template <int Threads, int PerLane>
 __device__ bool select_line(const DecodeSizes& s, int limit, int step, const float* logits,
                             const double* power, LaneTokens<PerLane>& row, LineBeam& beam,
@@ -249,8 +248,9 @@ __device__ bool select_line(const DecodeSizes& s, int limit, int step, const flo
       if (slot >= K || best[slot] < 0) continue;
       const int parent = best[slot] >> 8;
       const Candidate next = lists[parent * K + (best[slot] & 0xff)];
-      chosen[i] = {parent, next.token, beam.score[parent] + next.log_prob + 0.0f, 0, -1,
-                   beam.length[parent], 0};
+      chosen[i] = {parent, next.token, beam.score[parent] + next.log_prob + 0.0f,
+                   0,      -1,         beam.length[parent],
+                   0};
       if (beam.finished[parent]) continue;
       chosen[i].log_prob = next.log_prob;
       chosen[i].state_row = beam.state[parent];

@@ -27,9 +27,10 @@ cudaError_t beam_select_while_cuda(const DecodeSizes& s, const DecodeInput& in,
   });
 }
 
-#define KHMER_FAST_INSTANTIATE(Storage)                                                        \
-  template cudaError_t beam_select_while_cuda(const DecodeSizes&, const DecodeInput&,          \
-                                              const Workspace<Storage>&, LoopHandle, cudaStream_t);
+#define KHMER_FAST_INSTANTIATE(Storage)                                               \
+  template cudaError_t beam_select_while_cuda(const DecodeSizes&, const DecodeInput&, \
+                                              const Workspace<Storage>&, LoopHandle,  \
+                                              cudaStream_t);
 KHMER_FAST_INSTANTIATE(float)
 KHMER_FAST_INSTANTIATE(__nv_bfloat16)
 KHMER_FAST_INSTANTIATE(__half)

@@ -1,13 +1,14 @@
 // The decoder on a GPU: raw pointers and a stream, no torch. The steps are those of
 // python_ref/attn_gru_step.py and python_ref/beam_search.py, one kernel or two each.
 //
-// Seats: as many lines are at work at once; a seat takes the next line from the queue when its own is
-// done, so that the buffers of a step are bounded and the steps stay full.
+// Seats: as many lines are at work at once; a seat takes the next line from the queue when its own
+// is done, so that the buffers of a step are bounded and the steps stay full.
 //
 // Rows: slot k of the line in a seat is row n = seat*K + k everywhere. A hypothesis is a child: its
 // slot holds its last token and the row of its parent's state, `state_row`. Children of one parent
 // share query, attention and context, so that those are computed on the rows that are somebody's
-// state_row, the parents. Nothing is gathered: h_new of child n is the state in row n of the next step.
+// state_row, the parents. Nothing is gathered: h_new of child n is the state in row n of the next
+// step.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -48,13 +49,13 @@ inline const char*& failed_kernel() {
 
 // Sizes of one call. Padded sizes are multiples of kLanes, what lies there is 0.
 struct DecodeSizes {
-  int B, K, T, S;         // S: the largest step limit of a line
-  int seats;              // N = seats * K
+  int B, K, T, S;  // S: the largest step limit of a line
+  int seats;       // N = seats * K
   int V, D, E, A, H;
   int Ep, Ap, Hp;
   int n_best;
   double alpha;
-  bool forced;            // the limit of each line is its length
+  bool forced;  // the limit of each line is its length
   Variants variants{};
 };
 
@@ -93,35 +94,35 @@ struct Chosen {
 
 template <class Storage>
 struct Workspace {
-  Storage* memory;      // [B, T, Ep], 0 at padding
-  Storage* key;         // [B, T, Ap]
-  Factor<Storage>* P;   // [B, T, Ap]  exp(2 key)
-  unsigned* max_p;      // [B]  bits of the largest |key| of the valid positions
-  Storage* mean;        // [B, Ep]
-  float* h_0;           // [B, Hp]
-  int* step;            // [B]  steps that the line ran
-  double* power;        // [S + 1]  length ** alpha; unread where alpha is 0
-  Chosen* history;      // [B, S, K]
-  float* attention;     // [B, S, K, T] on request, else null; at a parent's k
-  float* h;             // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
-  Storage* h_narrow;    // [2, N, Hp]  rounded, as products read them; float32: null, they read h
-  float* hidden;        // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
-  Storage* context;     // [N, Ep]
-  int* position;        // [N]  of a parent's largest attention weight
-  float* logits;        // [N, V]
-  float* score;         // [N]  -infinity: empty
-  int* token;           // [N]
-  int* slot_length;     // [N]  tokens so far
-  int* finished;        // [N]
-  int* state_row;       // [N]
-  int* parents;         // [2, N]  rows to compute in odd and even steps, in no order
-  int* children;        // [2, N]
-  int* line;            // [seats]  -1: the queue was empty
-  int* counts;          // [2, 2]  of parents and children; 0 in the lists of the next step
-  int* clock;           // [1]  number of this step, counted over all lines
-  int* queue;           // [1]  the next line that no seat took
-  int* running;         // [1]  seats with a line
-  int* selected;        // [1]  seats whose selection of this step has ended
+  Storage* memory;     // [B, T, Ep], 0 at padding
+  Storage* key;        // [B, T, Ap]
+  Factor<Storage>* P;  // [B, T, Ap]  exp(2 key)
+  unsigned* max_p;     // [B]  bits of the largest |key| of the valid positions
+  Storage* mean;       // [B, Ep]
+  float* h_0;          // [B, Hp]
+  int* step;           // [B]  steps that the line ran
+  double* power;       // [S + 1]  length ** alpha; unread where alpha is 0
+  Chosen* history;     // [B, S, K]
+  float* attention;    // [B, S, K, T] on request, else null; at a parent's k
+  float* h;            // [2, N, Hp]  states before odd steps in [0], before even ones in [1]
+  Storage* h_narrow;   // [2, N, Hp]  rounded, as products read them; float32: null, they read h
+  float* hidden;       // [N, A + 3H]  query, then W_hh h + (0, 0, b_hn)
+  Storage* context;    // [N, Ep]
+  int* position;       // [N]  of a parent's largest attention weight
+  float* logits;       // [N, V]
+  float* score;        // [N]  -infinity: empty
+  int* token;          // [N]
+  int* slot_length;    // [N]  tokens so far
+  int* finished;       // [N]
+  int* state_row;      // [N]
+  int* parents;        // [2, N]  rows to compute in odd and even steps, in no order
+  int* children;       // [2, N]
+  int* line;           // [seats]  -1: the queue was empty
+  int* counts;         // [2, 2]  of parents and children; 0 in the lists of the next step
+  int* clock;          // [1]  number of this step, counted over all lines
+  int* queue;          // [1]  the next line that no seat took
+  int* running;        // [1]  seats with a line
+  int* selected;       // [1]  seats whose selection of this step has ended
 };
 
 struct DecodeInput {
@@ -200,10 +201,23 @@ void visit_workspace(Workspace<Storage>& w, const DecodeSizes& s, bool attention
 inline DecodeSizes decode_sizes(const Dims& d, int B, int K, int T, int S, int seats, int n_best,
                                 double alpha, bool forced, Variants variants = {}) {
   const auto narrow = [](int64_t x) { return static_cast<int>(x); };
-  return {B, K, T, S, seats,
-          narrow(d.V), narrow(d.D), narrow(d.E), narrow(d.A), narrow(d.H),
-          narrow(padded(d.E)), narrow(padded(d.A)), narrow(padded(d.H)),
-          n_best, alpha, forced, variants};
+  return {B,
+          K,
+          T,
+          S,
+          seats,
+          narrow(d.V),
+          narrow(d.D),
+          narrow(d.E),
+          narrow(d.A),
+          narrow(d.H),
+          narrow(padded(d.E)),
+          narrow(padded(d.A)),
+          narrow(padded(d.H)),
+          n_best,
+          alpha,
+          forced,
+          variants};
 }
 
 // The largest T of a line whose additive attention the current device can take.
@@ -214,7 +228,8 @@ template <class Storage>
 cudaError_t pack_decoder_cuda(const DecodeSizes& sizes, const DeviceWeights& from,
                               const PackedDecoder<Storage>& w, cudaStream_t stream);
 
-// The steps, each a kernel or two. All return the error of the launch; B, K, T and S are at least 1.
+// The steps, each a kernel or two. All return the error of the launch; B, K, T and S are at
+// least 1.
 template <class Storage>
 cudaError_t attn_gru_init_cuda(const DecodeSizes& sizes, const PackedDecoder<Storage>& w,
                                const DecodeInput& in, const Workspace<Storage>& space,
@@ -257,9 +272,9 @@ cudaError_t beam_search_cuda(const DecodeSizes& sizes, const PackedDecoder<Stora
 // The step's kernels as a graph over one workspace and one input, whose pointers are its own.
 struct StepGraph {
   cudaGraphExec_t exec = nullptr;
-  bool loops = false;         // a WHILE node is around the step
+  bool loops = false;          // a WHILE node is around the step
   cudaEvent_t used = nullptr;  // the end of the last search; who uses the workspace records it
-  int* running = nullptr;     // [2] pinned; of the last two launches
+  int* running = nullptr;      // [2] pinned; of the last two launches
   cudaEvent_t looked[2] = {};
 };
 
@@ -279,16 +294,17 @@ cudaError_t beam_search_graph_cuda(const DecodeSizes& sizes, const PackedDecoder
 
 // The whole search in one kernel; every line has a seat.
 constexpr int kMaxPersistentRows = 32;
-constexpr int kChunk = 32;                     // positions that a block attends to at once
-constexpr long long kPatience = 1ll << 34;     // ticks of the clock, about 10 s
+constexpr int kChunk = 32;                  // positions that a block attends to at once
+constexpr long long kPatience = 1ll << 34;  // ticks of the clock, about 10 s
 
 struct PersistentSpace {
-  float* context;     // [N, chunks, Ep]  of each chunk of T, before the division by the sum
-  float* top;         // [N, chunks]  largest energy
-  float* sum;         // [N, chunks]  of exponentials
-  int* position;      // [N, chunks]  of the largest exponential
-  unsigned* arrived;  // [1]  blocks so far at meetings; kGaveUp is set when one did not come in time
-  int* gave_up;       // [1]  1: a block did not come to a meeting in time, nothing is right
+  float* context;  // [N, chunks, Ep]  of each chunk of T, before the division by the sum
+  float* top;      // [N, chunks]  largest energy
+  float* sum;      // [N, chunks]  of exponentials
+  int* position;   // [N, chunks]  of the largest exponential
+  unsigned*
+      arrived;   // [1]  blocks so far at meetings; kGaveUp is set when one did not come in time
+  int* gave_up;  // [1]  1: a block did not come to a meeting in time, nothing is right
 };
 constexpr unsigned kGaveUp = 1u << 31;
 

@@ -88,8 +88,9 @@ class CudaDecoder : public torch::CustomClassHolder {
   std::string persistent_obstacle(int64_t B, int64_t beam, int64_t T) const {
     if (B * beam > kMaxPersistentRows) return "it takes at most 32 rows (lines times beam)";
     const c10::cuda::CUDAGuard guard(device_);
-    const DecodeSizes sizes = decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam),
-                                           static_cast<int>(T), 1, static_cast<int>(B), 1, 0, false);
+    const DecodeSizes sizes =
+        decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T), 1,
+                     static_cast<int>(B), 1, 0, false);
     const char* obstacle = float32_    ? persistent_plan_cuda<float>(sizes).obstacle
                            : bfloat16_ ? persistent_plan_cuda<__nv_bfloat16>(sizes).obstacle
                                        : persistent_plan_cuda<__half>(sizes).obstacle;
@@ -127,8 +128,9 @@ class CudaDecoder : public torch::CustomClassHolder {
     const auto pad_lines = [&](const at::Tensor& x) {
       return plain(B == lines ? x : at::constant_pad_nd(x, {0, B - lines}));
     };
-    const at::Tensor limit =
-        pad_lines(force_length ? *force_length : step_limit ? *step_limit : length + 8);
+    const at::Tensor limit = pad_lines(force_length ? *force_length
+                                       : step_limit ? *step_limit
+                                                    : length + 8);
     int64_t S = B ? limit.max().item<int64_t>() : 0;
     TORCH_CHECK_VALUE(S <= kLargest - kGraphSteps, "step limits must be below 2^31, got ", S);
     if (round) S = round_up(S, kGraphSteps);
@@ -153,16 +155,20 @@ class CudaDecoder : public torch::CustomClassHolder {
                     ? memory
                     : at::constant_pad_nd(memory, {0, 0, 0, T - positions, 0, B - lines}));
       const at::Tensor length_c = pad_lines(length);
-      const DecodeSizes sizes = decode_sizes(
-          dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
-          static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
-          static_cast<int>(n_best), alpha, force_length.has_value(), plan_.variants);
+      const DecodeSizes sizes =
+          decode_sizes(dims_, static_cast<int>(B), static_cast<int>(beam), static_cast<int>(T),
+                       static_cast<int>(S), static_cast<int>(std::min<int64_t>(B, kMaxSeats)),
+                       static_cast<int>(n_best), alpha, force_length.has_value(), plan_.variants);
       const DecodeInput in{memory_c.const_data_ptr<float>(), length_c.const_data_ptr<int64_t>(),
                            limit.const_data_ptr<int64_t>()};
-      const DecodeOutput out{tokens.data_ptr<int64_t>(), count.data_ptr<int64_t>(),
-                             score.data_ptr<float>(),    log_prob.data_ptr<float>(),
-                             truncated.data_ptr<bool>(), failed.data_ptr<bool>(),
-                             steps.data_ptr<int64_t>(),  position.data_ptr<int64_t>(),
+      const DecodeOutput out{tokens.data_ptr<int64_t>(),
+                             count.data_ptr<int64_t>(),
+                             score.data_ptr<float>(),
+                             log_prob.data_ptr<float>(),
+                             truncated.data_ptr<bool>(),
+                             failed.data_ptr<bool>(),
+                             steps.data_ptr<int64_t>(),
+                             position.data_ptr<int64_t>(),
                              return_attention ? attention.data_ptr<float>() : nullptr};
       Chosen* chosen =
           return_trace ? reinterpret_cast<Chosen*>(history.data_ptr<int32_t>()) : nullptr;
@@ -213,8 +219,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
     const at::Tensor& token, const at::Tensor& h, const at::Tensor& embedding,
     const at::Tensor& W_q, const at::Tensor& v, const at::Tensor& W_ih, const at::Tensor& W_hh,
     const at::Tensor& b_ih, const at::Tensor& b_hh, const at::Tensor& W_o, const at::Tensor& b_o) {
-  DecoderTensors tensors{.embedding = embedding, .W_q = W_q, .v = v, .W_ih = W_ih, .W_hh = W_hh,
-                         .b_ih = b_ih, .b_hh = b_hh, .W_o = W_o, .b_o = b_o};
+  DecoderTensors tensors{.embedding = embedding,
+                         .W_q = W_q,
+                         .v = v,
+                         .W_ih = W_ih,
+                         .W_hh = W_hh,
+                         .b_ih = b_ih,
+                         .b_hh = b_hh,
+                         .W_o = W_o,
+                         .b_o = b_o};
   const c10::cuda::CUDAGuard guard(memory.device());
   const Dims dims = check_attn_gru_step(memory, key, length, token, h, tensors);
   const int64_t B = memory.size(0), T = memory.size(1), N = h.size(0);
@@ -271,9 +284,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attn_gru_step_torch(
   space.counts = counts.data_ptr<int>();
   space.clock = clock.data_ptr<int>();
   space.attention = weight.data_ptr<float>();
-  const DecodeSizes sizes =
-      decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B), static_cast<int>(T), 1,
-                   static_cast<int>(B), 1, 0, false);
+  const DecodeSizes sizes = decode_sizes(dims, static_cast<int>(B), static_cast<int>(N / B),
+                                         static_cast<int>(T), 1, static_cast<int>(B), 1, 0, false);
   const DecodeInput in{nullptr, length_c.const_data_ptr<int64_t>(), nullptr};
   check_cuda(attn_gru_step_cuda(sizes, packed.weights(), in, space,
                                 c10::cuda::getCurrentCUDAStream(memory.device().index())),

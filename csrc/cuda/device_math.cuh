@@ -1,4 +1,5 @@
-// Storage types and the arithmetic of step_math.h on the device. Sums are float32 whatever the storage.
+// Storage types and the arithmetic of step_math.h on the device. Sums are float32 whatever the
+// storage.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -13,9 +13,9 @@
 namespace khmer_fast {
 
 // Returns `call`'s error to the caller's caller.
-#define KHMER_FAST_TRY(call)                               \
-  do {                                                     \
-    const cudaError_t khmer_fast_error = (call);           \
+#define KHMER_FAST_TRY(call)                                      \
+  do {                                                            \
+    const cudaError_t khmer_fast_error = (call);                  \
     if (khmer_fast_error != cudaSuccess) return khmer_fast_error; \
   } while (0)
 

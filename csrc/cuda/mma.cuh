@@ -37,10 +37,10 @@ template <class Storage>
 __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4],
                                              const uint32_t (&b)[2]) {
 #if defined(__CUDACC__)
-#define KHMER_FAST_MMA(type)                                                          \
-  asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                          \
-      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"          \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                \
+#define KHMER_FAST_MMA(type)                                                 \
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                 \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                       \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
   if constexpr (std::is_same_v<Storage, __half>)
     KHMER_FAST_MMA("f16");
@@ -48,8 +48,8 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[
     KHMER_FAST_MMA("bf16");
 #undef KHMER_FAST_MMA
 #else
-  cuda_emulator::mma_m16n8k16(
-      d, a, b, [](uint16_t bits) { return to_float(std::bit_cast<Storage>(bits)); });
+  cuda_emulator::mma_m16n8k16(d, a, b,
+                              [](uint16_t bits) { return to_float(std::bit_cast<Storage>(bits)); });
 #endif
 }
 

@@ -106,9 +106,8 @@ class Packed {
     keep_until_done(memory_, stream);
     if (loop == Loop::kGraph) return search_graph(sizes, in, out, history);
     Workspace<Storage> space;
-    const at::Tensor memory = allocate(device, [&](auto& take) {
-      visit_workspace(space, sizes, out.attention != nullptr, take);
-    });
+    const at::Tensor memory = allocate(
+        device, [&](auto& take) { visit_workspace(space, sizes, out.attention != nullptr, take); });
     if (history) space.history = history;
     if (loop == Loop::kPlain)
       return check_cuda(beam_search_cuda(sizes, weights_, in, space, out, stream), "beam search");
@@ -117,10 +116,10 @@ class Packed {
         allocate(device, [&](auto& take) { visit_persistent(part, sizes, take); });
     const at::Tensor gave_up = at::zeros({1}, at::TensorOptions().dtype(at::kInt).device(device));
     part.gave_up = gave_up.data_ptr<int>();
-    check_cuda(beam_search_persistent_cuda(sizes, weights_, in, space, part,
-                                           persistent_plan_cuda<Storage>(sizes), out, kPatience,
-                                           stream),
-               "beam search");
+    check_cuda(
+        beam_search_persistent_cuda(sizes, weights_, in, space, part,
+                                    persistent_plan_cuda<Storage>(sizes), out, kPatience, stream),
+        "beam search");
     TORCH_CHECK(gave_up.item<int>() == 0,
                 "khmer_fast: beam search failed on the GPU in beam_search_persistent_kernel: a "
                 "block did not come to a barrier of the grid in time; decode with loop=\"plain\"");
@@ -140,12 +139,11 @@ class Packed {
     check_cuda(cudaStreamWaitEvent(stream, captured->graph.used, 0), "beam search");
     copy(captured->length, in.length, sizes.B * sizeof(int64_t));
     copy(captured->limit, in.limit, sizes.B * sizeof(int64_t));
-    check_cuda(beam_search_graph_cuda(sizes, weights_,
-                                      {in.memory, captured->length, captured->limit}, space, out,
-                                      captured->graph, stream),
-               "beam search");
-    if (history)
-      copy(history, space.history, attention_row(sizes, sizes.B, 0, 0) * sizeof(Chosen));
+    check_cuda(
+        beam_search_graph_cuda(sizes, weights_, {in.memory, captured->length, captured->limit},
+                               space, out, captured->graph, stream),
+        "beam search");
+    if (history) copy(history, space.history, attention_row(sizes, sizes.B, 0, 0) * sizeof(Chosen));
     check_cuda(cudaEventRecord(captured->graph.used, stream), "beam search");
     const std::lock_guard lock(mutex_);
     if (idle_.size() == kIdleGraphs) idle_.erase(idle_.begin());

@@ -1,5 +1,6 @@
 // Products of one tile by a block of kProductThreads: sum over k of x[m, k] W[n, k], in float32,
-// each element in one order whatever the tile's shape, the number of rows and the place in the grid:
+// each element in one order whatever the tile's shape, the number of rows and the place in the
+// grid:
 //   float32   k ascending, by one thread
 //   16-bit    k ascending by 16 in each quarter of k, then the quarters in their order: a narrow
 //             tile has a warp for each, a wide one takes them in turn
@@ -257,7 +258,7 @@ __device__ __forceinline__ Sums<Tile> product(Tile, int rows, Row row, At at, co
         const int m = m0 + i * 16 + c / 2 * 8 + lane / 4, block = j / 2;
         const int n = block / kColumnBlocks * Tile::kColumns + n0 + block % kColumnBlocks * 16 +
                       j % 2 * 8 + lane % 4 * 2;
-        const float(&own)[4] = Tile::kTeams == 1 ? sum[i][j] : part[i][j];
+        const float (&own)[4] = Tile::kTeams == 1 ? sum[i][j] : part[i][j];
         *reinterpret_cast<float2*>(sums + (team * Tile::kRows + m) * Tile::kPitch + n) =
             make_float2(own[c], own[c + 1]);
       }

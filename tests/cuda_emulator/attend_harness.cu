@@ -3,7 +3,8 @@
 
 using namespace khmer_fast;
 
-// out [gridDim.y, Ep]: block y's part of the context of weight [T] and memory [T, Ep]; the rest stays
+// out [gridDim.y, Ep]: block y's part of the context of weight [T] and memory [T, Ep]; the rest
+// stays
 __global__ void shares_kernel(const __nv_bfloat16* memory, const float* weight, int T, int Ep,
                               __nv_bfloat16* out) {
   const int row[1] = {static_cast<int>(blockIdx.y)};

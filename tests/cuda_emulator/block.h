@@ -360,10 +360,10 @@ class BlockRun {
       const Fiber& fiber = fibers_[i];
       char mask[24] = "";
       if (fiber.wait == Wait::kWarp) std::snprintf(mask, sizeof mask, " mask %08x", fiber.mask);
-      const std::string key =
-          fiber.wait == Wait::kDone      ? "ended"
-          : fiber.wait == Wait::kNothing ? "run"
-                                         : fiber.what + std::string(mask) + " " + line(fiber.where);
+      const std::string key = fiber.wait == Wait::kDone ? "ended"
+                              : fiber.wait == Wait::kNothing
+                                  ? "run"
+                                  : fiber.what + std::string(mask) + " " + line(fiber.where);
       auto& group = groups.try_emplace(key, 0, i).first->second;
       ++group.first;
     }

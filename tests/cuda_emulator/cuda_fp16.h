@@ -15,8 +15,9 @@ inline float __half2float(__half x) {
   const unsigned sign = static_cast<unsigned>(x.bits & 0x8000) << 16;
   const unsigned exponent = x.bits >> 10 & 0x1f, fraction = x.bits & 0x3ff;
   if (exponent == 0x1f) return __uint_as_float(sign | 0x7f800000u | fraction << 13);
-  const float value = exponent ? std::ldexp(static_cast<float>(fraction | 0x400), int(exponent) - 25)
-                               : std::ldexp(static_cast<float>(fraction), -24);
+  const float value = exponent
+                          ? std::ldexp(static_cast<float>(fraction | 0x400), int(exponent) - 25)
+                          : std::ldexp(static_cast<float>(fraction), -24);
   return sign ? -value : value;
 }
 // To the nearest, ties to even; too large becomes infinite, every NaN 0x7fff.

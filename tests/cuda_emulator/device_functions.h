@@ -10,7 +10,8 @@ inline void __syncthreads(CUDA_EMULATOR_WHERE) {
   cuda_emulator::barrier(0, 0, 0, "__syncthreads", where);
 }
 inline int __syncthreads_count(int predicate, CUDA_EMULATOR_WHERE) {
-  return static_cast<int>(cuda_emulator::barrier(0, 0, predicate != 0, "__syncthreads_count", where));
+  return static_cast<int>(
+      cuda_emulator::barrier(0, 0, predicate != 0, "__syncthreads_count", where));
 }
 inline int __syncthreads_or(int predicate, CUDA_EMULATOR_WHERE) {
   return cuda_emulator::barrier(0, 0, predicate != 0, "__syncthreads_or", where) != 0;
@@ -24,8 +25,7 @@ inline void __barrier_sync_count(unsigned id, unsigned count, CUDA_EMULATOR_WHER
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, CUDA_EMULATOR_WHERE) {
 #if defined(__SANITIZE_THREAD__)
-  char* address = reinterpret_cast<char*>(cuda_emulator::state.run) + 32 +
-                  threadIdx.x / 32 % 32;
+  char* address = reinterpret_cast<char*>(cuda_emulator::state.run) + 32 + threadIdx.x / 32 % 32;
   __tsan_release(address);
 #endif
   cuda_emulator::warp(cuda_emulator::WarpOp::kSync, mask, 0, -1, "__syncwarp", where);
@@ -43,16 +43,16 @@ T __shfl_sync(unsigned mask, T value, int source, int width = 32, CUDA_EMULATOR_
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int other, int width = 32, CUDA_EMULATOR_WHERE) {
   const int lane = cuda_emulator::lane_id(), source = lane ^ other;
-  return cuda_emulator::from_bits<T>(cuda_emulator::warp(
-      cuda_emulator::WarpOp::kShuffle, mask, cuda_emulator::to_bits(value),
-      source / width <= lane / width ? source : -1, "__shfl_xor_sync", where));
+  return cuda_emulator::from_bits<T>(
+      cuda_emulator::warp(cuda_emulator::WarpOp::kShuffle, mask, cuda_emulator::to_bits(value),
+                          source / width <= lane / width ? source : -1, "__shfl_xor_sync", where));
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, CUDA_EMULATOR_WHERE) {
   const int lane = cuda_emulator::lane_id(), source = lane - static_cast<int>(delta);
-  return cuda_emulator::from_bits<T>(cuda_emulator::warp(
-      cuda_emulator::WarpOp::kShuffle, mask, cuda_emulator::to_bits(value),
-      source >= lane / width * width ? source : -1, "__shfl_up_sync", where));
+  return cuda_emulator::from_bits<T>(
+      cuda_emulator::warp(cuda_emulator::WarpOp::kShuffle, mask, cuda_emulator::to_bits(value),
+                          source >= lane / width * width ? source : -1, "__shfl_up_sync", where));
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, CUDA_EMULATOR_WHERE) {
@@ -72,16 +72,16 @@ inline int __all_sync(unsigned mask, int predicate, CUDA_EMULATOR_WHERE) {
   return __ballot_sync(mask, predicate, where) == mask;
 }
 inline unsigned __reduce_max_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
-  return static_cast<unsigned>(
-      cuda_emulator::warp(cuda_emulator::WarpOp::kMax, mask, value, -1, "__reduce_max_sync", where));
+  return static_cast<unsigned>(cuda_emulator::warp(cuda_emulator::WarpOp::kMax, mask, value, -1,
+                                                   "__reduce_max_sync", where));
 }
 inline unsigned __reduce_min_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
-  return static_cast<unsigned>(
-      cuda_emulator::warp(cuda_emulator::WarpOp::kMin, mask, value, -1, "__reduce_min_sync", where));
+  return static_cast<unsigned>(cuda_emulator::warp(cuda_emulator::WarpOp::kMin, mask, value, -1,
+                                                   "__reduce_min_sync", where));
 }
 inline unsigned __reduce_add_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
-  return static_cast<unsigned>(
-      cuda_emulator::warp(cuda_emulator::WarpOp::kAdd, mask, value, -1, "__reduce_add_sync", where));
+  return static_cast<unsigned>(cuda_emulator::warp(cuda_emulator::WarpOp::kAdd, mask, value, -1,
+                                                   "__reduce_add_sync", where));
 }
 inline unsigned __reduce_or_sync(unsigned mask, unsigned value, CUDA_EMULATOR_WHERE) {
   return static_cast<unsigned>(
@@ -140,9 +140,7 @@ inline void __threadfence(CUDA_EMULATOR_WHERE) {
 }
 inline void __threadfence_block(CUDA_EMULATOR_WHERE) { __threadfence(where); }
 [[noreturn]] inline void __trap(CUDA_EMULATOR_WHERE) { cuda_emulator::fail("__trap", where); }
-inline long long clock64() {
-  return std::chrono::steady_clock::now().time_since_epoch().count();
-}
+inline long long clock64() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
 namespace cuda_emulator {
 // The old value, as CUDA's atomics return it.
@@ -162,7 +160,8 @@ T atomic_update(T* address, F next, const Location& where) {
 
 template <class T>
 T atomicAdd(T* address, std::type_identity_t<T> value, CUDA_EMULATOR_WHERE) {
-  return cuda_emulator::atomic_update(address, [&](T old) { return static_cast<T>(old + value); }, where);
+  return cuda_emulator::atomic_update(
+      address, [&](T old) { return static_cast<T>(old + value); }, where);
 }
 template <class T>
 T atomicMax(T* address, std::type_identity_t<T> value, CUDA_EMULATOR_WHERE) {
@@ -188,9 +187,13 @@ T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T
 }
 
 template <class T>
-T __ldg(const T* address) { return *address; }
+T __ldg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcg(const T* address) { return *address; }
+T __ldcg(const T* address) {
+  return *address;
+}
 
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline int __float_as_int(float x) { return std::bit_cast<int>(x); }

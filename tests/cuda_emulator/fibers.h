@@ -9,22 +9,41 @@ using Location = std::source_location;
 
 struct Options {
   std::uint64_t seed = 1;
-  bool parallel = false;           // blocks of every launch at once, as in a cooperative one
+  bool parallel = false;  // blocks of every launch at once, as in a cooperative one
   std::size_t stack_bytes = 128 << 10;
-  double patience = 20;            // seconds that a block may wait for other blocks
-  int driver = 13000;              // what cudaDriverGetVersion gives
+  double patience = 20;  // seconds that a block may wait for other blocks
+  int driver = 13000;    // what cudaDriverGetVersion gives
   int multiprocessors = 3;
-  int shared = 163 << 10;          // bytes a block may ask for, as on sm_80
-  bool conditional_nodes = true;   // whether graphs have them
+  int shared = 163 << 10;         // bytes a block may ask for, as on sm_80
+  bool conditional_nodes = true;  // whether graphs have them
 };
-inline Options& options() { static Options instance; return instance; }
+inline Options& options() {
+  static Options instance;
+  return instance;
+}
 
-inline std::string& report() { static std::string text; return text; }  // of the last failed launch
-inline std::uint64_t& launches() { static std::uint64_t count = 0; return count; }
+inline std::string& report() {
+  static std::string text;
+  return text;
+}  // of the last failed launch
+inline std::uint64_t& launches() {
+  static std::uint64_t count = 0;
+  return count;
+}
 
 // What a fiber asks for before it lets others run.
 enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kDone, kError };
-enum class WarpOp : std::uint8_t { kSync, kShuffle, kBallot, kMax, kMin, kAdd, kOr, kLoadMatrix, kMma };
+enum class WarpOp : std::uint8_t {
+  kSync,
+  kShuffle,
+  kBallot,
+  kMax,
+  kMin,
+  kAdd,
+  kOr,
+  kLoadMatrix,
+  kMma
+};
 
 // cp.async: a copy of 16 bytes that happens when its thread waits for its group.
 struct Copy {
@@ -45,13 +64,13 @@ struct Fiber {
   // Warps
   WarpOp op{};
   unsigned mask = 0;
-  int source = 0;                      // lane, -1: own
-  std::uint64_t value = 0;             // in and out
-  std::uint32_t* words = nullptr;      // of the matrix functions, in and out
+  int source = 0;                  // lane, -1: own
+  std::uint64_t value = 0;         // in and out
+  std::uint32_t* words = nullptr;  // of the matrix functions, in and out
   float (*widen)(std::uint16_t) = nullptr;
   // Asynchronous copies
   std::vector<Copy> copies;
-  unsigned groups = 0;                 // committed
+  unsigned groups = 0;  // committed
 #if defined(CUDA_EMULATOR_UCONTEXT)
   ucontext_t context{};
 #endif
@@ -104,8 +123,8 @@ class Guarded {
     const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     const std::size_t inner = (bytes + page - 1) / page * page;
     mapped_ = inner + 2 * page;
-    base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_NONE,
-                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    base_ = static_cast<char*>(
+        mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (base_ == MAP_FAILED) throw std::bad_alloc();
     if (inner) mprotect(base_ + page, inner, PROT_READ | PROT_WRITE);
     slack_ = (align - bytes % align) % align;
@@ -157,7 +176,10 @@ class Stacks {
   }
 
  private:
-  static std::mutex& mutex() { static std::mutex m; return m; }
+  static std::mutex& mutex() {
+    static std::mutex m;
+    return m;
+  }
   static std::vector<std::unique_ptr<Stacks>>& pool() {
     static std::vector<std::unique_ptr<Stacks>> p;
     return p;

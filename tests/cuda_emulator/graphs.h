@@ -5,7 +5,9 @@
 
 using cudaGraphConditionalHandle = unsigned long long;
 namespace cuda_emulator {
-struct Condition { unsigned value, first; };
+struct Condition {
+  unsigned value, first;
+};
 struct Graph {
   std::vector<Node> nodes;
   std::vector<std::unique_ptr<Condition>> conditions;
@@ -23,7 +25,9 @@ struct CUgraph_st {
   std::vector<std::unique_ptr<CUgraph_st*>> pointers;
 };
 using cudaGraph_t = CUgraph_st*;
-struct CUgraphExec_st { std::shared_ptr<cuda_emulator::Graph> graph; };
+struct CUgraphExec_st {
+  std::shared_ptr<cuda_emulator::Graph> graph;
+};
 using cudaGraphExec_t = CUgraphExec_st*;
 using cudaGraphNode_t = void*;
 struct cudaGraphEdgeData {};
@@ -68,7 +72,10 @@ inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
   *graph = new CUgraph_st;
   return cudaSuccess;
 }
-inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { delete graph; return cudaSuccess; }
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
 inline cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle,
                                                     cudaGraph_t graph, unsigned first, unsigned) {
   if (!cuda_emulator::options().conditional_nodes) return cudaErrorNotSupported;
@@ -100,7 +107,10 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   *exec = new CUgraphExec_st{graph->graph};
   return cudaSuccess;
 }
-inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { delete exec; return cudaSuccess; }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   return cuda_emulator::in_order(stream, [graph = exec->graph] { return graph->run(); });
 }

@@ -28,7 +28,8 @@ CUDA_EMULATOR_UNSEEN inline unsigned barrier(unsigned id, unsigned expected, uns
 }
 
 CUDA_EMULATOR_UNSEEN inline int lane_id() {
-  return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32);
+  return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) %
+                          32);
 }
 
 [[noreturn]] inline void fail(const char* what, const Location& where) {

@@ -5,8 +5,13 @@
 #include "streams.h"
 
 enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
-union cudaLaunchAttributeValue { int cooperative; };
-struct cudaLaunchAttribute { cudaLaunchAttributeID id; cudaLaunchAttributeValue val; };
+union cudaLaunchAttributeValue {
+  int cooperative;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes = 0;
@@ -15,11 +20,18 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs = 0;
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice = 1,
+  cudaMemcpyDeviceToHost = 2,
+  cudaMemcpyDeviceToDevice = 3
+};
 
 namespace cuda_emulator {
-constexpr std::size_t kPlainShared = 48 << 10;     // without cudaFuncSetAttribute
-inline std::mutex& host_mutex() { static std::mutex m; return m; }
+constexpr std::size_t kPlainShared = 48 << 10;  // without cudaFuncSetAttribute
+inline std::mutex& host_mutex() {
+  static std::mutex m;
+  return m;
+}
 inline std::map<const void*, std::size_t>& shared_limits() {
   static std::map<const void*, std::size_t> limits;
   return limits;
@@ -32,18 +44,28 @@ inline std::map<void*, std::unique_ptr<Guarded>>& allocations() {
 
 inline const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
-    case cudaSuccess: return "no error";
-    case cudaErrorInvalidValue: return "invalid argument";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-    case cudaErrorNotReady: return "device not ready";
-    case cudaErrorLaunchTimeout: return "the launch timed out and was terminated";
-    case cudaErrorNotSupported: return "operation not supported";
-    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorLaunchTimeout:
+      return "the launch timed out and was terminated";
+    case cudaErrorNotSupported:
+      return "operation not supported";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
   }
   return "unknown error";
 }
-struct cudaFuncAttributes { std::size_t sharedSizeBytes; };  // static variables: not known here
+struct cudaFuncAttributes {
+  std::size_t sharedSizeBytes;
+};  // static variables: not known here
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   attributes->sharedSizeBytes = 0;
   return cudaSuccess;
@@ -63,8 +85,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   std::size_t limit = cuda_emulator::kPlainShared;
   {
     std::lock_guard lock(cuda_emulator::host_mutex());
-    const auto found =
-        cuda_emulator::shared_limits().find(reinterpret_cast<const void*>(kernel));
+    const auto found = cuda_emulator::shared_limits().find(reinterpret_cast<const void*>(kernel));
     if (found != cuda_emulator::shared_limits().end()) limit = std::max(limit, found->second);
   }
   if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
@@ -124,11 +145,13 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
-inline cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount
-               ? cuda_emulator::options().multiprocessors
-               : cuda_emulator::options().shared;
+  *value = attribute == cudaDevAttrMultiProcessorCount ? cuda_emulator::options().multiprocessors
+                                                       : cuda_emulator::options().shared;
   return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {

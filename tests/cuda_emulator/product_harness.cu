@@ -35,11 +35,16 @@ template <int G>
 int run_shape(int shape, const void* x, const void* W, float* out, int rows, int columns,
               int depth) {
   switch (shape) {
-    case 0: return run<float, FmaTile, G>(x, W, out, rows, columns, depth);
-    case 1: return run<__nv_bfloat16, NarrowTile, G>(x, W, out, rows, columns, depth);
-    case 2: return run<__nv_bfloat16, WideTile, G>(x, W, out, rows, columns, depth);
-    case 3: return run<__half, NarrowTile, G>(x, W, out, rows, columns, depth);
-    default: return run<__half, WideTile, G>(x, W, out, rows, columns, depth);
+    case 0:
+      return run<float, FmaTile, G>(x, W, out, rows, columns, depth);
+    case 1:
+      return run<__nv_bfloat16, NarrowTile, G>(x, W, out, rows, columns, depth);
+    case 2:
+      return run<__nv_bfloat16, WideTile, G>(x, W, out, rows, columns, depth);
+    case 3:
+      return run<__half, NarrowTile, G>(x, W, out, rows, columns, depth);
+    default:
+      return run<__half, WideTile, G>(x, W, out, rows, columns, depth);
   }
 }
 

@@ -10,8 +10,18 @@
 using namespace khmer_fast;
 
 enum Bug : int {
-  kNone, kNoBarrier, kDivergent, kOutside, kUnwritten, kWrongMask, kEndless, kReuse, kNoWait,
-  kWrongRow, kWrongFragment, kMisaligned
+  kNone,
+  kNoBarrier,
+  kDivergent,
+  kOutside,
+  kUnwritten,
+  kWrongMask,
+  kEndless,
+  kReuse,
+  kNoWait,
+  kWrongRow,
+  kWrongFragment,
+  kMisaligned
 };
 
 // out[block] = sum of x[block * n, n) by a tree in static shared memory.

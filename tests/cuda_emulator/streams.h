@@ -1,5 +1,6 @@
-// Streams and events. Work is done at once, except on a lazy stream, which does it when somebody waits
-// for it: who reads what the stream was to write, and has not waited, finds what was there before.
+// Streams and events. Work is done at once, except on a lazy stream, which does it when somebody
+// waits for it: who reads what the stream was to write, and has not waited, finds what was there
+// before.
 #pragma once
 
 #include "types.h"
@@ -38,7 +39,10 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CUstream_st;
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { delete stream; return cudaSuccess; }
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return stream ? stream->finish() : cudaSuccess;
 }
@@ -46,7 +50,10 @@ inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
   return cudaSuccess;
 }
-inline cudaError_t cudaEventDestroy(cudaEvent_t event) { delete event; return cudaSuccess; }
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   *event = {stream, false};
   return cudaSuccess;

@@ -26,9 +26,7 @@ std::vector<int64_t> recorded() {
   return flat;
 }
 
-void emulated_shared(int64_t bytes) {
-  cuda_emulator::options().shared = static_cast<int>(bytes);
-}
+void emulated_shared(int64_t bytes) { cuda_emulator::options().shared = static_cast<int>(bytes); }
 
 }  // namespace
 
