@@ -19,7 +19,7 @@ CARRY = ROOT / "carry"  # what scripts/carry_for_gpu.sh collected
 LARGEST_BEAM = 64  # of the kernels
 LOOPS = ("plain", "graph", "persistent")
 # What only a GPU can choose between: loops of `CudaDecoder` with a variant's name behind a +.
-VARIANTS = ("graph+select128", "graph+rows4", "persistent+select128")
+VARIANTS = ("plain+early", "graph+early", "graph+select128", "graph+rows4", "persistent+select128")
 
 
 @dataclass(frozen=True)

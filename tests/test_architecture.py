@@ -250,7 +250,6 @@ LONGER = {  # and why they are
     "csrc/cuda/beam_search_persistent_cuda.cu": "one kernel, in the reference's order",
     "khmer_fast/page/pixels_reference.py": "the plain form of each compiled step",
     "benchmarks/pages.py": "one benchmark",
-    "tests/test_cuda_decoder.py": "one list of kernels",
 }
 
 

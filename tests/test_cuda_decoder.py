@@ -122,12 +122,21 @@ def test_large_batches_have_the_bits_of_small_ones(emulator, dtype, loop):
     assert not lines_that_differ(emulator, dtype, loop)
 
 
-@pytest.mark.parametrize("variants", [(128, 16), (256, 4)], ids=["select128", "rows4"])
-def test_variants_have_the_same_bits(emulator, variants):
+@pytest.mark.parametrize(
+    "variants",
+    [(128, 16, False), (256, 4, False), (256, 16, True)],
+    ids=["select128", "rows4", "early"],
+)
+@pytest.mark.parametrize("loop", ["plain", "graph"])
+def test_variants_have_the_same_bits(emulator, variants, loop):
     for dtype in (torch.float32, torch.bfloat16):
         case = ragged(5, seed=6)
         expected = emulated(emulator, case, dtype, attention=True)
-        assert same(emulated(emulator, case, dtype, attention=True, variants=variants), expected)
+        for driver in (12030, 13000)[loop == "plain" :]:  # a replay of some steps, a WHILE node
+            emulator.device(driver)
+            options = dict(attention=True, variants=variants, loop=loop, seats=2)
+            assert same(emulated(emulator, case, dtype, **options), expected)
+        emulator.device()
 
 
 def test_vocabulary_beyond_the_registers(emulator):
@@ -207,7 +216,7 @@ MAIN = """
 #include <vector>
 #include "cuda/decoder_cuda.h"
 struct Call {
-  int B, K, T, S, V, D, E, A, H, seats, n_best, forced, loop, select_threads, rows_ahead;
+  int B, K, T, S, V, D, E, A, H, seats, n_best, forced, loop, select_threads, rows_ahead, early;
   long long patience;
   double alpha;
 };
@@ -215,7 +224,7 @@ extern "C" int emulated_beam_search(int, const Call*, const khmer_fast::DeviceWe
                                     const float*, const std::int64_t*, const std::int64_t*,
                                     const khmer_fast::DecodeOutput*, khmer_fast::Chosen*);
 int main() {
-  Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 1, 2, 0, 0, 256, 16, 1ll << 40, 0.6};
+  Call c{2, 3, 5, 4, 9, 3, 17, 7, 5, 1, 2, 0, 0, 256, 16, 0, 1ll << 40, 0.6};
   std::vector<float> w(4096, 0.03f), memory(2 * 5 * 17, 0.5f);
   std::vector<float> score(4), log_prob(16), attention(80);
   for (std::size_t i = 0; i < w.size(); ++i) w[i] *= static_cast<float>(i * 7 % 13) - 6;

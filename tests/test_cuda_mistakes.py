@@ -83,6 +83,7 @@ def loop(**options) -> Callable[[Emulator], bool]:
 
 
 SEATS, GRAPH, PERSISTENT = loop(seats=2), loop(loop="graph", seats=5), loop(loop="persistent")
+EARLY = loop(seats=2, variants=(256, 16, True))
 
 
 def absent_block(emulator) -> bool:
@@ -115,6 +116,8 @@ MISTAKES = {
     "one block has the whole context": Mistake(# as the kernels of the first version had it
 
         shares, ATTEND, "(eights + gridDim.y - 1) / gridDim.y", "eights"),
+    "kernels before not waited for": Mistake(
+        EARLY, ATTEND, "wait_for_the_kernels_before();", ""),
     # step
     "children of all parents": Mistake(
         random_models, STEP, "space.state_row[n] == parent", "space.state_row[n] >= 0"),

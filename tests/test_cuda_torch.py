@@ -144,11 +144,13 @@ def test_positions_and_variants(native):
     case = random_case(4)
     options = dict(beam=case.beam, n_best=case.n_best, step_limit=case.step_limit)
     expected = beam_search(case.weights, case.memory, case.length, **options)
-    for loop in ("plain", "graph+rows4", "plain+select128+rows4"):
+    for loop in ("plain", "graph+rows4", "plain+select128+rows4", "graph+early"):
         got = decoder(native, case.weights, loop=loop).beam_search(
             case.memory, case.length, **options
         )
         assert torch.equal(got.tokens, expected.tokens)
         assert torch.equal(got.position, expected.position)
-    with pytest.raises(ValueError, match="a variant of a loop must be select128 or rows4, got x"):
+    with pytest.raises(
+        ValueError, match="a variant of a loop must be select128, rows4 or early, got x"
+    ):
         decoder(native, case.weights, loop="graph+x")

@@ -202,6 +202,7 @@ template <class Storage, int Parents, int Ahead>
 __global__ void __launch_bounds__(kAttendThreads<Parents>, Parents == 1)
     attend_kernel(DecodeSizes s, PackedDecoder<Storage> w, DecodeInput in,
                   Workspace<Storage> space) {
+  wait_for_the_kernels_before();
   constexpr int kWarps = kAttendThreads<Parents> / 32;
   const int N = s.seats * s.K, now = *space.clock & 1;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -316,10 +317,11 @@ cudaError_t launch_attend(const DecodeSizes& s, const PackedDecoder<Storage>& w,
   const int N = s.seats * s.K;
   const size_t shared = (static_cast<size_t>(s.Ap) + s.T) * sizeof(float);
   if (N >= kManyRows && kTogether * shared <= kPlainShared)
-    return launch(attend_kernel<Storage, kTogether, Ahead>, N, kAttendThreads<kTogether>,
-                  kTogether * shared, stream, s, w, in, space);
-  return launch(attend_kernel<Storage, 1, Ahead>, dim3(N, N <= kFewRows ? kShares : 1),
-                kAttendThreads<1>, shared, stream, s, w, in, space);
+    return launch_step(s.variants.early, attend_kernel<Storage, kTogether, Ahead>, N,
+                       kAttendThreads<kTogether>, kTogether * shared, stream, s, w, in, space);
+  return launch_step(s.variants.early, attend_kernel<Storage, 1, Ahead>,
+                     dim3(N, N <= kFewRows ? kShares : 1), kAttendThreads<1>, shared, stream, s, w,
+                     in, space);
 }
 
 }  // namespace

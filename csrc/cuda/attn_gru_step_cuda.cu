@@ -23,6 +23,7 @@ namespace {
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     query_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  wait_for_the_kernels_before();
   const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns, width = s.A + 3 * s.H;
@@ -51,6 +52,7 @@ __global__ void __launch_bounds__(kProductThreads)
     cell_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
   constexpr int kWindow = 8 * Tile::kRows;  // slots that are looked through at once
   constexpr int kAhead = 4;                 // children of a thread whose numbers are under way
+  wait_for_the_kernels_before();
   const int N = s.seats * s.K, now = *space.clock & 1, H = s.H;
   const int rows = space.counts[2 * now], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns;
@@ -125,6 +127,7 @@ __global__ void __launch_bounds__(kProductThreads)
 template <class Storage, class Tile>
 __global__ void __launch_bounds__(kProductThreads)
     projection_kernel(DecodeSizes s, PackedDecoder<Storage> w, Workspace<Storage> space) {
+  wait_for_the_kernels_before();
   const int N = s.seats * s.K, now = *space.clock & 1;
   const int rows = space.counts[2 * now + 1], first = blockIdx.x * Tile::kRows;
   const int n0 = blockIdx.y * Tile::kColumns, depth = s.Hp + s.Ep;
@@ -159,17 +162,17 @@ cudaError_t attn_gru_step_cuda(const DecodeSizes& s, const PackedDecoder<Storage
                                cudaStream_t stream) {
   const int N = s.seats * s.K, width = s.A + 3 * s.H;
   KHMER_FAST_TRY((choose_tile<Storage, 1>(N, width, [&](auto tile) {
-    return launch(query_kernel<Storage, decltype(tile)>, tile.grid(N, width), kProductThreads,
-                  tile.kShared, stream, s, w, space);
+    return launch_step(s.variants.early, query_kernel<Storage, decltype(tile)>, tile.grid(N, width),
+                       kProductThreads, tile.kShared, stream, s, w, space);
   })));
   KHMER_FAST_TRY(attend_cuda(s, w, in, space, stream));
   KHMER_FAST_TRY((choose_tile<Storage, 3>(N, s.Hp, [&](auto tile) {
-    return launch(cell_kernel<Storage, decltype(tile)>, tile.grid(N, s.Hp), kProductThreads,
-                  tile.kShared, stream, s, w, space);
+    return launch_step(s.variants.early, cell_kernel<Storage, decltype(tile)>, tile.grid(N, s.Hp),
+                       kProductThreads, tile.kShared, stream, s, w, space);
   })));
   return choose_tile<Storage, 1>(N, s.V, [&](auto tile) {
-    return launch(projection_kernel<Storage, decltype(tile)>, tile.grid(N, s.V), kProductThreads,
-                  tile.kShared, stream, s, w, space);
+    return launch_step(s.variants.early, projection_kernel<Storage, decltype(tile)>,
+                       tile.grid(N, s.V), kProductThreads, tile.kShared, stream, s, w, space);
   });
 }
 

@@ -4,6 +4,7 @@
 #include "cuda/beam_select.cuh"
 #include "cuda/decoder_cuda.h"
 #include "cuda/device_math.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/product.cuh"
 
 namespace khmer_fast {
@@ -89,6 +90,7 @@ __device__ void publish(const DecodeSizes& s, const Workspace<Storage>& space, i
 template <int Threads, int PerLane, class Storage>
 __device__ __forceinline__ bool select_seat(const DecodeSizes& s, const DecodeInput& in,
                                             const Workspace<Storage>& space) {
+  wait_for_the_kernels_before();
   const int seat = blockIdx.x, K = s.K, first = seat * K, t = threadIdx.x;
   const float* logits = space.logits + static_cast<size_t>(first) * s.V;
   LaneTokens<PerLane> row;

@@ -121,8 +121,8 @@ template <class Storage>
 cudaError_t beam_select_cuda(const DecodeSizes& s, const DecodeInput& in,
                              const Workspace<Storage>& space, cudaStream_t stream) {
   return choose_selection(s, [&](auto threads, auto tokens) {
-    return launch(select_kernel<threads.value, tokens.value, Storage>, s.seats, threads.value,
-                  candidate_bytes(s.K), stream, s, in, space);
+    return launch_step(s.variants.early, select_kernel<threads.value, tokens.value, Storage>,
+                       s.seats, threads.value, candidate_bytes(s.K), stream, s, in, space);
   });
 }
 

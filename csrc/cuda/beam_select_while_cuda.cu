@@ -22,8 +22,8 @@ cudaError_t beam_select_while_cuda(const DecodeSizes& s, const DecodeInput& in,
                                    const Workspace<Storage>& space, LoopHandle loop,
                                    cudaStream_t stream) {
   return choose_selection(s, [&](auto threads, auto tokens) {
-    return launch(select_while_kernel<threads.value, tokens.value, Storage>, s.seats, threads.value,
-                  candidate_bytes(s.K), stream, s, in, space, loop);
+    return launch_step(s.variants.early, select_while_kernel<threads.value, tokens.value, Storage>,
+                       s.seats, threads.value, candidate_bytes(s.K), stream, s, in, space, loop);
   });
 }
 

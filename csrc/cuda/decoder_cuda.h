@@ -39,6 +39,7 @@ using LoopHandle = unsigned long long;
 struct Variants {
   int select_threads = 256;  // of a line's selection, a warp a hypothesis: 256 or 128
   int rows_ahead = 16;       // of memory that a thread of attend_kernel has under way: 16 or 4
+  bool early = false;        // a kernel of the step is started while the one before it runs; sm_90
 };
 
 // Mangled name of the kernel whose launch failed last on this thread, or null.

@@ -41,10 +41,11 @@ Plan plan_of(const std::string& name) {
                     "loop must be plain, graph or persistent, got ", name);
   plan.loop = word == "plain" ? Loop::kPlain : word == "graph" ? Loop::kGraph : Loop::kPersistent;
   while (std::getline(words, word, '+')) {
-    TORCH_CHECK_VALUE(word == "select128" || word == "rows4",
-                      "a variant of a loop must be select128 or rows4, got ", word);
+    TORCH_CHECK_VALUE(word == "select128" || word == "rows4" || word == "early",
+                      "a variant of a loop must be select128, rows4 or early, got ", word);
     if (word == "select128") plan.variants.select_threads = 128;
     if (word == "rows4") plan.variants.rows_ahead = 4;
+    if (word == "early") plan.variants.early = true;
   }
   return plan;
 }

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <map>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -60,6 +61,35 @@ __device__ __forceinline__ T* dynamic_shared() {
 #endif
 }
 
+// A step's kernel may have been started while those before it run (`Variants::early`): it lets the
+// next one start as early, and waits for all that the ones before it write. The first thing that it
+// does. Compiled for less than sm_90 it is nothing, and launch_step starts nothing early there.
+__device__ __forceinline__ void wait_for_the_kernels_before() {
+#if !defined(__CUDACC__)
+  cuda_emulator::launch_dependents_and_wait();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Whether a kernel was compiled for sm_90 or newer, and so waits for the kernels before it.
+inline cudaError_t waits_for_the_kernels_before(const void* kernel, bool* waits) {
+  static std::mutex mutex;
+  static std::map<std::pair<const void*, int>, bool> known;
+  int device = 0;
+  KHMER_FAST_TRY(cudaGetDevice(&device));
+  const std::lock_guard lock(mutex);
+  if (const auto found = known.find({kernel, device}); found != known.end()) {
+    *waits = found->second;
+    return cudaSuccess;
+  }
+  cudaFuncAttributes attributes{};
+  KHMER_FAST_TRY(cudaFuncGetAttributes(&attributes, kernel));
+  *waits = known[{kernel, device}] = attributes.ptxVersion >= 90;
+  return cudaSuccess;
+}
+
 // Returns the launch's error, and keeps the kernel's (mangled) name for the caller's message.
 template <class... Parameters, class... Arguments>
 cudaError_t launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), dim3 grid,
@@ -83,6 +113,19 @@ template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
                    cudaStream_t stream, Arguments... arguments) {
   return launch_with(nullptr, kernel, grid, block, shared, stream, arguments...);
+}
+
+// A kernel of the step: with `early` it may start while the ones before it run.
+template <class... Parameters, class... Arguments>
+cudaError_t launch_step(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                        size_t shared, cudaStream_t stream, Arguments... arguments) {
+  bool waits = false;
+  if (early)
+    KHMER_FAST_TRY(waits_for_the_kernels_before(reinterpret_cast<const void*>(kernel), &waits));
+  cudaLaunchAttribute start{};
+  start.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  start.val.programmaticStreamSerializationAllowed = 1;
+  return launch_with(waits ? &start : nullptr, kernel, grid, block, shared, stream, arguments...);
 }
 
 // All blocks run at once, or the launch fails.

@@ -1,50 +1,16 @@
 // A block: its fibers, the order they run in, and what happens where they meet.
 #pragma once
 
-#include "fibers.h"
+#include "meetings.h"
 
 namespace cuda_emulator {
-
-// The grid-wide barrier of a cooperative launch, and the flag that ends all blocks when one failed.
-class Grid {
- public:
-  explicit Grid(std::size_t blocks) : blocks_(blocks) {}
-  // False: another block failed, or did not come in time.
-  bool arrive_and_wait() {
-    std::unique_lock lock(mutex_);
-    const std::uint64_t mine = generation_;
-    if (++arrived_ == blocks_) {
-      arrived_ = 0;
-      ++generation_;
-      condition_.notify_all();
-      return true;
-    }
-    const auto limit = std::chrono::duration<double>(options().patience);
-    return condition_.wait_for(lock, limit, [&] { return generation_ != mine || failed; }) &&
-           generation_ != mine;
-  }
-  void fail(const std::string& text) {
-    std::lock_guard lock(mutex_);
-    if (!failed) report() = text;
-    failed = true;
-    condition_.notify_all();
-  }
-  std::atomic<bool> failed{false};
-
- private:
-  const std::size_t blocks_;
-  std::size_t arrived_ = 0;
-  std::uint64_t generation_ = 0;
-  std::mutex mutex_;
-  std::condition_variable condition_;
-};
 
 // All threads of one block.
 class BlockRun {
  public:
   BlockRun(std::function<void()> body, dim3 grid_dim, dim3 block_dim, uint3 block,
-           std::size_t shared_bytes, std::uint64_t seed, Grid& grid)
-      : grid(grid), body_(std::move(body)), random_(seed * 0x9e3779b97f4a7c15u + 1),
+           std::size_t shared_bytes, std::uint64_t seed, Grid& grid, EarlyLaunch* early)
+      : grid(grid), early(early), body_(std::move(body)), random_(seed * 0x9e3779b97f4a7c15u + 1),
         shared_(shared_bytes), block_(block), grid_dim_(grid_dim), block_dim_(block_dim) {}
 
   void run() {
@@ -68,6 +34,10 @@ class BlockRun {
     for (std::size_t i = 0; i < n; ++i) forget(i);
     Stacks::give(std::move(stacks_));
     state = State{};
+    if (early && !released_) {
+      early->arrive(false);
+      if (problem.empty()) problem = "a block ended that had not waited for the kernels before";
+    }
     if (!problem.empty()) throw std::runtime_error(problem);
   }
 
@@ -88,6 +58,7 @@ class BlockRun {
   const std::function<void()>& body() const { return body_; }
 
   Grid& grid;
+  EarlyLaunch* const early;  // null: what runs before has ended
 
  private:
   CUDA_EMULATOR_UNSEEN std::uint64_t next_random() {  // xorshift64*
@@ -193,6 +164,7 @@ class BlockRun {
     std::size_t idle = 0;
     alive_ = static_cast<unsigned>(fibers_.size());
     while (alive_ > 0) {
+      if (ready_.empty() && early && !released_) go_on_when_released();
       if (ready_.empty()) throw std::runtime_error(dump("deadlock"));
       const std::size_t choice = next_random() % ready_.size();
       const std::size_t i = static_cast<std::size_t>(ready_[choice]);
@@ -225,6 +197,9 @@ class BlockRun {
         case Wait::kWarp:
           release_warp(i);
           break;
+        case Wait::kLaunch:
+          if (released_) wake(i);
+          break;
         case Wait::kError:
           throw std::runtime_error(place(i) + ": " + fiber.what + " (" + line(fiber.where) + ")");
       }
@@ -232,6 +207,13 @@ class BlockRun {
 #if defined(__SANITIZE_THREAD__)
     __tsan_acquire(this);
 #endif
+  }
+
+  void go_on_when_released() {
+    released_ = true;
+    early->arrive(true);
+    for (std::size_t i = 0; i < fibers_.size(); ++i)
+      if (fibers_[i].wait == Wait::kLaunch) wake(i);
   }
 
   void release_barrier(unsigned id) {
@@ -401,6 +383,7 @@ class BlockRun {
   std::vector<Fiber> fibers_;
   std::vector<int> ready_;
   unsigned alive_ = 0;
+  bool released_ = false;  // of an early launch
   unsigned arrived_[16] = {};
   std::unique_ptr<Stacks> stacks_;
 #if defined(CUDA_EMULATOR_UCONTEXT)

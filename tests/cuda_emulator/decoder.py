@@ -30,7 +30,9 @@ CHOSEN = np.dtype(
 class Call(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int)
-        for name in "B K T S V D E A H seats n_best forced loop select_threads rows_ahead".split()
+        for name in (
+            "B K T S V D E A H seats n_best forced loop select_threads rows_ahead early"
+        ).split()
     ]
     _fields_ += [("patience", ctypes.c_longlong), ("alpha", ctypes.c_double)]
 
@@ -82,7 +84,7 @@ PATIENCE = 60_000_000_000  # ticks, which are nanoseconds in the emulator
 
 def emulated(
     emulator, case: Case, dtype=torch.float32, attention=False, seats=None, loop="plain",
-    patience=PATIENCE, variants=(256, 16), **options,
+    patience=PATIENCE, variants=(256, 16, False), **options,
 ) -> BeamResult:  # fmt: skip
     """A loop of the search with the arguments and the result of the reference."""
     forced = options.get("force_length") is not None

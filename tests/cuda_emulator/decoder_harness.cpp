@@ -35,7 +35,7 @@ class Arrays {
 struct Call {
   int B, K, T, S, V, D, E, A, H, seats, n_best, forced;
   int loop;  // 0 plain, 1 graph, 2 persistent
-  int select_threads, rows_ahead;
+  int select_threads, rows_ahead, early;
   long long patience;  // of the persistent kernel
   double alpha;
 };
@@ -43,8 +43,9 @@ struct Call {
 template <class Storage>
 int run(const Call& c, const DeviceWeights& weights, const DecodeInput& in, const DecodeOutput& out,
         Chosen* history) {
-  const DecodeSizes s = decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.seats,
-                                     c.n_best, c.alpha, c.forced, {c.select_threads, c.rows_ahead});
+  const DecodeSizes s =
+      decode_sizes({c.V, c.D, c.E, c.A, c.H}, c.B, c.K, c.T, c.S, c.seats, c.n_best, c.alpha,
+                   c.forced, {c.select_threads, c.rows_ahead, c.early != 0});
   Arrays arrays;
   PackedDecoder<Storage> packed;
   Workspace<Storage> space;

@@ -32,7 +32,7 @@ inline std::uint64_t& launches() {
 }
 
 // What a fiber asks for before it lets others run.
-enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kDone, kError };
+enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kLaunch, kDone, kError };
 enum class WarpOp : std::uint8_t {
   kSync,
   kShuffle,

@@ -15,7 +15,7 @@ struct Graph {
     for (const auto& condition : conditions) condition->value = condition->first;
     for (const Node& node : nodes)
       if (const cudaError_t error = node(); error != cudaSuccess) return error;
-    return cudaSuccess;
+    return end_early_launches();
   }
 };
 }  // namespace cuda_emulator

@@ -81,22 +81,66 @@ T from_bits(std::uint64_t bits) {
   return value;
 }
 
-inline cudaError_t run_grid(const std::function<void()>& body, dim3 grid_dim, dim3 block_dim,
-                            std::size_t shared, bool together) {
-  const std::size_t count = std::size_t{grid_dim.x} * grid_dim.y * grid_dim.z;
-  const std::uint64_t launch = ++launches();
-  Grid grid(count);
-  const auto run_block = [&](std::size_t i) {
+inline void launch_dependents_and_wait(const Location& where = Location::current()) {
+  if (state.run->early) state.run->pause(Wait::kLaunch, "griddepcontrol.wait", where);
+}
+
+// What runs block i of a launch.
+struct Launch {
+  std::function<void()> body;
+  dim3 grid_dim, block_dim;
+  std::size_t shared;
+  std::uint64_t number = ++launches();
+
+  std::size_t blocks() const { return std::size_t{grid_dim.x} * grid_dim.y * grid_dim.z; }
+  void run_block(std::size_t i, Grid& grid, EarlyLaunch* early) const {
     const unsigned b = static_cast<unsigned>(i);
     const uint3 index{b % grid_dim.x, b / grid_dim.x % grid_dim.y, b / grid_dim.x / grid_dim.y};
+    const std::uint64_t seed = options().seed * 0x100000001b3u + number * 0x10001 + i;
     try {
-      BlockRun(body, grid_dim, block_dim, index, shared,
-               options().seed * 0x100000001b3u + launch * 0x10001 + i, grid)
-          .run();
+      BlockRun(body, grid_dim, block_dim, index, shared, seed, grid, early).run();
     } catch (const std::runtime_error& error) {
       grid.fail(error.what());
     }
-  };
+  }
+};
+
+// Launches that have begun and were not released, in their order; on this thread of the host.
+inline std::deque<std::unique_ptr<EarlyLaunch>>& early_launches() {
+  static std::mutex mutex;  // not thread_local: those variables are a block's shared memory
+  static std::map<std::thread::id, std::deque<std::unique_ptr<EarlyLaunch>>> all;
+  const std::lock_guard lock(mutex);
+  return all[std::this_thread::get_id()];
+}
+// Lets the oldest ones run to their end until `left` are left.
+inline cudaError_t end_early_launches(std::size_t left = 0) {
+  cudaError_t error = cudaSuccess;
+  while (early_launches().size() > left) {
+    const cudaError_t own = early_launches().front()->release_and_join();
+    if (error == cudaSuccess) error = own;
+    early_launches().pop_front();
+  }
+  return error;
+}
+
+// As programmatic dependent launch may have it at worst: a launch comes to its wait before the ones
+// before it, up to kEarly of them, have done anything behind theirs.
+constexpr std::size_t kEarly = 3;
+inline cudaError_t start_early(Launch launch) {
+  if (const cudaError_t error = end_early_launches(kEarly)) return error;
+  auto early = std::make_unique<EarlyLaunch>(launch.blocks());
+  for (std::size_t i = 0; i < launch.blocks(); ++i)
+    early->threads.emplace_back(
+        [launch, i, own = early.get()] { launch.run_block(i, own->grid, own); });
+  early->wait_for_the_blocks();
+  early_launches().push_back(std::move(early));
+  return cudaSuccess;
+}
+
+inline cudaError_t run_grid(const Launch& launch, bool together) {
+  const std::size_t count = launch.blocks();
+  Grid grid(count);
+  const auto run_block = [&](std::size_t i) { launch.run_block(i, grid, nullptr); };
   if (together) {
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back(run_block, i);

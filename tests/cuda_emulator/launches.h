@@ -4,9 +4,13 @@
 #include "device_functions.h"
 #include "streams.h"
 
-enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeCooperative = 2,
+  cudaLaunchAttributeProgrammaticStreamSerialization = 6,
+};
 union cudaLaunchAttributeValue {
   int cooperative;
+  int programmaticStreamSerializationAllowed;
 };
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
@@ -64,10 +68,12 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 struct cudaFuncAttributes {
+  int ptxVersion;
   std::size_t sharedSizeBytes;
 };  // static variables: not known here
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   attributes->sharedSizeBytes = 0;
+  attributes->ptxVersion = 90;
   return cudaSuccess;
 }
 inline cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int value) {
@@ -91,14 +97,19 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
       !threads || threads > 1024 || config->dynamicSmemBytes > limit)
     return cudaErrorInvalidConfiguration;
-  bool together = cuda_emulator::options().parallel;
-  for (unsigned i = 0; i < config->numAttrs; ++i)
-    if (config->attrs[i].id == cudaLaunchAttributeCooperative && config->attrs[i].val.cooperative)
-      together = true;
+  bool together = cuda_emulator::options().parallel, early = false;
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const cudaLaunchAttribute& x = config->attrs[i];
+    if (x.id == cudaLaunchAttributeCooperative) together = x.val.cooperative || together;
+    if (x.id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      early = x.val.programmaticStreamSerializationAllowed;
+  }
   const std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
   const auto run = [=, shared = config->dynamicSmemBytes] {
-    return cuda_emulator::run_grid([=] { std::apply(kernel, values); }, grid, block, shared,
-                                   together);
+    const cuda_emulator::Launch launch{[=] { std::apply(kernel, values); }, grid, block, shared};
+    if (early) return cuda_emulator::start_early(launch);
+    const cudaError_t error = cuda_emulator::end_early_launches();
+    return error != cudaSuccess ? error : cuda_emulator::run_grid(launch, together);
   };
   return cuda_emulator::in_order(config->stream, run);
 }
@@ -123,6 +134,7 @@ inline cudaError_t cudaFree(void* pointer) {
 inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes,
                                    cudaStream_t stream = nullptr) {
   return cuda_emulator::in_order(stream, [=] {
+    if (const cudaError_t error = cuda_emulator::end_early_launches()) return error;
     std::memset(to, value, bytes);
     return cudaSuccess;
   });
@@ -130,6 +142,7 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes,
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                                    cudaStream_t stream = nullptr) {
   return cuda_emulator::in_order(stream, [=] {
+    if (const cudaError_t error = cuda_emulator::end_early_launches()) return error;
     std::memcpy(to, from, bytes);
     return cudaSuccess;
   });

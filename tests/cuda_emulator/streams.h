@@ -15,6 +15,7 @@ using Node = std::function<cudaError_t()>;
 
 // Does `work`, or leaves it to the stream: to the graph that is captured, or to the next who waits.
 cudaError_t in_order(cudaStream_t stream, Node work);
+cudaError_t end_early_launches(std::size_t left);  // grid.h
 }  // namespace cuda_emulator
 
 struct CUstream_st {
@@ -44,7 +45,9 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  return stream ? stream->finish() : cudaSuccess;
+  const cudaError_t error = stream ? stream->finish() : cudaSuccess;
+  const cudaError_t early = cuda_emulator::end_early_launches(0);
+  return error != cudaSuccess ? error : early;
 }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
