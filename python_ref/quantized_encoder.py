@@ -1,10 +1,10 @@
 """The encoder in 8-bit integers, what dtype int8 computes (docs/spec.md, section 2).
 
 An activation is a whole number of 0...255 times the scale of its channel, fixed when the weights
-were calibrated; a weight is a whole number of -127...127 (the first layer's: -4095...4095) times the
-scale of its output. Sums of their products are exact, so every order of them gives the same bits,
-and one float32 multiplication and addition an output leads to the next layer's whole numbers. The
-GRU's state is float32, and whole numbers where it is multiplied; its gates are single float32
+were calibrated; a weight is a whole number of -127...127 (the first layer's: -4095...4095) times
+the scale of its output. Sums of their products are exact, so every order of them gives the same
+bits, and one float32 multiplication and addition an output leads to the next layer's whole numbers.
+The GRU's state is float32, and whole numbers where it is multiplied; its gates are single float32
 operations in one order, so that they have the same bits everywhere, too.
 """
 

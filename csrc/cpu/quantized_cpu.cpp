@@ -11,7 +11,7 @@ namespace khmer_fast {
 namespace {
 
 constexpr float kLevels = 255;
-constexpr float kCentre = 128;  // the level of a state of 0
+constexpr float kCentre = 128;                       // the level of a state of 0
 constexpr double kMagicDouble = 6755399441055744.0;  // 1.5 * 2^52, likewise
 constexpr float kMagic = 12582912.0f;                // 1.5 * 2^23: adding it rounds, ties to even
 
