@@ -10,6 +10,7 @@
 #include "cpu/page_ink.h"
 #include "cpu/page_owners.h"
 #include "cpu/page_rules.h"
+#include "cpu/page_words.h"
 
 namespace py = pybind11;
 
@@ -243,6 +244,33 @@ Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint8_t>& pai
   return crop;
 }
 
+py::tuple place_boxes_of(const Array<int64_t>& words, const Array<int64_t>& characters,
+                         int64_t crop_left, const Array<float>& rows, double left, double step,
+                         double letter, const Array<double>& top, const Array<double>& bottom,
+                         const std::tuple<int64_t, int64_t, int64_t, int64_t>& line) {
+  static_assert(sizeof(PageBox) == 4 * sizeof(int64_t));
+  check("words", words, {-1, 4});
+  check("characters", characters, {-1, 4});
+  check("rows", rows, {-1});
+  check("top", top, {-1});
+  check("bottom", bottom, {top.size()});
+  TORCH_CHECK_VALUE(rows.size() > 0 && top.size() > 0 && step > 0,
+                    "a line must have columns of more than no width, got ", rows.size(), " and ",
+                    top.size(), " of ", step);
+  const auto copy = [](const Array<int64_t>& boxes) {
+    Array<int64_t> out({boxes.shape(0), py::ssize_t{4}});
+    std::copy_n(boxes.data(), boxes.size(), out.mutable_data());
+    return out;
+  };
+  Array<int64_t> placed_words = copy(words), placed = copy(characters);
+  const auto [x0, y0, x1, y1] = line;
+  place_boxes({crop_left, rows.data(), rows.size()},
+              {left, step, letter, top.data(), bottom.data(), top.size()}, {x0, y0, x1, y1},
+              reinterpret_cast<PageBox*>(placed_words.mutable_data()), words.shape(0),
+              reinterpret_cast<PageBox*>(placed.mutable_data()), characters.shape(0));
+  return py::make_tuple(placed_words, placed);
+}
+
 Array<double> numbers_of(const std::vector<RulePiece>& pieces) {
   Array<double> numbers({static_cast<int64_t>(pieces.size()), int64_t{5}});
   double* out = numbers.mutable_data();
@@ -288,6 +316,10 @@ void bind_page(py::module_& m) {
   m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
         py::arg("ink").noconvert(), py::arg("columns"));
   m.def("page_band_ink", &band_ink_of, py::arg("owners").noconvert(), py::arg("columns"));
+  m.def("page_place_boxes", &place_boxes_of, py::arg("words").noconvert(),
+        py::arg("characters").noconvert(), py::arg("crop_left"), py::arg("rows").noconvert(),
+        py::arg("left"), py::arg("step"), py::arg("letter"), py::arg("top").noconvert(),
+        py::arg("bottom").noconvert(), py::arg("line"));
   m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("painted").noconvert(),
         py::arg("paper").noconvert(), py::arg("left"), py::arg("rows").noconvert(),
         py::arg("height"), py::arg("polarity"));

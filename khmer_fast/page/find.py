@@ -157,7 +157,8 @@ def _large_bands(
     """Bands of large type, at the page's scale."""
     if walls is not None:
         walls = walls / np.array([by[0], by[1], by[1]], np.float32)
-    bands = [_enlarged(band, *by) for band in find_bands(maps, walls)]
+    found = find_bands(maps, walls, LARGE_LETTER / by[1])
+    bands = [_enlarged(band, *by) for band in found]
     return [band for band in bands if band.letter_height >= LARGE_LETTER]
 
 

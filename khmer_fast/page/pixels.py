@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from khmer_fast.document import Box
 from khmer_fast.ops import _native
 
 DARKER, LIGHTER, RULE = 1, 2, 3  # classes of ink: than its paper, and straight rules
@@ -142,6 +143,25 @@ def unread_ink(
     """Pixels of each piece whose owner is one of nobodys, rules aside: int32 [pieces]; and of all
     ink."""
     return _native.page_unread_ink(owners, ink, labels, nobodys, pieces)
+
+
+def place_boxes(
+    words: np.ndarray,  # int64 [k, 4], in the crop
+    characters: np.ndarray,  # int64 [n, 4], in the crop
+    crop_left: int,  # page column of the crop's first
+    rows: np.ndarray,  # float32 [w], page row of the crop's top edge by column
+    left: float,  # page pixel of the first column of ink
+    step: float,  # page pixels of a column of ink
+    letter_height: float,  # page pixels
+    top: np.ndarray,  # float64 [columns], page row of the first ink; inf where there is none
+    bottom: np.ndarray,  # float64 [columns], of the last; -inf where there is none
+    line: Box,
+) -> tuple[np.ndarray, np.ndarray]:  # int64 [k, 4], [n, 4]
+    """Boxes in a crop to those on the page, round their ink and within the line's
+    (words_reference.py)."""
+    return _native.page_place_boxes(
+        words, characters, crop_left, rows, left, step, letter_height, top, bottom, line
+    )
 
 
 def find_rules(
