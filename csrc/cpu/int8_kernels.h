@@ -21,6 +21,9 @@ struct Int8Kernels {
   // kLanes. Without multiplier and bias x itself is rounded.
   void (*to_wholes)(int64_t n, const float* x, const float* multiplier, const float* bias,
                     void* out);
+  // A GRU's cell: the input's part of the gates [3H], the recurrent part [3H] and h [H] -> h, and
+  // its levels [H]; H a multiple of kLanes.
+  void (*gru)(int64_t H, const float* input, const float* hidden, float* h, void* level);
 };
 
 }  // namespace khmer_fast

@@ -121,7 +121,32 @@ static void to_int8(int64_t n, const float* x, const float* multiplier, const fl
   }
 }
 
-constexpr Int8Kernels kInt8Kernels = {Int8Operands::kDepth, gemm_int8, convolve_int8, to_int8};
+// sigmoid of python_ref/quantized_encoder.py, operation by operation: no fusing, hence to the bit.
+KHMER_FAST_MATH F exact_sigmoid(F x) {
+  const F magic = splat(12582912.0f);
+  const F y = min_vector(splat(125.0f), max_vector(splat(-125.0f), x * -1.44269502162933349609f));
+  const F n = (y + magic) - magic, f = y - n;
+  F e = f * 0.00958285201340913773f + 0.05590642616152763367f;
+  e = e * f + 0.24024099111557006836f;
+  e = e * f + 0.69312417507171630859f;
+  e = e * f + 1.0f;
+  return 1.0f / (e * power_of_two(__builtin_convertvector(n, I)) + 1.0f);
+}
+
+static void gru_int8(int64_t H, const float* input, const float* hidden, float* h, void* level) {
+  for (int64_t i = 0; i < H; i += W) {
+    const F r = exact_sigmoid(load(input + i) + load(hidden + i));
+    const F z = exact_sigmoid(load(input + H + i) + load(hidden + H + i));
+    const F sum = load(input + 2 * H + i) + r * load(hidden + 2 * H + i);
+    const F n = exact_sigmoid(sum * 2.0f) * 2.0f - 1.0f;
+    const F state = n + z * (load(h + i) - n);
+    store(h + i, state);
+    store_wholes(static_cast<Whole*>(level) + i, state * 127.0f + 128.0f);
+  }
+}
+
+constexpr Int8Kernels kInt8Kernels = {Int8Operands::kDepth, gemm_int8, convolve_int8, to_int8,
+                                      gru_int8};
 
 }  // namespace
 }  // namespace khmer_fast

@@ -11,6 +11,7 @@ namespace khmer_fast {
 namespace {
 
 constexpr float kLevels = 255;
+constexpr float kCentre = 128;                       // the level of a state of 0
 constexpr double kMagicDouble = 6755399441055744.0;  // 1.5 * 2^52, likewise
 constexpr float kMagic = 12582912.0f;                // 1.5 * 2^23: adding it rounds, ties to even
 
@@ -90,18 +91,8 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
   norm_gain_.assign(weights.norm_gain, weights.norm_gain + F);
   norm_bias_.assign(weights.norm_bias, weights.norm_bias + F);
   for (int d = 0; d < 2; ++d) {
-    // Each gate begins at a padded row.
-    const QuantizedLayer& gates = weights.gates[d];
-    std::vector<int8_t> rows_of(3 * Hp_ * Fp_);
-    std::vector<float> multiplier(3 * Hp_), bias(3 * Hp_);
-    for (int64_t i = 0; i < 3 * H; ++i) {
-      const int64_t to = i / H * Hp_ + i % H;
-      std::copy_n(gates.W + i * F, F, &rows_of[to * Fp_]);
-      multiplier[to] = gates.multiplier[i];
-      bias[to] = gates.bias[i];
-    }
-    gates_[d] =
-        pack_dense(rows_of, 3 * Hp_, Fp_, {nullptr, multiplier.data(), bias.data(), nullptr});
+    gates_[d] = pack_gates(H, F, weights.gates[d]);
+    hidden_[d] = pack_gates(H, H, weights.hidden[d]);
   }
 }
 
@@ -113,6 +104,20 @@ QuantizedFeatures::Dense QuantizedFeatures::pack_dense(const std::vector<int8_t>
   dense.multiplier = padded_copy(layer.multiplier, N);
   dense.bias = padded_copy(layer.bias, N);
   return dense;
+}
+
+QuantizedFeatures::Dense QuantizedFeatures::pack_gates(int64_t H, int64_t K,
+                                                       const QuantizedLayer& layer) const {
+  const int64_t Kp = padded(K);
+  std::vector<int8_t> W(3 * Hp_ * Kp);
+  std::vector<float> multiplier(3 * Hp_), bias(3 * Hp_);
+  for (int64_t i = 0; i < 3 * H; ++i) {
+    const int64_t to = i / H * Hp_ + i % H;
+    std::copy_n(layer.W + i * K, K, &W[to * Kp]);
+    multiplier[to] = layer.multiplier[i];
+    bias[to] = layer.bias[i];
+  }
+  return pack_dense(W, 3 * Hp_, Kp, {nullptr, multiplier.data(), bias.data(), nullptr});
 }
 
 int64_t QuantizedFeatures::positions(int64_t X) const {
@@ -240,6 +245,19 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
     kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
                         gates_[d].multiplier.data(), gates_[d].bias.data(),
                         d == 0 ? forward : backward, gates);
+}
+
+void QuantizedFeatures::begin(int64_t lines, Buffer& level) const {
+  level.reserve(floats(lines * Hp_));
+  const std::vector<float> centre(lines * Hp_, kCentre);
+  kernels_.int8->to_wholes(lines * Hp_, centre.data(), nullptr, nullptr, at(level, 0));
+}
+
+void QuantizedFeatures::recurrent(int direction, int64_t lines, const Buffer& level,
+                                  Buffer& hidden) const {
+  const Dense& layer = hidden_[direction];
+  kernels_.int8->gemm(lines, layer.N, layer.K, at(level, 0), Hp_, layer.W.data(),
+                      layer.multiplier.data(), layer.bias.data(), hidden.data(), layer.N);
 }
 
 }  // namespace khmer_fast
