@@ -105,14 +105,6 @@ def _between(size: int, nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return first, np.minimum(first + 1, nodes - 1), np.where(at < 0, 0, at % CELL)
 
 
-def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Pixels that differ from their paper, DARKER or LIGHTER, else 0: uint8 [Y, X] both."""
-    difference = spread(paper, *grey.shape).astype(np.int32) - grey
-    least = spread(threshold, *grey.shape)
-    ink = np.where(difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0))
-    return ink.astype(np.uint8)
-
-
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
     uint8 [M] each, from the pixels that are nearest along the line."""
@@ -142,34 +134,33 @@ def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarr
     return np.concatenate(paper), np.concatenate(threshold)
 
 
-def find_line_ink(
-    ink: np.ndarray,  # uint8 [Y, X], of the page
-    paper: np.ndarray,  # uint8 [Y, X], of the page
+def find_ink(
     grey: np.ndarray,  # uint8 [Y, X]
+    paper: np.ndarray,  # uint8 [Y/16, X/16], of estimate_paper
+    threshold: np.ndarray,  # uint8 [Y/16, X/16], of estimate_paper
     columns: Columns,
-    line_paper: np.ndarray,  # uint8 [M]
-    threshold: np.ndarray,  # uint8 [M]
+    line_paper: np.ndarray,  # uint8 [M], of line_paper
+    line_threshold: np.ndarray,  # uint8 [M], of line_paper
+    rules: np.ndarray,  # bool [Y, X]
 ) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
-    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
-    ink, paper = ink.copy(), paper.copy()
-    nearest = np.full(ink.shape, np.inf)
-    row = np.arange(len(ink)) + 0.5
+    """Pixels that differ from their paper: DARKER, LIGHTER or RULE, else 0. Within the lines' reach
+    it is the paper of the line that reaches a pixel best, else the page's."""
+    level, least = spread(paper, *grey.shape), spread(threshold, *grey.shape)
+    nearest = np.full(grey.shape, np.inf, np.float32)
+    row = np.arange(len(grey), dtype=np.float32) + np.float32(0.5)
     for line in range(len(columns.left)):
         of, left = columns.of(line), int(columns.left[line])
         for i in range(of.start, of.stop):
             x = left + i - of.start
-            u = row - float(columns.middle[i])
-            reach = np.where(u < 0, float(columns.above[i]), float(columns.below[i]))
-            distance = np.abs(u) / reach
+            u = row - columns.middle[i]
+            distance = np.abs(u) / np.where(u < 0, columns.above[i], columns.below[i])
             mine = (distance <= STRIP) & (distance < nearest[:, x])
             nearest[mine, x] = distance[mine]
-            difference = int(line_paper[i]) - grey[mine, x].astype(int)
-            least = int(threshold[i])
-            ink[mine, x] = np.where(
-                difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0)
-            )
-            paper[mine, x] = line_paper[i]
-    return ink, paper
+            level[mine, x], least[mine, x] = line_paper[i], line_threshold[i]
+    difference = level.astype(np.int32) - grey
+    ink = np.where(difference >= least, DARKER, np.where(-difference >= least, LIGHTER, 0))
+    ink[rules & (ink > 0)] = RULE
+    return ink.astype(np.uint8), level
 
 
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -460,6 +451,19 @@ def cut_piece(
                 kind = best + 1
         result[inside] = FRAME if kind == len(lines) + 1 else lines[kind - 1] + 1
     return result
+
+
+def unread_ink(
+    owners: np.ndarray,  # uint16 [Y, X]
+    ink: np.ndarray,  # uint8 [Y, X]
+    labels: np.ndarray,  # int32 [Y, X]
+    nobodys: np.ndarray,  # bool [NOBODY + 1]
+    pieces: int,
+) -> tuple[np.ndarray, int]:
+    """Pixels of each piece whose owner is one of nobodys, rules aside: int32 [pieces]; and of all
+    ink."""
+    unread = nobodys[owners] & (ink != RULE) & (ink > 0)
+    return np.bincount(labels[unread], minlength=pieces + 1)[1:], int((ink > 0).sum())
 
 
 def paint_mask(owners: np.ndarray) -> np.ndarray:
