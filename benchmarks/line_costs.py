@@ -120,7 +120,8 @@ def stages_line(where: Stages) -> str:
     return (
         f"{OURS}, where the time of a line goes: {', '.join(parts)}; floors at "
         f"{where.floors.peak_gflops:.0f} GFLOP/s, of prepare Pillow's decoding alone; decoder "
-        f"{where.decode_us_a_step:.0f} us a line-step, a line has {where.mean_steps:.1f} steps with {where.mean_live:.2f} live "
+        f"{where.decode_us_a_step:.0f} us a line-step, a line has "
+        f"{where.mean_steps:.1f} steps with {where.mean_live:.2f} live "
         f"hypotheses and {where.mean_parents:.2f} unique parents"
     )
 
