@@ -183,17 +183,23 @@ static void sums_int8(int64_t M, int64_t N, int64_t K, const void* A, int64_t ld
 
 typedef uint32_t Unsigned __attribute__((vector_size(W * 4)));
 
+// One vector at a time: the compiler copies an array's elements by halves, through memory.
+KHMER_FAST_MATH Unsigned load_sums(const int32_t* p) {
+  Unsigned x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+
 // Modulo 2^32: only the outputs themselves, 24 times as large as direct ones, must fit 32 bits.
 static void winograd_output_int8(int64_t n, const int32_t* S, int64_t ld, const float* multiplier,
                                  const float* bias, const float* residual, void* out,
                                  int64_t column, int64_t valid) {
   for (int64_t i = 0; i < n; i += W) {
-    Unsigned s[6];
-    for (int j = 0; j < 6; ++j) __builtin_memcpy(&s[j], S + j * ld + i, sizeof s[j]);
-    const Unsigned near = s[1] + s[2], near_odd = s[1] - s[2];
-    const Unsigned far = s[3] + s[4], far_odd = s[3] - s[4];
-    const Unsigned y[4] = {s[0] + near + far, near_odd + 2 * far_odd, near + 4 * far,
-                           near_odd + 8 * far_odd + s[5]};
+    const Unsigned s1 = load_sums(S + ld + i), s2 = load_sums(S + 2 * ld + i);
+    const Unsigned s3 = load_sums(S + 3 * ld + i), s4 = load_sums(S + 4 * ld + i);
+    const Unsigned near = s1 + s2, near_odd = s1 - s2, far = s3 + s4, far_odd = s3 - s4;
+    const Unsigned y[4] = {load_sums(S + i) + near + far, near_odd + 2 * far_odd, near + 4 * far,
+                           near_odd + 8 * far_odd + load_sums(S + 5 * ld + i)};
     const F scale_by = load(multiplier + i), add = load(bias + i);
 #pragma GCC unroll 4
     for (int64_t k = 0; k < 4; ++k) {
