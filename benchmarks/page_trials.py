@@ -4,7 +4,7 @@ pages, and pages without text. Each is an option of `benchmarks.pages`.
 Right, for the order of regions: a rendered page's regions have the order in which they were drawn,
 and a region is right if its lines come together and directly after those of the region before it.
 Either of two headers, or of two footers, may be first; a chart's words have no order and are left
-out. Beside it stands the share of lines that follow the line that they should, inside tables, too.
+out; the boxes of a sheet of snippets ("styles") may come in any order, each with its lines together. Beside it stands the share of lines that follow the line that they should, inside tables, too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 SEED = 20_000_000  # of the pages: none that training draws
 HELD_OUT = 4  # every fourth page is of a layout and in fonts that training never sees
 ALL_ITS_INK = 0.97  # of a line's ink that one found line must hold
+UNORDERED = ("styles",)  # layouts whose regions are snippets thrown on a sheet
 SURE = 0.5  # confidence of text that counts as invented
 TURNS = (2.0, 5.0, 10.0)  # degrees
 BEND = 0.03  # of the page's width
@@ -117,6 +118,8 @@ def in_place(sample: PageSample, order: Sequence[int]) -> tuple[list[bool], list
         if kind == other_kind and kind in ("header", "footer"):
             if position[others[0]] < position[lines[0]]:
                 true[k], true[k + 1] = true[k + 1], true[k]
+    if sample.layout in UNORDERED:
+        true.sort(key=lambda region: min(position[i] for i in region[1]))
     right, follow, end = [], [], -1
     for _, lines in true:
         places = [position[i] for i in lines]

@@ -37,7 +37,7 @@ _PEELED = 8  # rows at a run's top and bottom that may be something else
 _SPREAD = 1.2  # times the height: the width of an open book
 _FOLD = 5.0  # letter heights of white between the pages of a book
 _LONE = 12.0  # letter heights of a page's number at the foot, at most
-_FOOT = 0.88  # of the page's height
+_FOOT = 0.75  # of the page's height
 
 
 def arrange(
@@ -59,13 +59,14 @@ def arrange(
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
         places = reader.put(place, reader.plans(ground.places), inside, places)
-    return [plan for side in _pages(places, page) for plan in _plans_of_page(side, reader)]
-
-
-def _plans_of_page(places: list[Place], reader: _Reader) -> list[RegionPlan]:
-    """The regions of one page; its number at the foot is the last."""
-    body, foot = _without_foot(places, reader.page)
-    return reader.plans(body) + [RegionPlan("footer", (place.index,)) for place in foot]
+    sides = [_without_foot(side, page) for side in _pages(places, page)]
+    numbered = all(foot for _, foot in sides)  # both pages of a book are, or it is no book's
+    plans: list[RegionPlan] = []
+    for body, foot in sides:
+        plans += reader.plans(body)
+        if numbered:
+            plans += foot
+    return plans if numbered else plans + [plan for _, foot in sides for plan in foot]
 
 
 def _pages(places: list[Place], page: LevelPage) -> list[list[Place]]:
@@ -86,15 +87,16 @@ def _by_bottom(places: list[Place]) -> list[Place]:
     return sorted(places, key=lambda place: place.bottom)
 
 
-def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
-    """The page's places, and its number at the foot if it has one."""
+def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[RegionPlan]]:
+    """The page's places, and its number at the foot as a region if it has one."""
     if len(places) < 2:
         return places, []
     last, other = sorted(places, key=lambda place: -place.bottom)[:2]
     alone = last.top - other.bottom > 2.5 * last.letter
     if alone and last.bottom > _FOOT * page.height and 0 < last.width < _LONE * last.letter:
         if last.index >= 0:
-            return [place for place in places if place is not last], [last]
+            foot = RegionPlan("footer", (last.index,))
+            return [place for place in places if place is not last], [foot]
     return places, []
 
 
