@@ -1,4 +1,4 @@
-"""Questions with their answers in two columns below them: a short question stands in the left one."""
+"""Questions with their answers in two columns below them: short ones stand in the left one."""
 
 from __future__ import annotations
 
