@@ -37,6 +37,8 @@ struct QuantizedBuffers {
   Buffer patches;   // [rows, 9] of one column
   Buffer products;  // [rows, Cp]
   Buffer x, next;   // [X + 2, column], a column of zeros before and after
+  Buffer V;         // [6, tiles, column] transformed columns
+  Buffer sums;      // [6, tiles, rows, Cp] of their products, int32
   Buffer feature;   // [T, Fp]
   Buffer levels;    // [T, Fp] whole numbers
 };
@@ -75,6 +77,9 @@ class QuantizedFeatures {
     Dense product;
     Buffer residual;              // [N], or empty
     std::vector<int32_t> offset;  // of each group of k, from the column left of the output's
+    // F(4, 3) along x, where the kernels have it and its sums fit 32 bits; else empty:
+    Buffer transformed;                     // [6][3 depth, width] 24 times the weights, by (dy, c)
+    Buffer multipliers, biases, residuals;  // [rows, width]
 
     int64_t column_in() const { return (height + 2) * depth; }
     int64_t column_out() const { return (rows + 2) * width; }
@@ -99,6 +104,10 @@ class QuantizedFeatures {
   bool take_image(const float* image, int64_t ld, int64_t X, Buffer& out) const;
   void first(int64_t X, Buffer& out, QuantizedBuffers& buffers) const;
   void convolve(const Conv& layer, int64_t X, Buffer& in, Buffer& out) const;
+  void pack_transformed(Conv& layer, int64_t inputs, int64_t outputs,
+                        const QuantizedLayer& weights) const;
+  void winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
+                QuantizedBuffers& buffers) const;
   // Feature [T, Fp] to its whole numbers.
   void normalise(int64_t T, float* feature) const;
   void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
