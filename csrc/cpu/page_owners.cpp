@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
+constexpr double kMarkSlack = 0.75;  // the same for marks, which stand over or under a band
 constexpr double kBeside = 0.8;     // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
 constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
@@ -130,7 +131,7 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double up = box.top - middle, down = box.bottom - middle;
     const double gap = std::max({up - letter / 2, -letter / 2 - down, 0.0});
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
-    if (overshoot > kSlack * letter) continue;
+    if (overshoot > kMarkSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
     const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);

@@ -15,7 +15,7 @@ from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.rules import Rules, find_rules
 from khmer_fast.page.segment import PageNetwork, network_scale, scale_page
-from khmer_fast.page.walls import crossed, walls_of, without_strokes
+from khmer_fast.page.walls import crossed, walls_of, without_folds, without_strokes
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
@@ -121,7 +121,7 @@ def find_lines(
     both = merge_scales(bands, _large_bands(large, by))
     columns = columns_of(both, *small.shape)
     rules = without_strokes(find_rules(small, scale), columns, scale)
-    walls = walls_of(rules, scale)
+    walls = without_folds(walls_of(rules, scale), columns, small)
     if any(len(crossed(wall, columns)) for wall in walls):
         both = merge_scales(find_bands(maps, walls), _large_bands(large, by, walls))
         columns = columns_of(both, *small.shape)

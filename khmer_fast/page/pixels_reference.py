@@ -196,6 +196,7 @@ def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 SURE_CORE = 0.25  # letter heights squared of ink in a line's band that make a piece the line's
 SLACK = 0.5  # letter heights that ink may overshoot the distances of its line
+MARK_SLACK = 0.75  # the same for marks, which stand over or under a band
 BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
 MARK_REACH = 0.5  # letter heights to both sides of a mark in which its letter begins
@@ -305,7 +306,7 @@ def nearest_line(
         up, down = top - middle, bottom - middle
         gap = max(up - letter / 2, -letter / 2 - down, 0.0)
         overshoot = max(-above - up, 0.0) + max(down - below, 0.0)
-        if overshoot > SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
+        if overshoot > MARK_SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
             continue
         reach = int(MARK_REACH * letter)
         first, last = (columns.at(line, x) for x in (left - reach, right - 1 + reach))

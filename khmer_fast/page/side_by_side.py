@@ -316,8 +316,9 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
 
 def _steps(column: Sequence[Place]) -> list[float]:
     """The distances of a column's lines, those of one baseline left out."""
+    letter = statistics.median([place.letter for place in column] or [0.0])  # not that of a head
     steps = [b.bottom - a.bottom for a, b in zip(column, column[1:], strict=False)]
-    return [step for step in steps if step > 1.2 * column[0].letter]
+    return [step for step in steps if step > 1.2 * letter]
 
 
 def _rows_are_close(columns: Sequence[Sequence[Place]], close: float) -> bool:
