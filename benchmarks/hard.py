@@ -3,8 +3,8 @@
 Errors of each kind, drawn in fonts that training never sees, and over what the same lines cost
 without their hardness: a long line over its parts, one in two inks or on two papers over itself in
 one, a turned one over itself upright, one with bits of its neighbours over itself without. Of lines
-with a planted loss those are counted that carry a flag. With KHMER_FAST_DATA the development lines are
-turned, too.
+with a planted loss those are counted that carry a flag. With KHMER_FAST_DATA the development lines
+are turned, too.
 """
 
 from __future__ import annotations
