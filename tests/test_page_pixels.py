@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from khmer_fast.page import pixels, pixels_reference
+from khmer_fast.page import owners_reference, pixels, pixels_reference
 from khmer_fast.page.bands import columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
 from tests.page_drawings import DrawnLine, DrawnPage, level
@@ -118,23 +118,23 @@ def test_owners_equal_the_reference(seed):
     pieces = pixels.label(ink)
     owners = pixels.assign_ink(ink, *pieces, offset, columns)
     np.testing.assert_array_equal(
-        owners, pixels_reference.assign_ink(ink, *pieces, offset, columns)
+        owners, owners_reference.assign_ink(ink, *pieces, offset, columns)
     )
     assert len(np.unique(owners)) >= 4  # paper and all lines
     nobodys = rng.random(pixels.NOBODY + 1) < 0.5
     mine, expected = (
         module.unread_ink(owners, ink, pieces[0], nobodys, len(pieces[2]))
-        for module in (pixels, pixels_reference)
+        for module in (pixels, owners_reference)
     )
     np.testing.assert_array_equal(mine[0], expected[0])
     assert mine[1] == expected[1] > 0
-    np.testing.assert_array_equal(pixels.paint_mask(owners), pixels_reference.paint_mask(owners))
+    np.testing.assert_array_equal(pixels.paint_mask(owners), owners_reference.paint_mask(owners))
     np.testing.assert_array_equal(
-        pixels.band_ink(owners, columns), pixels_reference.band_ink(owners, columns)
+        pixels.band_ink(owners, columns), owners_reference.band_ink(owners, columns)
     )
     for a, b in zip(
         pixels.line_extents(owners, ink, columns),
-        pixels_reference.line_extents(owners, ink, columns),
+        owners_reference.line_extents(owners, ink, columns),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)

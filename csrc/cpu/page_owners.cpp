@@ -9,10 +9,10 @@
 namespace khmer_fast {
 namespace {
 
-constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
-constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
+constexpr double kSureCore = 0.25;   // letter heights squared of ink in a band
+constexpr double kSlack = 0.5;       // letter heights beyond a line's distances
 constexpr double kMarkSlack = 0.75;  // the same for marks, which stand over or under a band
-constexpr double kBeside = 0.8;     // letter heights beside a line's end
+constexpr double kBeside = 0.8;      // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
 constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights

@@ -1,4 +1,4 @@
-// Whose line each pixel of ink is: khmer_fast/page/pixels_reference.py, exactly.
+// Whose line each pixel of ink is: khmer_fast/page/owners_reference.py, exactly.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""The pixel steps of pages, compiled: csrc/cpu/page_*.cpp. pixels_reference.py says what they do.
+"""The pixel steps of pages, compiled: csrc/cpu/page_*.cpp. *_reference.py say what they do.
 
 Y, X: rows and columns of the page at the network's scale; C: connected pieces of ink; L: lines; M:
 columns of all lines, one line after the other. Heights are continuous: row y covers [y, y + 1).

@@ -171,8 +171,11 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if is_list(group):
         return True
-    if any(map(is_prose, group)) and all(is_prose(c) or _is_text(c) for c in group):
+    prose = sum(map(is_prose, group))
+    if prose and all(is_prose(c) or _is_text(c) for c in group):
         return False
+    if prose > 1 and prose >= _MOST * len(group):
+        return False  # the others are the short ends of articles
     cards = all(_varies(column) for column in group)
     if cards and max(map(len, group)) <= 2:
         return False
