@@ -213,16 +213,18 @@ def measure_memory(folder: Path, few: int, many: int) -> dict:
     seen: dict[int, float] = {}
     with RunFolder(folder / "out", options, "of this run") as out:
         pool = LocalPool(options, out.results, "of this run", usable_processors(), 50)
-        pages = 0
+        pages = failed = 0
         began = time.perf_counter()
         for event in pool.run(Sources(expand([str(files)])), Ledger.read(out.results)):
             if isinstance(event, Outcome):
                 before, pages = pages, pages + len(event.pages)
+                failed += event.failed
                 for mark in (few, many // 4, many // 2, many):
                     if before < mark <= pages:
                         seen[mark] = memory()
         seconds = time.perf_counter() - began
-    assert pages == many, f"{pages} pages of {many}"
+    if pages != many or failed:
+        raise SystemExit(f"{pages} pages of {many} came back, {failed} of them failed")
     growth = seen[many] - seen[few]
     return {
         "mib": seen,

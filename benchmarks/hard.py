@@ -2,8 +2,9 @@
 
 Errors of each kind, drawn in fonts that training never sees, and over what the same lines cost
 without their hardness: a long line over its parts, one in two inks or on two papers over itself in
-one, a turned one over itself upright. Of lines with a planted loss those are counted that carry a
-flag. With KHMER_FAST_DATA the development lines are turned, too.
+one, a turned one over itself upright, one with bits of its neighbours over itself without. Of lines
+with a planted loss those are counted that carry a flag. With KHMER_FAST_DATA the development lines
+are turned, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import torch
 from benchmarks import machine
 from benchmarks.drawn import announce, line_source
 from benchmarks.hard_lines import HardLine, HardLines, turn
+from benchmarks.page_sets import load_page_set
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.document import Line
 from khmer_fast.errors import KhmerFastError
@@ -44,6 +47,7 @@ COUNTS = {
 }  # fmt: skip
 ANGLES = (-10, -5, 5, 10)  # degrees
 DEVELOPMENT = ("real_lines", "real_varied")
+NEIGHBOURS = 0.25  # of a line's height above and below it
 LOST = (6, 24)  # characters of a planted loss
 
 
@@ -104,6 +108,24 @@ def development_lines() -> list[HardLine]:
         if (data_folder() / name).is_dir():
             labels = load_labels(str(data_folder() / name))
             found += [HardLine(load_grey(label.image), canonical(label.text)) for label in labels]
+    return found
+
+
+def with_neighbours() -> list[HardLine]:
+    """The development sets' lines cut out of their pages with a quarter of their height more above
+    and below, where their neighbours stand, beside the same lines as the labels have them."""
+    found = []
+    for name in DEVELOPMENT:
+        if (data_folder() / name).is_dir():
+            for document in load_page_set(str(data_folder() / name), Path()).documents:
+                page = load_grey(document.pictures[0])
+                for line in document.lines:
+                    left, top, right, bottom = line.box
+                    more = round(NEIGHBOURS * (bottom - top))
+                    text = canonical(line.text)
+                    cut = HardLine(page[top:bottom, left:right], text)
+                    image = page[max(top - more, 0) : bottom + more, left:right]
+                    found.append(HardLine(image, text, parts=(cut,)))
     return found
 
 
@@ -250,6 +272,7 @@ def run(options: argparse.Namespace) -> int:
             add(f"development, by {angle}", lambda a=angle: turned(development, a))
     if development:
         add("development, upright", lambda: development)
+        add(f"development, {NEIGHBOURS:g} more", with_neighbours)
     else:
         print("development lines: left out, KHMER_FAST_DATA is not set")
     found = planted(weights, hard, some(500))

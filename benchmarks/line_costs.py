@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.line_floors import Floors, floors
 from benchmarks.line_rows import BEAM, OURS, DataSet
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.recognize.batch import Batch
@@ -32,11 +33,15 @@ class ProbedEngine:
         self.max_padding = engine.max_padding
         self.encode_seconds = self.decode_seconds = 0.0
         self.answers: list[BeamResult] = []
+        self.widths: list[int] = []  # pixels of each line
+        self.positions: list[int] = []  # of each batch
 
     def encode(self, batch: Batch) -> Encoded:
         start = time.process_time()
         encoded = self.engine.encode(batch)
         self.encode_seconds += time.process_time() - start
+        self.widths += batch.width.tolist()
+        self.positions.append(encoded.memory.shape[1])
         return encoded
 
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
@@ -64,6 +69,8 @@ class Stages:
     mean_steps: float
     mean_live: float
     mean_parents: float
+    ms_a_line: float  # of processor time, all parts
+    floors: Floors
 
 
 def stages(weights: Weights, images: Sequence[Path]) -> Stages | None:
@@ -93,17 +100,28 @@ def stages(weights: Weights, images: Sequence[Path]) -> Stages | None:
         mean_steps=steps / lines,
         mean_live=live / steps,
         mean_parents=parents / steps,
+        ms_a_line=1e3 * total / len(images),
+        floors=floors(
+            weights.config,
+            images,
+            engine.widths,
+            list(zip(engine.answers, engine.positions, strict=True)),
+        ),
     )
 
 
 def stages_line(where: Stages) -> str:
-    shares = ", ".join(
-        f"{name} {100 * getattr(where, name):.0f} %"
-        for name in ("prepare", "encode", "decode", "rest")
-    )
+    parts = []
+    for name in ("prepare", "encode", "decode", "rest"):
+        share = getattr(where, name)
+        part = f"{name} {share * where.ms_a_line:.2f} ms ({100 * share:.0f} %"
+        floor = getattr(where.floors, name, None)  # the rest has none: it may be nothing
+        parts.append(part + (")" if floor is None else f", floor {floor:.2f})"))
     return (
-        f"{OURS}, where the time goes: {shares}; decoder {where.decode_us_a_step:.0f} us a "
-        f"line-step, a line has {where.mean_steps:.1f} steps with {where.mean_live:.2f} live "
+        f"{OURS}, where the time of a line goes: {', '.join(parts)}; floors at "
+        f"{where.floors.peak_gflops:.0f} GFLOP/s, of prepare Pillow's decoding alone; decoder "
+        f"{where.decode_us_a_step:.0f} us a line-step, a line has "
+        f"{where.mean_steps:.1f} steps with {where.mean_live:.2f} live "
         f"hypotheses and {where.mean_parents:.2f} unique parents"
     )
 

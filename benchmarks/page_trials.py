@@ -4,7 +4,9 @@ pages, and pages without text. Each is an option of `benchmarks.pages`.
 Right, for the order of regions: a rendered page's regions have the order in which they were drawn,
 and a region is right if its lines come together and directly after those of the region before it.
 Either of two headers, or of two footers, may be first; a chart's words have no order and are left
-out. Beside it stands the share of lines that follow the line that they should, inside tables, too.
+out; the boxes of a sheet of snippets ("styles") may come in any order, each with its lines
+together. Beside it stands the share of lines that follow the line that they should, inside tables,
+too.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from PIL import Image
 from benchmarks.drawn import page_source
 from benchmarks.page_sets import KnownDocument, PageSet
 from khmer_fast.data.page_config import load_page_config
-from khmer_fast.data.pages import PageSample
+from khmer_fast.data.pages import PageLine, PageSample
 from khmer_fast.document import Box
 from khmer_fast.evaluation.pages import ReferenceLine, find_strings
 from khmer_fast.files.images import load_grey
@@ -38,6 +40,7 @@ from khmer_fast.page.segment import Segmenter, network_scale, scale_page
 SEED = 20_000_000  # of the pages: none that training draws
 HELD_OUT = 4  # every fourth page is of a layout and in fonts that training never sees
 ALL_ITS_INK = 0.97  # of a line's ink that one found line must hold
+UNORDERED = ("styles",)  # layouts whose regions are snippets thrown on a sheet
 SURE = 0.5  # confidence of text that counts as invented
 TURNS = (2.0, 5.0, 10.0)  # degrees
 BEND = 0.03  # of the page's width
@@ -117,6 +120,8 @@ def in_place(sample: PageSample, order: Sequence[int]) -> tuple[list[bool], list
         if kind == other_kind and kind in ("header", "footer"):
             if position[others[0]] < position[lines[0]]:
                 true[k], true[k + 1] = true[k + 1], true[k]
+    if sample.layout in UNORDERED:
+        true.sort(key=lambda region: min(position[i] for i in region[1]))
     right, follow, end = [], [], -1
     for _, lines in true:
         places = [position[i] for i in lines]
@@ -153,46 +158,63 @@ class InkResult:
 
     pages: int
     lines: int
-    whole: int  # one found line has nearly all of their ink, and little other
+    whole: int  # one found line has nearly all of their ink
+    joined: int  # of those, lines that are one found line with others of their row
 
     def __str__(self) -> str:
         return (
             f"ink, {self.pages} rendered pages in unseen fonts and layouts: {self.whole} of "
-            f"{self.lines} lines found with all their ink ({self.whole / max(1, self.lines):.2%})"
+            f"{self.lines} lines found with all their ink ({self.whole / max(1, self.lines):.2%}), "
+            f"{self.joined} of them as one line with others of their row"
         )
 
 
 def ink_trial(count: int, segmenter: Segmenter) -> InkResult:
-    """Whether each line's ink is held by one found line, and that line holds little other."""
+    """Whether each line's ink is held by one found line, and that line holds no other row's."""
     source = page_source(held_out=True)
-    lines = whole = 0
+    lines = whole = joined = 0
     for i in range(count):
         sample = source.sample(SEED + 1, i)
-        found = find_lines(sample.image, segmenter, sample.rotation)
-        found_whole = whole_lines(sample, found)
-        lines += len(found_whole)
-        whole += int(sum(found_whole))
-    return InkResult(count, lines, whole)
+        held = whole_lines(sample, find_lines(sample.image, segmenter, sample.rotation))
+        lines += len(held)
+        whole += sum(others is not None for others in held)
+        joined += sum(bool(others) for others in held)
+    return InkResult(count, lines, whole, joined)
 
 
-def whole_lines(sample: PageSample, found: FoundPage) -> list[bool]:
-    """For each line that the page's edge does not cut: one found line has all of its ink."""
+def whole_lines(sample: PageSample, found: FoundPage) -> list[int | None]:
+    """For each line that the page's edge does not cut: how many others of its row the found line
+    with all of its ink is, too; None where no found line has it all, or it has another row's."""
     true = true_owners(sample, found)
     mine = found.owners.owners  # [Y, X]
     inked = (true > 0) & (found.ink.ink > 0)
     pairs = np.stack([true[inked].astype(np.int64), mine[inked].astype(np.int64)])
     table, counts = np.unique(pairs, axis=1, return_counts=True)
     ink = np.bincount(table[0], counts, minlength=len(sample.lines) + 1)
-    held: dict[int, tuple[float, int]] = {}  # true line: (share, found line)
+    held: dict[int, tuple[float, int]] = {}  # index of a true line: (share, found line)
     for line, owner, count in zip(*table.tolist(), counts.tolist(), strict=True):
-        if 0 < owner < pixels.FRAME and count / ink[line] > held.get(line, (0.0, 0))[0]:
-            held[line] = count / ink[line], owner
-    taken = [owner for share, owner in held.values() if share >= ALL_ITS_INK]
-    return [
-        held.get(i + 1, (0.0, 0))[0] >= ALL_ITS_INK and taken.count(held[i + 1][1]) == 1
-        for i, line in enumerate(sample.lines)
-        if not line.cut and ink[i + 1] > 0
-    ]
+        share = count / ink[line]
+        if 0 < owner < pixels.FRAME and share > held.get(line - 1, (0.0, 0))[0]:
+            held[line - 1] = share, owner
+    whole = {line: owner for line, (share, owner) in held.items() if share >= ALL_ITS_INK}
+    together: list[int | None] = []
+    for i, line in enumerate(sample.lines):
+        if line.cut or ink[i + 1] == 0:
+            continue
+        others = [k for k, owner in whole.items() if k != i and owner == whole.get(i)]
+        row = all(_in_one_row(line, sample.lines[k], sample.rotation) for k in others)
+        together.append(len(others) if i in whole and row else None)
+    return together
+
+
+def _in_one_row(a: PageLine, b: PageLine, rotation: int) -> bool:
+    """Whether two lines of a page that lies turned by `rotation` stand beside each other."""
+    across = 1 if rotation in (0, 180) else 0  # the axis from line to line
+    middles = [float(np.median(line.baseline[:, across])) for line in (a, b)]
+    ends = [line.baseline[[0, -1]][:, 1 - across] for line in (a, b)]
+    apart = min(abs(float(p) - float(q)) for p in ends[0] for q in ends[1])
+    slope = 0.1 * (apart + max(abs(float(e[1] - e[0])) for e in ends) / 2)  # of a skewed page
+    return abs(middles[0] - middles[1]) < 0.6 * max(a.letter_height, b.letter_height) + slope
 
 
 def true_owners(sample: PageSample, found: FoundPage) -> np.ndarray:

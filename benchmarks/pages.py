@@ -9,7 +9,6 @@ rendered pages (--rendered) and trials of the parts (benchmarks/page_trials.py s
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import statistics
@@ -25,6 +24,7 @@ from typing import Any
 from benchmarks import machine, tesseract
 from benchmarks.drawn import announce
 from benchmarks.line_rows import number
+from benchmarks.page_parts import Floors, Parts
 from benchmarks.page_sets import KnownDocument, PageSet, load_page_set
 from khmer_fast.document import Page
 from khmer_fast.errors import KhmerFastError
@@ -52,6 +52,7 @@ class PageReading:
     cpu_seconds: float
     cached: bool = False  # times come from an earlier run
     parts: dict[str, float] = field(default_factory=dict)  # seconds by part
+    floors: dict[str, float] = field(default_factory=dict)  # the least that they could take
 
 
 @dataclass(frozen=True)
@@ -62,63 +63,12 @@ class Engine:
     read: Callable[[Path], PageReading]
 
 
-class Parts:
-    """Processor seconds by part of reading a page: each call stops the clock of what called it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._running: list[str] = []
-        self._since = 0.0
-
-    def timed(self, owner: Any, name: str, part: str) -> None:
-        """Puts a function of a module or object, by name, on the clock of a part."""
-        call = getattr(owner, name)
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            self._turn(part)
-            try:
-                answer = call(*arguments, **options)
-            finally:
-                self._turn(None)
-            return self._steps(answer, part) if inspect.isgenerator(answer) else answer
-
-        setattr(owner, name, timed)
-
-    def _steps(self, answers: Iterator[Any], part: str) -> Iterator[Any]:
-        """The same answers, the time to make each one on the clock of the part."""
-        while True:
-            self._turn(part)
-            try:
-                answer = next(answers)
-            except StopIteration:
-                return
-            finally:
-                self._turn(None)
-            yield answer
-
-    def _turn(self, part: str | None) -> None:
-        """Goes into a part, or (None) back to what called it."""
-        now = time.process_time()
-        if self._running:
-            running = self._running[-1]
-            self.seconds[running] = self.seconds.get(running, 0.0) + now - self._since
-        self._since = now
-        if part is None:
-            self._running.pop()
-        else:
-            self._running.append(part)
-
-    def take(self) -> dict[str, float]:
-        """What was measured since the last call."""
-        taken, self.seconds = self.seconds, {}
-        return taken
-
-
 def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
     """khmer_fast's PageReader, one thread, float32."""
     from khmer_fast.page import assemble, find, page_reader
 
     reader = page_reader.PageReader(weights, segmenter, dtype="float32", threads=1)
+    floors = Floors(reader.segmenter.weights.model)
     parts = Parts()
     parts.timed(page_reader, "open_pages", "open")
     parts.timed(page_reader, "find_lines", "lines")
@@ -134,7 +84,8 @@ def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
         document = reader.read(picture)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         (page,) = document.pages
-        return PageReading(page, seconds, cpu_seconds, parts=parts.take())
+        taken, floor = parts.take(), floors.of(page.width, page.height)
+        return PageReading(page, seconds, cpu_seconds, parts=taken, floors=floor)
 
     return Engine(OURS, read)
 
@@ -177,6 +128,7 @@ class Row:
     cpu_seconds: float
     cached: bool
     parts: dict[str, float]  # processor seconds a page
+    floors: dict[str, float]  # of parts: the least that this machine needs for them
 
     @property
     def scores(self) -> Scores:
@@ -211,6 +163,7 @@ class Row:
             "cpu_seconds_a_page": self.cpu_seconds,
             "times_from_cache": self.cached,
             "parts": self.parts,
+            "floors": self.floors,
         }
 
 
@@ -269,11 +222,15 @@ def make_row(engine: str, kind: str, documents: Sequence[ReadDocument]) -> Row:
         seconds=sum(document.seconds("seconds") for document in documents) / pages,
         cpu_seconds=sum(document.seconds("cpu_seconds") for document in documents) / pages,
         cached=any(reading.cached for reading in readings),
-        parts={
-            part: sum(r.parts.get(part, 0.0) for r in readings) / len(readings)
-            for part in dict.fromkeys(part for r in readings for part in r.parts)
-        },
+        parts=mean_of([reading.parts for reading in readings]),
+        floors=mean_of([reading.floors for reading in readings]),
     )
+
+
+def mean_of(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean over pages, part by part."""
+    names = dict.fromkeys(name for parts in seconds for name in parts)
+    return {name: sum(parts.get(name, 0.0) for parts in seconds) / len(seconds) for name in names}
 
 
 def set_rows(read: dict[str, list[ReadDocument]]) -> list[Row]:
@@ -320,9 +277,13 @@ def set_table(pages: PageSet, rows: Sequence[Row]) -> str:
 
 
 def parts_line(row: Row) -> str:
-    """Where the processor's time goes, for a page."""
-    parts = sorted(row.parts.items(), key=lambda item: -item[1])
-    return f"{row.engine}, ms a page: " + ", ".join(f"{n} {1000 * s:.0f}" for n, s in parts)
+    """Where the processor's time goes, for a page, and its floor (benchmarks/page_parts.py)."""
+    shown = []
+    for name, seconds in sorted(row.parts.items(), key=lambda item: -item[1]):
+        floor = row.floors.get(name)
+        at_least = "" if floor is None else f" (floor {1000 * floor:.1f})"
+        shown.append(f"{name} {1000 * seconds:.1f}{at_least}")
+    return f"{row.engine}, ms a page: " + ", ".join(shown)
 
 
 def speed_line(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@
 #include "cpu/page_ink.h"
 #include "cpu/page_owners.h"
 #include "cpu/page_rules.h"
+#include "cpu/page_words.h"
 
 namespace py = pybind11;
 
@@ -53,30 +54,6 @@ py::tuple estimate_paper_of(const Array<uint8_t>& grey) {
     estimate_paper(grey.data(), Y, X, p, t);
   }
   return py::make_tuple(paper, threshold);
-}
-
-Array<uint8_t> spread(const Array<uint8_t>& nodes, int64_t Y, int64_t X) {
-  check("nodes", nodes, {cells(Y), cells(X)});
-  Array<uint8_t> out({Y, X});
-  uint8_t* o = out.mutable_data();
-  py::gil_scoped_release release;
-  std::vector<int32_t> scratch(cells(X));
-  for (int64_t y = 0; y < Y; ++y)
-    spread_row(nodes.data(), cells(Y), cells(X), y, X, scratch.data(), o + y * X);
-  return out;
-}
-
-Array<uint8_t> find_ink_of(const Array<uint8_t>& grey, const Array<uint8_t>& paper,
-                           const Array<uint8_t>& threshold) {
-  check("grey", grey, {-1, -1});
-  const int64_t Y = grey.shape(0), X = grey.shape(1);
-  check("paper", paper, {cells(Y), cells(X)});
-  check("threshold", threshold, {cells(Y), cells(X)});
-  Array<uint8_t> ink({Y, X});
-  uint8_t* out = ink.mutable_data();
-  py::gil_scoped_release release;
-  find_ink(grey.data(), Y, X, paper.data(), threshold.data(), out);
-  return ink;
 }
 
 // (left, begin, inner, letter, middle, above, below) of khmer_fast.page.pixels.Columns.
@@ -126,25 +103,27 @@ py::tuple line_paper_of(const Array<uint8_t>& grey, const Columns& columns) {
   return py::make_tuple(paper, threshold);
 }
 
-py::tuple find_line_ink_of(const Array<uint8_t>& ink, const Array<uint8_t>& paper,
-                           const Array<uint8_t>& grey, const Columns& columns,
-                           const Array<uint8_t>& line_paper, const Array<uint8_t>& threshold) {
+py::tuple find_ink_of(const Array<uint8_t>& grey, const Array<uint8_t>& paper,
+                      const Array<uint8_t>& threshold, const Columns& columns,
+                      const Array<uint8_t>& line_paper, const Array<uint8_t>& line_threshold,
+                      const Array<bool>& rules) {
   check("grey", grey, {-1, -1});
   const int64_t Y = grey.shape(0), X = grey.shape(1);
-  check("ink", ink, {Y, X});
-  check("paper", paper, {Y, X});
+  check("paper", paper, {cells(Y), cells(X)});
+  check("threshold", threshold, {cells(Y), cells(X)});
   const LineColumns lines = take(columns, X);
   check("line_paper", line_paper, {lines.begin[lines.lines]});
-  check("threshold", threshold, {lines.begin[lines.lines]});
-  Array<uint8_t> new_ink({Y, X}), new_paper({Y, X});
-  uint8_t *i = new_ink.mutable_data(), *p = new_paper.mutable_data();
+  check("line_threshold", line_threshold, {lines.begin[lines.lines]});
+  check("rules", rules, {Y, X});
+  Array<uint8_t> ink({Y, X}), level({Y, X});
+  uint8_t *i = ink.mutable_data(), *p = level.mutable_data();
   {
     py::gil_scoped_release release;
-    std::copy_n(ink.data(), Y * X, i);
-    std::copy_n(paper.data(), Y * X, p);
-    find_line_ink(grey.data(), Y, X, lines, line_paper.data(), threshold.data(), i, p);
+    find_ink(grey.data(), Y, X, {paper.data(), threshold.data()}, lines,
+             {line_paper.data(), line_threshold.data()},
+             reinterpret_cast<const uint8_t*>(rules.data()), i, p);
   }
-  return py::make_tuple(new_ink, new_paper);
+  return py::make_tuple(ink, level);
 }
 
 py::tuple label_of(const Array<uint8_t>& ink) {
@@ -219,6 +198,23 @@ py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& i
   return py::make_tuple(top, bottom, counts);
 }
 
+py::tuple unread_ink_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
+                        const Array<int32_t>& labels, const Array<bool>& nobodys, int64_t C) {
+  check("owners", owners, {-1, -1});
+  const int64_t Y = owners.shape(0), X = owners.shape(1);
+  check("ink", ink, {Y, X});
+  check("labels", labels, {Y, X});
+  check("nobodys", nobodys, {kNobody + 1});
+  Array<int32_t> areas(C);
+  int32_t* out = areas.mutable_data();
+  int64_t all = 0;
+  {
+    py::gil_scoped_release release;
+    unread_ink(owners.data(), ink.data(), labels.data(), Y, X, nobodys.data(), out, C, &all);
+  }
+  return py::make_tuple(areas, all);
+}
+
 Array<int32_t> band_ink_of(const Array<uint16_t>& owners, const Columns& columns) {
   check("owners", owners, {-1, -1});
   const LineColumns lines = take(columns, owners.shape(1));
@@ -248,6 +244,33 @@ Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint8_t>& pai
   return crop;
 }
 
+py::tuple place_boxes_of(const Array<int64_t>& words, const Array<int64_t>& characters,
+                         int64_t crop_left, const Array<float>& rows, double left, double step,
+                         double letter, const Array<double>& top, const Array<double>& bottom,
+                         const std::tuple<int64_t, int64_t, int64_t, int64_t>& line) {
+  static_assert(sizeof(PageBox) == 4 * sizeof(int64_t));
+  check("words", words, {-1, 4});
+  check("characters", characters, {-1, 4});
+  check("rows", rows, {-1});
+  check("top", top, {-1});
+  check("bottom", bottom, {top.size()});
+  TORCH_CHECK_VALUE(rows.size() > 0 && top.size() > 0 && step > 0,
+                    "a line must have columns of more than no width, got ", rows.size(), " and ",
+                    top.size(), " of ", step);
+  const auto copy = [](const Array<int64_t>& boxes) {
+    Array<int64_t> out({boxes.shape(0), py::ssize_t{4}});
+    std::copy_n(boxes.data(), boxes.size(), out.mutable_data());
+    return out;
+  };
+  Array<int64_t> placed_words = copy(words), placed = copy(characters);
+  const auto [x0, y0, x1, y1] = line;
+  place_boxes({crop_left, rows.data(), rows.size()},
+              {left, step, letter, top.data(), bottom.data(), top.size()}, {x0, y0, x1, y1},
+              reinterpret_cast<PageBox*>(placed_words.mutable_data()), words.shape(0),
+              reinterpret_cast<PageBox*>(placed.mutable_data()), characters.shape(0));
+  return py::make_tuple(placed_words, placed);
+}
+
 Array<double> numbers_of(const std::vector<RulePiece>& pieces) {
   Array<double> numbers({static_cast<int64_t>(pieces.size()), int64_t{5}});
   double* out = numbers.mutable_data();
@@ -257,29 +280,19 @@ Array<double> numbers_of(const std::vector<RulePiece>& pieces) {
   return numbers;
 }
 
-py::tuple rule_pieces_of(const Array<uint8_t>& grey, int32_t least) {
+py::tuple find_rules_of(const Array<uint8_t>& grey, int32_t least) {
   check("grey", grey, {-1, -1});
   TORCH_CHECK_VALUE(least > 0, "least must be above 0, got ", least);
   const int64_t Y = grey.shape(0), X = grey.shape(1);
-  Array<uint8_t> mask({Y, X});
-  uint8_t* marked = mask.mutable_data();
-  std::vector<RulePiece> pieces;
+  Array<bool> mask({Y, X});
+  uint8_t* marked = reinterpret_cast<uint8_t*>(mask.mutable_data());
+  PageRules found;
   {
     py::gil_scoped_release release;
-    pieces = rule_pieces(grey.data(), Y, X, least, marked);
+    found = find_rules(grey.data(), Y, X, least, marked);
   }
-  return py::make_tuple(numbers_of(pieces), mask);
-}
-
-Array<double> edge_pieces_of(const Array<uint8_t>& grey, int32_t least) {
-  check("grey", grey, {-1, -1});
-  TORCH_CHECK_VALUE(least > 0, "least must be above 0, got ", least);
-  std::vector<RulePiece> pieces;
-  {
-    py::gil_scoped_release release;
-    pieces = edge_pieces(grey.data(), grey.shape(0), grey.shape(1), least);
-  }
-  return numbers_of(pieces);
+  return py::make_tuple(numbers_of(found.level), numbers_of(found.upright),
+                        numbers_of(found.level_edges), numbers_of(found.upright_edges), mask);
 }
 
 }  // namespace
@@ -287,15 +300,14 @@ Array<double> edge_pieces_of(const Array<uint8_t>& grey, int32_t least) {
 void bind_page(py::module_& m) {
   m.def("page_shrink", &shrink_of, py::arg("grey").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_estimate_paper", &estimate_paper_of, py::arg("grey").noconvert());
-  m.def("page_spread", &spread, py::arg("nodes").noconvert(), py::arg("Y"), py::arg("X"));
   m.def("page_find_ink", &find_ink_of, py::arg("grey").noconvert(), py::arg("paper").noconvert(),
-        py::arg("threshold").noconvert());
+        py::arg("threshold").noconvert(), py::arg("columns"), py::arg("line_paper").noconvert(),
+        py::arg("line_threshold").noconvert(), py::arg("rules").noconvert());
   m.def("page_line_paper", &line_paper_of, py::arg("grey").noconvert(), py::arg("columns"));
-  m.def("page_find_line_ink", &find_line_ink_of, py::arg("ink").noconvert(),
-        py::arg("paper").noconvert(), py::arg("grey").noconvert(), py::arg("columns"),
-        py::arg("line_paper").noconvert(), py::arg("threshold").noconvert());
-  m.def("page_rule_pieces", &rule_pieces_of, py::arg("grey").noconvert(), py::arg("least"));
-  m.def("page_edge_pieces", &edge_pieces_of, py::arg("grey").noconvert(), py::arg("least"));
+  m.def("page_find_rules", &find_rules_of, py::arg("grey").noconvert(), py::arg("least"));
+  m.def("page_unread_ink", &unread_ink_of, py::arg("owners").noconvert(),
+        py::arg("ink").noconvert(), py::arg("labels").noconvert(), py::arg("nobodys").noconvert(),
+        py::arg("pieces"));
   m.def("page_label", &label_of, py::arg("ink").noconvert());
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),
@@ -304,6 +316,10 @@ void bind_page(py::module_& m) {
   m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
         py::arg("ink").noconvert(), py::arg("columns"));
   m.def("page_band_ink", &band_ink_of, py::arg("owners").noconvert(), py::arg("columns"));
+  m.def("page_place_boxes", &place_boxes_of, py::arg("words").noconvert(),
+        py::arg("characters").noconvert(), py::arg("crop_left"), py::arg("rows").noconvert(),
+        py::arg("left"), py::arg("step"), py::arg("letter"), py::arg("top").noconvert(),
+        py::arg("bottom").noconvert(), py::arg("line"));
   m.def("page_cut_line", &cut_line_of, py::arg("grey").noconvert(), py::arg("painted").noconvert(),
         py::arg("paper").noconvert(), py::arg("left"), py::arg("rows").noconvert(),
         py::arg("height"), py::arg("polarity"));

@@ -16,9 +16,17 @@ def _trim() -> Any:
         return None
 
 
-def give_back() -> None:
-    """Returns the heap's free pages, which glibc otherwise keeps and scatters what comes next over:
-    some milliseconds, and nothing where the C library is another one."""
+GIVEN_BACK = 32 * 2**20  # bytes of pages after which free memory goes back
+_taken = 0
+
+
+def give_back(taken: int) -> None:
+    """Returns the heap's free pages, which glibc otherwise keeps and scatters what comes next over,
+    once GIVEN_BACK bytes were taken in all: it costs some milliseconds, as much as a part of a
+    page's reading. Does nothing where the C library is another one."""
+    global _taken
+    _taken += taken  # of several threads one may be lost: the next ones make up for it
     trim = _trim()
-    if trim is not None:
+    if _taken >= GIVEN_BACK and trim is not None:
+        _taken = 0
         trim(0)

@@ -126,10 +126,10 @@ class Encoder:
 
 
 class QuantizedEncoder(Encoder):
-    """The fused encoder in 8-bit integers, up to the GRU's recurrent half, which stays float32.
+    """The fused encoder in 8-bit integers.
 
-    The twin of `python_ref.quantized_encoder.QuantizedEncoder`: what is whole numbers there is
-    equal to the bit on every instruction set. Called like `Encoder`; the weights are copied.
+    The twin of `python_ref.quantized_encoder.QuantizedEncoder`, equal to the bit on every
+    instruction set. Called like `Encoder`; the weights are copied.
     """
 
     def __init__(self, encoder: python_ref.quantized_encoder.QuantizedEncoder):
@@ -141,7 +141,7 @@ class QuantizedEncoder(Encoder):
             list(encoder.project[:3]),
             [encoder.norm_gain, encoder.norm_bias],
             [list(layer[:3]) for layer in encoder.gates],
-            [x for hidden in encoder.hidden for x in hidden],
+            [list(layer[:3]) for layer in encoder.hidden],
         )
         self._positions = config.positions
 

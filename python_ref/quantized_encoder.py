@@ -1,11 +1,11 @@
 """The encoder in 8-bit integers, what dtype int8 computes (docs/spec.md, section 2).
 
 An activation is a whole number of 0...255 times the scale of its channel, fixed when the weights
-were calibrated; a weight is a whole number of -127...127 (the first layer's:
--4095...4095) times the scale of its output. Sums of
-their products are exact, so every order of them gives the same bits, and one float32 multiplication
-and addition an output leads to the next layer's whole numbers. The GRU's recurrent half stays
-float32.
+were calibrated; a weight is a whole number of -127...127 (the first layer's: -4095...4095) times
+the scale of its output. Sums of their products are exact, so every order of them gives the same
+bits, and one float32 multiplication and addition an output leads to the next layer's whole numbers.
+The GRU's state is float32, and whole numbers where it is multiplied; its gates are single float32
+operations in one order, so that they have the same bits everywhere, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from python_ref.encoder import Encoder, ResidualBlock, StandardizedConv2d, rever
 LEVELS = 255  # of an activation
 WEIGHT_LEVELS = 127
 FIRST_WEIGHT_LEVELS = 4095  # the first layer's 9 products fit float32, and its rounding shows most
-CENTRE = 128  # the level of a feature of 0: features have both signs
+CENTRE = 128  # the level of a feature or state of 0: they have both signs
 
 
 class Scales(NamedTuple):
@@ -68,12 +68,11 @@ class QuantizedEncoder:
         self.norm_bias = encoder.norm.bias.detach() / scales.feature + CENTRE
         self.gates, self.hidden = [], []
         for gru in (encoder.gru_forward, encoder.gru_backward):
-            weights = dict(gru.named_parameters())
-            inputs = weights["weight_ih_l0"].detach() * scales.feature
-            layer = quantize(inputs, weights["bias_ih_l0"].detach(), one)
-            centre = layer.weight.double().sum(1) * CENTRE * layer.multiplier.double()
-            self.gates.append(layer._replace(bias=(layer.bias.double() - centre).float()))
-            self.hidden.append((weights["weight_hh_l0"].detach(), weights["bias_hh_l0"].detach()))
+            weights = {name[:-3]: x.detach() for name, x in gru.named_parameters()}
+            inputs = weights["weight_ih"] * scales.feature
+            self.gates.append(quantize_centred(inputs, weights["bias_ih"]))
+            states = weights["weight_hh"] / (LEVELS - CENTRE)
+            self.hidden.append(quantize_centred(states, weights["bias_hh"]))
 
     def __call__(self, image: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes lines: image [B, 1, Y, X] (paper 0, ink 1), width [B] int64 in pixels, each >= 1.
@@ -87,11 +86,9 @@ class QuantizedEncoder:
         level, length = self.convolutions(image.nan_to_num(0), width)
         level = self.features(level)
         halves = []
-        for layer, (W_hh, b_hh), backward in zip(
-            self.gates, self.hidden, (False, True), strict=True
-        ):
-            gates = apply(layer, F.linear(level.double(), layer.weight.double()))  # [B, T, 3H]
-            half = gru(reverse(gates, length) if backward else gates, W_hh, b_hh)
+        for layer, hidden, backward in zip(self.gates, self.hidden, (False, True), strict=True):
+            gates = linear(layer, level)  # [B, T, 3H]
+            half = gru(reverse(gates, length) if backward else gates, hidden)
             halves.append(reverse(half, length) if backward else half)
         memory = torch.cat(halves, 2).masked_fill(~finite[:, None, None], torch.nan)
         return memory.masked_fill(~valid(length, memory.shape[1])[:, :, None], 0), length
@@ -111,7 +108,7 @@ class QuantizedEncoder:
 
     def features(self, level: Tensor) -> Tensor:  # [B, T, Y' * C] -> levels [B, T, features]
         """Projection and normalisation, each position by itself; in double, hence to the bit."""
-        x = apply(self.project, F.linear(level.double(), self.project.weight.double())).double()
+        x = linear(self.project, level).double()
         centred = x - x.mean(2, keepdim=True)
         scale = 1 / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
         level = centred * scale * self.norm_gain.double() + self.norm_bias.double()
@@ -141,6 +138,13 @@ def quantize(
     return QuantizedLayer(whole, step / after, bias / after)
 
 
+def quantize_centred(weight: Tensor, bias: Tensor) -> QuantizedLayer:  # [outputs, inputs]
+    """A layer for inputs whose level of 0 is CENTRE."""
+    layer = quantize(weight, bias, torch.ones(1))
+    centre = layer.weight.double().sum(1) * CENTRE * layer.multiplier.double()
+    return layer._replace(bias=(layer.bias.double() - centre).float())
+
+
 def apply(layer: QuantizedLayer, total: Tensor) -> Tensor:  # [..., outputs] float64, whole numbers
     """From sums to outputs, in float32."""
     return total.float() * layer.multiplier + layer.bias
@@ -160,15 +164,33 @@ def convolve(
     return output.clamp(0, LEVELS).round()
 
 
-def gru(gates: Tensor, W_hh: Tensor, b_hh: Tensor) -> Tensor:  # [B, T, 3H] -> [B, T, H]
+def linear(layer: QuantizedLayer, level: Tensor) -> Tensor:  # [..., inputs] -> [..., outputs]
+    return apply(layer, F.linear(level.double(), layer.weight.double()))
+
+
+def gru(gates: Tensor, hidden: QuantizedLayer) -> Tensor:  # [B, T, 3H] -> [B, T, H]
     """The recurrent half of torch's GRU, from a state of 0."""
-    h = gates.new_zeros(gates.shape[0], W_hh.shape[1])
+    h = gates.new_zeros(gates.shape[0], gates.shape[2] // 3)
     states = []
     for gate in gates.unbind(1):
         r, z, n = gate.chunk(3, 1)
-        h_r, h_z, h_n = F.linear(h, W_hh, b_hh).chunk(3, 1)
-        r, z = torch.sigmoid(r + h_r), torch.sigmoid(z + h_z)
-        n = torch.tanh(n + r * h_n)
+        level = (h * (LEVELS - CENTRE) + CENTRE).round()
+        h_r, h_z, h_n = linear(hidden, level).chunk(3, 1)
+        r, z = sigmoid(r + h_r), sigmoid(z + h_z)
+        n = sigmoid((n + r * h_n) * 2) * 2 - 1  # tanh
         h = n + z * (h - n)
         states.append(h)
     return torch.stack(states, 1)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + 2^y) with y = -x log2(e), within 1e-6, as single float32 operations in one order."""
+    y = (x * -1.4426950216293335).clamp(-125, 125)
+    whole = y.round()
+    part = y - whole
+    e = part * 0.009582852013409138 + 0.055906426161527634
+    e = e * part + 0.24024099111557007
+    e = e * part + 0.6931241750717163
+    e = e * part + 1
+    power = ((whole.int() + 127) << 23).view(torch.float32)
+    return 1 / (e * power + 1)

@@ -248,7 +248,6 @@ LONGER = {  # and why they are
     "csrc/cpu/attn_gru_sequence_loops.h": "forward and backward of one op, read side by side",
     "csrc/cuda/attn_gru_sequence_cuda.cu": "forward and backward of one op, read side by side",
     "csrc/cuda/beam_search_persistent_cuda.cu": "one kernel, in the reference's order",
-    "khmer_fast/page/pixels_reference.py": "the plain form of each compiled step",
     "benchmarks/pages.py": "one benchmark",
 }
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import line_rows, machine, read, tesseract
+from benchmarks import line_floors, line_rows, machine, read, tesseract
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.evaluation.labels import Label
 from khmer_fast.recognize.reader import Reader
@@ -327,10 +327,19 @@ def test_command_without_tesseract(data: Path, tiny_weights: Path, capsys, no_te
     shares = [where[name] for name in ("prepare", "encode", "decode", "rest")]
     assert sum(shares) == pytest.approx(1)
     assert 1 <= where["mean_parents"] <= where["mean_live"] <= line_rows.BEAM
+    assert min(where["floors"].values()) > 0 and where["ms_a_line"] > 0
+    assert any(", floor " in text for text in lines)
     assert 0 < document["single_line"]["p50_ms"] <= document["single_line"]["p99_ms"]
     assert document["start_seconds"]["read_one_line"] > 0
     if document["memory_mb"]:
         assert 0 < document["memory_mb"]["above"] < document["memory_mb"]["reading"]
+
+
+def test_products_of_the_encoder():
+    """As docs/performance.md, section 3, says of 640 px: 284 of 322 M halved, 12 M and 71 M."""
+    products = line_floors.encoder_products(make_config("small", 100), 640)
+    assert 0.8 * (322 - 284 / 2 + 12 + 71) < products / 1e6 < 322 - 284 / 2 + 12 + 71
+    assert line_floors.encoder_products(make_config("tiny", 100), 1) > 0
 
 
 def test_one_core_binds_this_process_and_what_it_starts():

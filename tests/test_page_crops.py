@@ -13,8 +13,9 @@ from tests.page_drawings import DrawnLine, DrawnPage, columns_in, level
 
 def find(page: DrawnPage):
     maps = page.maps()
-    ink, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
-    columns = owners.columns
+    columns = columns_in(page)
+    ink = find_ink(page.grey, columns)
+    owners = assign_ink(ink, columns, maps.offset)
     inks = sorted(line_inks(owners), key=lambda x: columns.middle[columns.of(x.index)][0])
     return ink, owners, inks
 
@@ -44,7 +45,9 @@ def test_frames_and_rules_are_painted_over():
     rules = np.zeros(page.grey.shape, bool)
     rules[69:71] = True
     maps = page.maps()
-    ink, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset, rules)
+    columns = columns_in(page)
+    ink = find_ink(page.grey, columns, rules)
+    owners = assign_ink(ink, columns, maps.offset)
     line = next(
         x
         for x in line_inks(owners)
@@ -109,7 +112,8 @@ def test_a_line_without_ink_is_no_line():
     page = tight_page()
     maps = page.maps()
     page.grey[page.owner == 2] = page.paper
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
+    columns = columns_in(page)
+    owners = assign_ink(find_ink(page.grey, columns), columns, maps.offset)
     assert len(line_inks(owners)) == 2
 
 
@@ -117,5 +121,6 @@ def test_an_edge_under_a_band_is_no_line():
     page = tight_page()
     maps = page.maps()
     page.box(20, 55, 380, 76, 20, 2)  # a dark bar where the second line was
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
+    columns = columns_in(page)
+    owners = assign_ink(find_ink(page.grey, columns), columns, maps.offset)
     assert len(line_inks(owners)) == 2

@@ -16,9 +16,8 @@ def owners_of(page: DrawnPage, rules: np.ndarray | None = None) -> np.ndarray:
     maps = page.maps()
     bands = find_bands(maps)
     assert len(bands) == len(page.lines)
-    _, owners = assign_ink(
-        page.grey, *find_ink(page.grey), columns_of(bands, *page.grey.shape), maps.offset, rules
-    )
+    columns = columns_of(bands, *page.grey.shape)
+    owners = assign_ink(find_ink(page.grey, columns, rules), columns, maps.offset)
     number = np.zeros(65536, np.uint16)
     number[pixels.FRAME :] = pixels.FRAME, pixels.NOBODY
     for i, band in enumerate(bands):
@@ -137,17 +136,18 @@ def test_marks_just_beyond_a_lines_ends_are_its_own():
 def test_extents_and_colours_of_a_line():
     page = DrawnPage(120, 400, lines=[DrawnLine(40, 340, level(60), 12)])
     maps = page.maps()
-    _, owners = assign_ink(page.grey, *find_ink(page.grey), columns_in(page), maps.offset)
+    columns = columns_in(page)
+    owners = assign_ink(find_ink(page.grey, columns), columns, maps.offset)
     dark, light = owners.counts[0]
     assert dark == (page.owner == 1).sum() and light == 0
-    rows, columns = np.nonzero(page.owner)
+    y, x_of = np.nonzero(page.owner)
     left = owners.columns.left[0]
-    for x in (columns.min(), 44, columns.max()):
-        mine = rows[columns == x]
+    for x in (x_of.min(), 44, x_of.max()):
+        mine = y[x_of == x]
         assert owners.top[x - left] == mine.min() and owners.bottom[x - left] == mine.max() + 1
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
 def test_pages_of_one_colour_have_no_ink(grey):
-    ink, paper = find_ink(np.full((50, 70), grey, np.uint8))
-    assert not ink.any() and (np.abs(paper.astype(int) - grey) <= 4).all()
+    found = find_ink(np.full((50, 70), grey, np.uint8), columns_of([], 50, 70))
+    assert not found.ink.any() and (np.abs(found.paper.astype(int) - grey) <= 4).all()

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from khmer_fast.page import pixels, pixels_reference
+from khmer_fast.page import owners_reference, pixels, pixels_reference
 from khmer_fast.page.bands import columns_of, find_bands
+from khmer_fast.page.ink import assign_ink, find_ink
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
+NO_LINES = columns_of([], 20, 20)
+NOTHING = np.zeros(0, np.uint8), np.zeros(0, np.uint8)
 SHAPES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (64, 100)]
 
 
@@ -53,12 +56,12 @@ def test_paper_and_ink_equal_the_reference(shape, seed):
     expected = pixels_reference.estimate_paper(grey)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(
-        pixels.spread(got[0], *shape), pixels_reference.spread(got[0], *shape)
-    )
-    np.testing.assert_array_equal(
-        pixels.find_ink(grey, *got), pixels_reference.find_ink(grey, *got)
-    )
+    rules = np.random.default_rng(seed).random(shape) < 0.2
+    arguments = (grey, *got, NO_LINES, *NOTHING, rules)
+    found = pixels.find_ink(*arguments)
+    for a, b in zip(found, pixels_reference.find_ink(*arguments), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found[1], pixels_reference.spread(got[0], *shape))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -90,36 +93,48 @@ def crowded_page(seed: int) -> DrawnPage:
     return page
 
 
+def ink_of(page: DrawnPage, columns: pixels.Columns, rules: np.ndarray) -> np.ndarray:
+    """Ink of a page, compared with the reference's: uint8 [Y, X]."""
+    line_paper = pixels.line_paper(page.grey, columns)
+    for a, b in zip(line_paper, pixels_reference.line_paper(page.grey, columns), strict=True):
+        np.testing.assert_array_equal(a, b)
+    arguments = (page.grey, *pixels.estimate_paper(page.grey), columns, *line_paper, rules)
+    found = pixels.find_ink(*arguments)
+    for a, b in zip(found, pixels_reference.find_ink(*arguments), strict=True):
+        np.testing.assert_array_equal(a, b)
+    return found[0]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_owners_equal_the_reference(seed):
     page = crowded_page(seed)
     rng = np.random.default_rng(seed)
-    ink = pixels.find_ink(page.grey, *pixels.estimate_paper(page.grey))
-    ink[70:72] = np.where(ink[70:72] > 0, pixels.RULE, 0)
-    pieces = pixels.label(ink)
     maps = page.maps()
     offset = maps.offset + rng.normal(0, 3, maps.offset.shape).astype(np.float32)
     columns = columns_of(find_bands(maps), *page.grey.shape)
+    rules = np.zeros(page.grey.shape, bool)
+    rules[70:72] = True
+    ink = ink_of(page, columns, rules)
+    pieces = pixels.label(ink)
     owners = pixels.assign_ink(ink, *pieces, offset, columns)
     np.testing.assert_array_equal(
-        owners, pixels_reference.assign_ink(ink, *pieces, offset, columns)
+        owners, owners_reference.assign_ink(ink, *pieces, offset, columns)
     )
     assert len(np.unique(owners)) >= 4  # paper and all lines
-    line_paper = pixels.line_paper(page.grey, columns)
-    for a, b in zip(line_paper, pixels_reference.line_paper(page.grey, columns), strict=True):
-        np.testing.assert_array_equal(a, b)
-    arguments = (ink, page.grey // 2, page.grey, columns, *line_paper)
-    for a, b in zip(
-        pixels.find_line_ink(*arguments), pixels_reference.find_line_ink(*arguments), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(pixels.paint_mask(owners), pixels_reference.paint_mask(owners))
+    nobodys = rng.random(pixels.NOBODY + 1) < 0.5
+    mine, expected = (
+        module.unread_ink(owners, ink, pieces[0], nobodys, len(pieces[2]))
+        for module in (pixels, owners_reference)
+    )
+    np.testing.assert_array_equal(mine[0], expected[0])
+    assert mine[1] == expected[1] > 0
+    np.testing.assert_array_equal(pixels.paint_mask(owners), owners_reference.paint_mask(owners))
     np.testing.assert_array_equal(
-        pixels.band_ink(owners, columns), pixels_reference.band_ink(owners, columns)
+        pixels.band_ink(owners, columns), owners_reference.band_ink(owners, columns)
     )
     for a, b in zip(
         pixels.line_extents(owners, ink, columns),
-        pixels_reference.line_extents(owners, ink, columns),
+        owners_reference.line_extents(owners, ink, columns),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
@@ -153,10 +168,9 @@ def test_callers_on_several_threads_get_what_one_gets():
     pages = [crowded_page(seed) for seed in range(8)]
 
     def owners(page: DrawnPage) -> np.ndarray:
-        ink = pixels.find_ink(page.grey, *pixels.estimate_paper(page.grey))
         maps = page.maps()
         columns = columns_of(find_bands(maps), *page.grey.shape)
-        return pixels.assign_ink(ink, *pixels.label(ink), maps.offset, columns)
+        return assign_ink(find_ink(page.grey, columns), columns, maps.offset).owners
 
     alone = [owners(page) for page in pages]
     with ThreadPoolExecutor(4) as pool:
@@ -169,7 +183,9 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(TypeError):
         pixels.label(grey.astype(np.float32))
     with pytest.raises(ValueError, match="paper must have shape"):
-        pixels.find_ink(grey, np.zeros((1, 1), np.uint8), np.zeros((2, 2), np.uint8))
+        nodes = np.zeros((1, 1), np.uint8)
+        rules = np.zeros(grey.shape, bool)
+        pixels.find_ink(grey, nodes, nodes, NO_LINES, *NOTHING, rules)
     page = crowded_page(0)
     columns = columns_of(find_bands(page.maps()), *page.grey.shape)
     with pytest.raises(ValueError, match="columns do not lie on the page"):

@@ -141,9 +141,6 @@ def drawings():
 def test_compiled_pieces_equal_the_reference(least):
     for grey in drawings():
         for mine, expected in zip(
-            pixels.rule_pieces(grey, least), rules_reference.rule_pieces(grey, least), strict=True
+            pixels.find_rules(grey, least), rules_reference.find_rules(grey, least), strict=True
         ):
             np.testing.assert_array_equal(mine, expected)
-        np.testing.assert_array_equal(
-            pixels.edge_pieces(grey, least), rules_reference.edge_pieces(grey, least)
-        )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from khmer_fast.document import Character, Line, Word
+from khmer_fast.page import pixels, words_reference
 from khmer_fast.page.crops import Crop
 from khmer_fast.page.words import InkColumns, place_line
 
@@ -67,3 +69,33 @@ def test_boxes_stay_within_the_lines():
     line = Line("x ", 0.5, (0, 0, 140, 30), characters=characters)
     placed = place_line(line, crop_at(95, np.full(140, 190)), ink, (100, 200, 119, 210))
     assert [x.box for x in placed.characters] == [(100, 200, 119, 210), (118, 200, 119, 210)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_compiled_boxes_equal_the_reference(seed):
+    rng = np.random.default_rng(seed)
+    width, columns = rng.integers(1, 200, 2)
+
+    def boxes(count: int, sorted_: bool) -> np.ndarray:
+        x = rng.integers(-9, width + 20, 2 * count)
+        x = np.sort(x) if sorted_ else x
+        y = np.sort(rng.integers(0, 40, (count, 2)), 1)
+        return np.stack([x[::2], y[:, 0], x[1::2] + 1, y[:, 1]], 1).astype(np.int64)
+
+    inked = rng.random(columns) < rng.choice([0.0, 0.3, 0.8, 1.0])
+    arguments = (
+        boxes(int(rng.integers(0, 9)), True),
+        boxes(int(rng.integers(0, 30)), False),
+        int(rng.integers(0, 50)),
+        rng.uniform(0, 90, width).astype(np.float32),
+        float(rng.uniform(0, 50)),
+        float(rng.uniform(0.5, 3)),
+        float(rng.uniform(2, 30)),
+        np.where(inked, rng.uniform(0, 60, columns), np.inf),
+        np.where(inked, rng.uniform(60, 99, columns), -np.inf),
+        (5, 10, 120, 95),
+    )
+    for mine, expected in zip(
+        pixels.place_boxes(*arguments), words_reference.place_boxes(*arguments), strict=True
+    ):
+        np.testing.assert_array_equal(mine, expected)

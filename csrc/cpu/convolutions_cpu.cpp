@@ -107,6 +107,12 @@ void Convolutions::direct(const Layer& layer, const float* in, int64_t X, const 
     for (int64_t dx = 0; dx < 3; ++dx) {
       const int64_t at = x * layer.stride_x + dx - 1;
       const float* from = at < 0 || at >= X ? buffers.zeros.data() : in + at * column;
+      if (C == 1) {  // three floats are no call of memmove
+        for (int64_t y = 0; y < layer.rows; ++y)
+          for (int64_t dy = 0; dy < 3; ++dy)
+            patches[(y * 3 + dx) * 3 + dy] = from[y * layer.stride_y + dy];
+        continue;
+      }
       for (int64_t y = 0; y < layer.rows; ++y)
         std::copy_n(from + y * layer.stride_y * C, 3 * C, patches + (y * 3 + dx) * 3 * C);
     }

@@ -98,7 +98,7 @@ Encoder make_quantized_encoder(
     int64_t height, const std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>& stages,
     std::vector<std::vector<at::Tensor>> convs, std::vector<at::Tensor> project,
     std::vector<at::Tensor> norm, std::vector<std::vector<at::Tensor>> gates,
-    std::vector<at::Tensor> gru) {
+    std::vector<std::vector<at::Tensor>> hidden) {
   QuantizedWeights weights;
   std::vector<ConvStage> shapes;
   int64_t inputs = 1, rows = height;
@@ -122,12 +122,12 @@ Encoder make_quantized_encoder(
   }
   TORCH_CHECK_VALUE(next == convs.size(), "convs must hold ", next,
                     " layers for these stages, got ", convs.size());
-  TORCH_CHECK_VALUE(norm.size() == 2 && gates.size() == 2 && gru.size() == 4,
-                    "norm must hold gain and bias, gates both directions, gru W_hh and b_hh of "
-                    "both, got ",
-                    norm.size(), ", ", gates.size(), " and ", gru.size());
+  TORCH_CHECK_VALUE(norm.size() == 2 && gates.size() == 2 && hidden.size() == 2,
+                    "norm must hold gain and bias, gates and hidden both directions, got ",
+                    norm.size(), ", ", gates.size(), " and ", hidden.size());
+  TORCH_CHECK_VALUE(hidden[0].size() > 1, "hidden must hold layers");
   weights.first_W = convs[0][0].const_data_ptr<int16_t>();
-  const int64_t F = norm[0].numel(), H = gru[1].numel() / 3;
+  const int64_t F = norm[0].numel(), H = hidden[0][1].numel() / 3;
   weights.project = take_layer("project", project, "[F, Y' C]", {F, rows * inputs}, F, false);
   const auto take = [](const char* name, at::Tensor& x, const char* letters,
                        std::initializer_list<int64_t> shape) {
@@ -139,13 +139,11 @@ Encoder make_quantized_encoder(
   };
   weights.norm_gain = take("norm gain", norm[0], "[F]", {F});
   weights.norm_bias = take("norm bias", norm[1], "[F]", {F});
-  GruWeights hidden[2] = {};
   for (size_t d = 0; d < 2; ++d) {
     weights.gates[d] = take_layer("gates", gates[d], "[3H, F]", {3 * H, F}, 3 * H, false);
-    hidden[d].W_hh = take("W_hh", gru[2 * d], "[3H, H]", {3 * H, H});
-    hidden[d].b_hh = take("b_hh", gru[2 * d + 1], "[3H]", {3 * H});
+    weights.hidden[d] = take_layer("hidden", hidden[d], "[3H, H]", {3 * H, H}, 3 * H, false);
   }
-  return Encoder(height, shapes, F, H, weights, hidden, select_kernels());
+  return Encoder(height, shapes, F, H, weights, select_kernels());
 }
 
 at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Tensor& width,

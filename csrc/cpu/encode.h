@@ -19,15 +19,14 @@ Encoder make_encoder(int64_t height,
                      std::vector<at::Tensor> convs, std::vector<at::Tensor> features,
                      std::vector<at::Tensor> gru);
 
-// The same in 8-bit integers (quantized_cpu.h). A layer is W int8 (int16 of the
-// first), multiplier, bias and, where a
-// block ends, residual; project and both directions' gates are layers, gru is W_hh and b_hh of each
-// direction.
+// The same in 8-bit integers (quantized_cpu.h). A layer is W int8 (int16 of the first), multiplier,
+// bias and, where a block ends, residual; project, and both directions' gates and hidden, are
+// layers.
 Encoder make_quantized_encoder(
     int64_t height, const std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>& stages,
     std::vector<std::vector<at::Tensor>> convs, std::vector<at::Tensor> project,
     std::vector<at::Tensor> norm, std::vector<std::vector<at::Tensor>> gates,
-    std::vector<at::Tensor> gru);
+    std::vector<std::vector<at::Tensor>> hidden);
 
 at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Tensor& width,
                   int64_t threads);

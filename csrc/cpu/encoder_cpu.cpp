@@ -27,13 +27,10 @@ Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F
   std::copy_n(w.b_project, F, b_project_.data());
   std::copy_n(w.norm_gain, F, norm_gain_.data());
   std::copy_n(w.norm_bias, F, norm_bias_.data());
-  pack_hidden(w.gru);
   for (int d = 0; d < 2; ++d) {
     const GruWeights& gru = w.gru[d];
-    Buffer rows = zeros(gates * F);
-    copy_gates(gru.W_ih, H, F, F, rows.data(), F);
-    W_input_[d] = Buffer(gates * F);
-    pack(rows.data(), gates, F, F, kernels.panel, W_input_[d].data());
+    W_input_[d] = pack_gates(gru.W_ih, F);
+    W_hidden_[d] = pack_gates(gru.W_hh, H);
     b_input_[d] = zeros(gates);
     copy_gates(gru.b_ih, H, 1, 1, b_input_[d].data(), 1);
     for (int64_t g = 0; g < 2; ++g)
@@ -44,24 +41,15 @@ Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F
 }
 
 Encoder::Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
-                 const QuantizedWeights& w, const GruWeights* gru, const Kernels& kernels)
+                 const QuantizedWeights& w, const Kernels& kernels)
     : quantized_(std::in_place, height, stages, F, H, w, kernels), kernels_(kernels), F_(F), H_(H),
-      Fp_(padded(F)), Hp_(padded(H)) {
-  pack_hidden(gru);
-  for (int d = 0; d < 2; ++d) {
-    b_hidden_[d] = zeros(3 * Hp_);
-    copy_gates(gru[d].b_hh, H, 1, 1, b_hidden_[d].data(), 1);
-  }
-}
+      Fp_(padded(F)), Hp_(padded(H)) {}
 
-void Encoder::pack_hidden(const GruWeights* gru) {
-  const int64_t gates = 3 * Hp_;
-  for (int d = 0; d < 2; ++d) {
-    Buffer rows = zeros(gates * H_);
-    copy_gates(gru[d].W_hh, H_, H_, H_, rows.data(), H_);
-    W_hidden_[d] = Buffer(gates * H_);
-    pack(rows.data(), gates, H_, H_, kernels_.panel, W_hidden_[d].data());
-  }
+Buffer Encoder::pack_gates(const float* W, int64_t K) const {
+  Buffer rows = zeros(3 * Hp_ * K), packed(3 * Hp_ * K);
+  copy_gates(W, H_, K, K, rows.data(), K);
+  pack(rows.data(), 3 * Hp_, K, K, kernels_.panel, packed.data());
+  return packed;
 }
 
 void Encoder::features(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
@@ -123,17 +111,25 @@ void Encoder::recurrent(int direction, const std::vector<Line>& lines, int64_t T
   buffers.h.zero();
   buffers.zeros.reserve(gates);
   buffers.zeros.zero();
+  if (quantized_) quantized_->begin(count, buffers.level);
   int64_t live = count;
   for (int64_t s = 0; s < longest; ++s) {
     while (lines[live - 1].length <= s) --live;
-    kernels_.gemm(live, gates, H_, buffers.h.data(), Hp_, W_hidden_[direction].data(),
-                  b_hidden_[direction].data(), buffers.hidden.data(), gates);
+    if (quantized_)
+      quantized_->recurrent(direction, live, buffers.level, buffers.hidden);
+    else
+      kernels_.gemm(live, gates, H_, buffers.h.data(), Hp_, W_hidden_[direction].data(),
+                    b_hidden_[direction].data(), buffers.hidden.data(), gates);
     for (int64_t i = 0; i < live; ++i) {
       const auto [b, length] = lines[i];
       const int64_t t = direction == 0 ? s : length - 1 - s;
+      const float* from = input + (i * longest + t) * gates;
+      const float* hidden = buffers.hidden.data() + i * gates;
       float* h = buffers.h.data() + i * Hp_;
-      kernels_.gru(Hp_, input + (i * longest + t) * gates, buffers.zeros.data(),
-                   buffers.hidden.data() + i * gates, h, h);
+      if (quantized_)
+        quantized_->cell(i, from, hidden, h, buffers.level);
+      else
+        kernels_.gru(Hp_, from, buffers.zeros.data(), hidden, h, h);
       std::copy_n(h, H_, memory + ((b * T + t) * 2 + direction) * H_);
     }
   }

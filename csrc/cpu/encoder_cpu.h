@@ -38,9 +38,9 @@ class Encoder {
   // F: features of a position; H: hidden units of each direction.
   Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
           const EncoderWeights& weights, const Kernels& kernels);
-  // All but the recurrent part in 8-bit integers. Of `gru` only W_hh and b_hh are read.
+  // In 8-bit integers.
   Encoder(int64_t height, const std::vector<ConvStage>& stages, int64_t F, int64_t H,
-          const QuantizedWeights& weights, const GruWeights* gru, const Kernels& kernels);
+          const QuantizedWeights& weights, const Kernels& kernels);
 
   int64_t height() const { return quantized_ ? quantized_->height() : convolutions_->height(); }
   int64_t positions(int64_t X) const {
@@ -65,6 +65,7 @@ class Encoder {
     Buffer gates;    // [2, lines, T, 3 Hp] the input's part
     Buffer hidden;   // [lines, 3 Hp]
     Buffer h;        // [lines, Hp]
+    Buffer level;    // [lines, Hp] of h, whole numbers
     Buffer zeros;    // [3 Hp]
   };
 
@@ -72,7 +73,8 @@ class Encoder {
   void recurrent(int direction, const std::vector<Line>& lines, int64_t T, float* memory,
                  Buffers& buffers) const;
 
-  void pack_hidden(const GruWeights* gru);
+  // [3H, K], packed as [3 Hp, K]
+  Buffer pack_gates(const float* W, int64_t K) const;
   // 1. to 4. of a line: image [Y, X] -> the input's part of the gates [T, 3 Hp], in float32
   void features(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
                 Buffers& buffers) const;

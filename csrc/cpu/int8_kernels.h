@@ -17,10 +17,25 @@ struct Int8Kernels {
   void (*convolve)(int64_t M, int64_t N, int64_t K, const void* A, int64_t step,
                    const int32_t* offset, const void* B, const float* multiplier, const float* bias,
                    const float* residual, void* C, int64_t ldc);
+  // Where elements have 16 bits, else null: F(4, 3) along x from the points 0, +-1, +-2 and
+  // infinity, exact in whole numbers, for four outputs of three taps each.
+  // V[j ld + i], j < 6, i < n, from the six columns x[0..5] [n]; n a multiple of kLanes.
+  void (*winograd_input)(int64_t n, const void* const* x, void* V, int64_t ld);
+  // C[m, n] = sum_k A[m, k] B[n, k], for A of either sign
+  void (*sums)(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const void* B,
+               int32_t* C, int64_t ldc);
+  // out[k column + i], k < valid <= 4, of the sums S[j ld + i], which are 24 times the weights';
+  // multiplier, bias and residual [n] as of `convolve`.
+  void (*winograd_output)(int64_t n, const int32_t* S, int64_t ld, const float* multiplier,
+                          const float* bias, const float* residual, void* out, int64_t column,
+                          int64_t valid);
   // out[i] = multiplier[i] x[i] + bias[i], rounded to a whole number of 0..255; n a multiple of
   // kLanes. Without multiplier and bias x itself is rounded.
   void (*to_wholes)(int64_t n, const float* x, const float* multiplier, const float* bias,
                     void* out);
+  // A GRU's cell: the input's part of the gates [3H], the recurrent part [3H] and h [H] -> h, and
+  // its levels [H]; H a multiple of kLanes.
+  void (*gru)(int64_t H, const float* input, const float* hidden, float* h, void* level);
 };
 
 }  // namespace khmer_fast

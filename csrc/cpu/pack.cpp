@@ -67,6 +67,10 @@ void pack_int8(const int8_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel,
   pack_any<2>(W, N, K, ld, 1, panel, static_cast<int16_t*>(out));
 }
 
+void pack_int16(const int16_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel, int16_t* out) {
+  pack_any<2>(W, N, K, ld, 1, panel, out);
+}
+
 template <class T>
 void pack_transposed(const T* X, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out) {
   for (int64_t n0 = 0; n0 < padded(N); n0 += panel) {

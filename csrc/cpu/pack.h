@@ -22,6 +22,9 @@ void pack_bf16(const float* W, int64_t N, int64_t K, int64_t ld, int64_t panel, 
 void pack_int8(const int8_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel, int64_t depth,
                void* out);
 
+// The same of weights with 16 bits, by pairs.
+void pack_int16(const int16_t* W, int64_t N, int64_t K, int64_t ld, int64_t panel, int16_t* out);
+
 // From its transpose X [K, N], rows `ld` apart.
 template <class T>  // float or double
 void pack_transposed(const T* X, int64_t N, int64_t K, int64_t ld, int64_t panel, T* out);

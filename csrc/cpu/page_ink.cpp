@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 namespace khmer_fast {
 namespace {
@@ -16,21 +18,25 @@ constexpr int32_t kLeastContrast = 12;  // grey levels between paper and ink
 constexpr int32_t kInkShare[2] = {5, 16};
 constexpr double kLineReach = 2.0;     // letter heights along a line whose pixels tell its paper
 constexpr int32_t kFaint[2] = {2, 5};  // of a line's usual threshold
-constexpr double kStrip = 1.25;        // of a line's distances: what its own paper is asked about
+constexpr float kBeyond = 1e30f;       // a distance that is none
+constexpr float kStrip = 1.25f;        // of a line's distances: what its own paper is asked about
 
-using Histogram = std::array<int32_t, kBins>;
+template <class T>
+using Histogram = std::array<T, kBins>;
 
 // Sums over the cells within `reach`, along x and then along y: [rows, columns] both.
-std::vector<Histogram> window_sum(const std::vector<Histogram>& counts, int64_t rows,
-                                  int64_t columns, int64_t reach) {
-  std::vector<Histogram> across(counts.size(), Histogram{}), sums(counts.size(), Histogram{});
-  const auto add = [](Histogram& sum, const Histogram& x) {
-    for (int32_t b = 0; b < kBins; ++b) sum[b] += x[b];
+template <class T>
+std::vector<Histogram<T>> window_sum(const std::vector<Histogram<T>>& counts, int64_t rows,
+                                     int64_t columns, int64_t reach) {
+  const auto add = [](Histogram<T>& sum, const Histogram<T>& x) {
+    for (int32_t b = 0; b < kBins; ++b) sum[b] = static_cast<T>(sum[b] + x[b]);
   };
+  std::vector<Histogram<T>> across(counts.size(), Histogram<T>{}), sums(across);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; ++j)
       for (int64_t k = std::max<int64_t>(j - reach, 0); k <= std::min(j + reach, columns - 1); ++k)
         add(across[i * columns + j], counts[i * columns + k]);
+  if (rows == 1) return across;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t k = std::max<int64_t>(i - reach, 0); k <= std::min(i + reach, rows - 1); ++k)
       for (int64_t j = 0; j < columns; ++j) add(sums[i * columns + j], across[k * columns + j]);
@@ -39,25 +45,28 @@ std::vector<Histogram> window_sum(const std::vector<Histogram>& counts, int64_t 
 
 // The most frequent value, the lighter one of two: the mode of the smoothed histogram, then the
 // mean of its three bins.
-int32_t paper_value(const Histogram& counts) {
-  const auto count = [&](int32_t b) { return b < 0 || b >= kBins ? 0 : counts[b]; };
+template <class T>
+int32_t paper_value(const Histogram<T>& counts) {
+  int32_t padded[kBins + 2] = {};
+  for (int32_t b = 0; b < kBins; ++b) padded[b + 1] = counts[b];
   int32_t mode = 0, most = -1;
   for (int32_t b = 0; b < kBins; ++b) {
-    const int32_t smooth = count(b - 1) + 2 * count(b) + count(b + 1);
+    const int32_t smooth = padded[b] + 2 * padded[b + 1] + padded[b + 2];
     if (smooth >= most) mode = b, most = smooth;
   }
   int32_t total = 0, sum = 0;
   for (int32_t b = mode - 1; b <= mode + 1; ++b) {
-    total += count(b);
-    sum += count(b) * (kBin * b + kBin / 2);
+    total += padded[b + 1];
+    sum += padded[b + 1] * (kBin * b + kBin / 2);
   }
   return (sum + total / 2) / total;
 }
 
 // A share of how far the darkest or the lightest pixels are from paper.
-int32_t threshold_value(const Histogram& counts, int32_t paper) {
+template <class T>
+int32_t threshold_value(const Histogram<T>& counts, int32_t paper) {
   int32_t total = 0;
-  for (int32_t count : counts) total += count;
+  for (T count : counts) total += count;
   const int32_t least = total / kTail;
   int32_t darkest = 0, lightest = kBins - 1;
   for (int32_t sum = counts[0]; sum <= least;) sum += counts[++darkest];
@@ -67,9 +76,31 @@ int32_t threshold_value(const Histogram& counts, int32_t paper) {
   return std::max(kLeastContrast, contrast * kInkShare[0] / kInkShare[1]);
 }
 
-uint8_t ink_kind(int32_t difference, int32_t least) {
-  return static_cast<uint8_t>((difference >= least ? kDarker : 0) |
-                              (-difference >= least ? kLighter : 0));
+// Row y of a grid of nodes [rows, columns], linearly between them -> out [cells(X) kCell + kCell];
+// scratch [columns].
+void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, int64_t X,
+                uint16_t* scratch, uint8_t* out) {
+  // 1. between the rows of nodes
+  const int64_t up = std::clamp<int64_t>((y - kCell / 2) >> 4, 0, rows - 1);
+  const int64_t down = std::min(up + 1, rows - 1);
+  const int64_t share = y < kCell / 2 ? 0 : (y - kCell / 2) % kCell;
+  for (int64_t j = 0; j < columns; ++j)
+    scratch[j] = static_cast<uint16_t>(nodes[up * columns + j] * (kCell - share) +
+                                       nodes[down * columns + j] * share);
+  // 2. between two nodes of the row: 255 kCell kCell is less than 2^16
+  const auto round = [](uint32_t value) {
+    return static_cast<uint8_t>((value + kCell * kCell / 2) / (kCell * kCell));
+  };
+  const int64_t head = std::min<int64_t>(kCell / 2, X);
+  std::fill_n(out, head, round(kCell * scratch[0]));
+  for (int64_t j = 0, x = head; x < X; ++j, x += kCell) {
+    const uint16_t a = scratch[j], b = scratch[std::min(j + 1, columns - 1)];
+    const uint16_t base = static_cast<uint16_t>(kCell * a + kCell * kCell / 2);
+    const uint16_t step = static_cast<uint16_t>(b - a);  // sums wrap, and come out right
+    for (uint16_t i = 0; i < kCell; ++i)
+      out[x + i] =
+          static_cast<uint8_t>(static_cast<uint16_t>(base + static_cast<uint16_t>(step * i)) >> 8);
+  }
 }
 
 }  // namespace
@@ -105,14 +136,24 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
 }
 
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold) {
+  // a cell has 256 pixels and a window 25 cells: 16 bits are enough
   const int64_t rows = cells(Y), columns = cells(X);
-  std::vector<Histogram> counts(rows * columns, Histogram{});
-  for (int64_t y = 0; y < Y; ++y) {
-    Histogram* row = counts.data() + y / kCell * columns;
-    for (int64_t x = 0; x < X; ++x) ++row[x / kCell][grey[y * X + x] / kBin];
+  std::vector<Histogram<uint16_t>> counts(rows * columns, Histogram<uint16_t>{});
+  // neighbours are counted apart: they often fall into one bin, whose sum would be waited for
+  constexpr int64_t kApart = 4;
+  std::vector<Histogram<uint16_t>> parts(kApart * columns);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::fill(parts.begin(), parts.end(), Histogram<uint16_t>{});
+    for (int64_t y = i * kCell; y < std::min((i + 1) * kCell, Y); ++y)
+      for (int64_t x = 0; x < X; ++x)
+        ++parts[x / kCell * kApart + x % kApart][grey[y * X + x] / kBin];
+    for (int64_t k = 0; k < kApart * columns; ++k)
+      for (int32_t b = 0; b < kBins; ++b)
+        counts[i * columns + k / kApart][b] =
+            static_cast<uint16_t>(counts[i * columns + k / kApart][b] + parts[k][b]);
   }
-  const std::vector<Histogram> around = window_sum(counts, rows, columns, kPaperReach);
-  const std::vector<Histogram> near = window_sum(counts, rows, columns, kContrastReach);
+  const auto around = window_sum(counts, rows, columns, kPaperReach);
+  const auto near = window_sum(counts, rows, columns, kContrastReach);
   for (int64_t i = 0; i < rows * columns; ++i) {
     const int32_t value = paper_value(around[i]);
     paper[i] = static_cast<uint8_t>(value);
@@ -120,50 +161,14 @@ void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, u
   }
 }
 
-void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, int64_t X,
-                int32_t* scratch, uint8_t* out) {
-  // 1. between the rows of nodes
-  const int64_t up = std::clamp<int64_t>((y - kCell / 2) >> 4, 0, rows - 1);
-  const int64_t down = std::min(up + 1, rows - 1);
-  const int32_t share = y < kCell / 2 ? 0 : static_cast<int32_t>((y - kCell / 2) % kCell);
-  for (int64_t j = 0; j < columns; ++j)
-    scratch[j] = nodes[up * columns + j] * (kCell - share) + nodes[down * columns + j] * share;
-  // 2. between two nodes of the row
-  const auto round = [](int32_t value) {
-    return static_cast<uint8_t>((value + kCell * kCell / 2) / (kCell * kCell));
-  };
-  const int64_t head = std::min<int64_t>(kCell / 2, X);
-  std::fill_n(out, head, round(kCell * scratch[0]));
-  for (int64_t j = 0, x = head; x < X; ++j, x += kCell) {
-    const int32_t a = scratch[j], b = scratch[std::min(j + 1, columns - 1)];
-    const int32_t n = static_cast<int32_t>(std::min<int64_t>(kCell, X - x));
-    for (int32_t i = 0; i < n; ++i)
-      out[x + i] = round(a * (static_cast<int32_t>(kCell) - i) + b * i);
-  }
-}
-
-void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const uint8_t* paper,
-              const uint8_t* threshold, uint8_t* ink) {
-  const int64_t rows = cells(Y), columns = cells(X);
-  std::vector<int32_t> scratch(columns);
-  std::vector<uint8_t> level(X), least(X);
-  for (int64_t y = 0; y < Y; ++y) {
-    spread_row(paper, rows, columns, y, X, scratch.data(), level.data());
-    spread_row(threshold, rows, columns, y, X, scratch.data(), least.data());
-    const uint8_t* in = grey + y * X;
-    uint8_t* out = ink + y * X;
-    for (int64_t x = 0; x < X; ++x) out[x] = ink_kind(level[x] - in[x], least[x]);
-  }
-}
-
 void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
                 uint8_t* paper, uint8_t* threshold) {
-  std::vector<uint8_t> values, least;
-  std::vector<int32_t> scratch;
+  std::vector<uint8_t> values, least, spread;
+  std::vector<uint16_t> scratch;
   for (int64_t l = 0; l < columns.lines; ++l) {
     const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
     const int64_t blocks = cells(width);
-    std::vector<Histogram> counts(blocks, Histogram{});
+    std::vector<Histogram<int32_t>> counts(blocks, Histogram<int32_t>{});
     for (int64_t i = 0; i < width; ++i) {
       const double middle = columns.middle[begin + i];
       const double from = std::floor(middle - columns.above[begin + i]);
@@ -177,7 +182,7 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
     counts = window_sum(counts, 1, blocks, std::max<int64_t>(1, std::ceil(reach)));
     values.resize(blocks), least.resize(blocks), scratch.resize(blocks);
     for (int64_t k = 0; k < blocks; ++k) {
-      Histogram& around = counts[k];
+      Histogram<int32_t>& around = counts[k];
       if (std::all_of(around.begin(), around.end(), [](int32_t n) { return n == 0; }))
         around[kBins - 1] = 1;  // a line beyond the page: no ink
       const int32_t value = paper_value(around);
@@ -189,34 +194,87 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
     std::nth_element(sorted.begin(), sorted.begin() + (blocks - 1) / 2, sorted.end());
     const int32_t floor = sorted[(blocks - 1) / 2] * kFaint[0] / kFaint[1];
     for (uint8_t& value : least) value = static_cast<uint8_t>(std::max<int32_t>(value, floor));
-    spread_row(values.data(), 1, blocks, 0, width, scratch.data(), paper + begin);
-    spread_row(least.data(), 1, blocks, 0, width, scratch.data(), threshold + begin);
+    spread.resize((blocks + 1) * kCell);
+    spread_row(values.data(), 1, blocks, 0, width, scratch.data(), spread.data());
+    std::copy_n(spread.data(), width, paper + begin);
+    spread_row(least.data(), 1, blocks, 0, width, scratch.data(), spread.data());
+    std::copy_n(spread.data(), width, threshold + begin);
   }
 }
 
-void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
-                   const uint8_t* line_paper, const uint8_t* threshold, uint8_t* ink,
-                   uint8_t* paper) {
-  std::vector<double> nearest(Y * X, std::numeric_limits<double>::infinity());
-  for (int64_t l = 0; l < columns.lines; ++l) {
-    const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
-    for (int64_t i = 0; i < width; ++i) {
-      const double middle = columns.middle[begin + i];
-      const double above = columns.above[begin + i], below = columns.below[begin + i];
-      const int64_t top =
-          static_cast<int64_t>(std::clamp<double>(std::floor(middle - kStrip * above) - 1, 0, Y));
-      const int64_t bottom =
-          static_cast<int64_t>(std::clamp<double>(std::ceil(middle + kStrip * below) + 1, 0, Y));
-      for (int64_t y = top; y < bottom; ++y) {
-        const int64_t place = y * X + columns.left[l] + i;
-        const double u = y + 0.5 - middle;
-        const double distance = std::abs(u) / (u < 0 ? above : below);
-        if (distance > kStrip || distance >= nearest[place]) continue;
-        nearest[place] = distance;
-        const int32_t level = line_paper[begin + i];
-        ink[place] = ink_kind(level - grey[place], threshold[begin + i]);
-        paper[place] = line_paper[begin + i];
+void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const PaperOf& page,
+              const LineColumns& columns, const PaperOf& lines, const uint8_t* rules, uint8_t* ink,
+              uint8_t* paper) {
+  // 1. rows in which each line is looked at
+  std::vector<int64_t> top(columns.lines, Y), bottom(columns.lines, 0);
+  for (int64_t l = 0; l < columns.lines; ++l)
+    for (int64_t i = columns.begin[l]; i < columns.begin[l + 1]; ++i) {
+      const auto row = [&](double y) {
+        return static_cast<int64_t>(std::clamp<double>(y, 0, static_cast<double>(Y)));
+      };
+      const double middle = columns.middle[i];
+      const double from = std::floor(middle - kStrip * columns.above[i]) - 1;
+      const double to = std::ceil(middle + kStrip * columns.below[i]) + 1;
+      top[l] = std::min(top[l], row(from));
+      bottom[l] = std::max(bottom[l], row(to));
+    }
+  std::vector<int64_t> by_top(columns.lines), active;
+  std::iota(by_top.begin(), by_top.end(), 0);
+  std::stable_sort(by_top.begin(), by_top.end(),
+                   [&](int64_t a, int64_t b) { return top[a] < top[b]; });
+  // 2. row by row: the page's paper, and over it that of the line that reaches a pixel best; both
+  //    values as one of 32 bits, as wide as a distance, so that compilers make vectors of it
+  const auto chosen = [](int32_t mask, int32_t a, int32_t b) { return (a & mask) | (b & ~mask); };
+  const auto both = [](uint8_t level, uint8_t least) { return level | least << 8; };
+  std::vector<int32_t> of_lines(columns.begin[columns.lines]), row(X);
+  for (size_t i = 0; i < of_lines.size(); ++i)
+    of_lines[i] = both(lines.paper[i], lines.threshold[i]);
+  std::vector<uint16_t> scratch(cells(X));
+  std::vector<uint8_t> level((cells(X) + 1) * kCell), least(level.size());
+  std::vector<float> nearest(X);
+  size_t next = 0;
+  for (int64_t y = 0; y < Y; ++y) {
+    spread_row(page.paper, cells(Y), cells(X), y, X, scratch.data(), level.data());
+    spread_row(page.threshold, cells(Y), cells(X), y, X, scratch.data(), least.data());
+    while (next < by_top.size() && top[by_top[next]] <= y) active.push_back(by_top[next++]);
+    std::erase_if(active, [&](int64_t l) { return bottom[l] <= y; });
+    std::sort(active.begin(), active.end());  // of two that are as near the first counts
+    std::fill(nearest.begin(), nearest.end(), std::numeric_limits<float>::infinity());
+    for (int64_t l : active) {
+      const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
+      const float *middle = columns.middle + begin, *above = columns.above + begin;
+      const float *below = columns.below + begin, at = static_cast<float>(y) + 0.5f;
+      const int32_t* of_line = of_lines.data() + begin;
+      float* best = nearest.data() + columns.left[l];
+      int32_t* mine = row.data() + columns.left[l];
+      for (int64_t i = 0; i < width; ++i) {
+        const float u = at - middle[i];
+        const int32_t is_above = -static_cast<int32_t>(u < 0);
+        const int32_t reach =
+            chosen(is_above, std::bit_cast<int32_t>(above[i]), std::bit_cast<int32_t>(below[i]));
+        const float distance = std::abs(u) / std::bit_cast<float>(reach), before = best[i];
+        mine[i] = chosen(-static_cast<int32_t>(distance < before), of_line[i], mine[i]);
+        best[i] = distance < before ? distance : before;
       }
+    }
+    const uint8_t *in = grey + y * X, *rule = rules + y * X;
+    uint8_t *out = ink + y * X, *kept = paper + y * X;
+    for (int64_t x = 0; x < X; ++x) {
+      const int32_t is_near = -static_cast<int32_t>(nearest[x] <= kStrip);
+      row[x] = chosen(is_near, row[x], both(level[x], least[x]));
+    }
+    for (int64_t x = 0; x < X; ++x) {
+      level[x] = static_cast<uint8_t>(row[x]);
+      least[x] = static_cast<uint8_t>(row[x] >> 8);
+    }
+    std::copy_n(level.data(), X, kept);
+    for (int64_t x = 0; x < X; ++x) {
+      const uint8_t low = std::min(level[x], in[x]), high = std::max(level[x], in[x]);
+      const uint8_t difference = static_cast<uint8_t>(high - low);
+      const uint8_t kind = level[x] >= in[x] ? kDarker : kLighter;
+      const uint8_t inked = difference >= least[x] ? kind : 0;
+      const uint8_t ruled = inked != 0 ? kRule : 0;
+      out[x] = rule[x] != 0 ? ruled : inked;
     }
   }
 }

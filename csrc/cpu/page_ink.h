@@ -19,14 +19,6 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
 // grey [Y, X] -> paper and threshold [cells(Y), cells(X)].
 void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, uint8_t* threshold);
 
-// Row y of a grid of nodes [rows, columns], linearly between them -> out [X]; scratch [columns].
-void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, int64_t X,
-                int32_t* scratch, uint8_t* out);
-
-// grey [Y, X] -> ink [Y, X]: kDarker, kLighter or 0.
-void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const uint8_t* paper,
-              const uint8_t* threshold, uint8_t* ink);
-
 // The lines of a page by columns of pixels; line l's begin at begin[l] of the arrays [M].
 struct LineColumns {
   int64_t lines;
@@ -43,10 +35,17 @@ struct LineColumns {
 void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
                 uint8_t* paper, uint8_t* threshold);
 
-// Ink and paper [Y, X] anew within the lines' reach, by paper and threshold of the lines [M].
-void find_line_ink(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
-                   const uint8_t* line_paper, const uint8_t* threshold, uint8_t* ink,
-                   uint8_t* paper);
+// Paper and the least difference of ink: by nodes of a page's grid, or by columns of lines.
+struct PaperOf {
+  const uint8_t *paper, *threshold;
+};
+
+// grey [Y, X] and rules [Y, X] (0 or 1) -> ink [Y, X] (kDarker, kLighter, kRule or 0) and its paper
+// [Y, X]: within the lines' reach by the paper of the line that reaches a pixel best, else by the
+// page's.
+void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const PaperOf& page,
+              const LineColumns& columns, const PaperOf& lines, const uint8_t* rules, uint8_t* ink,
+              uint8_t* paper);
 
 struct Component {
   int32_t left, top, right, bottom, area;

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
 namespace khmer_fast {
 namespace {
 
-constexpr double kSureCore = 0.25;  // letter heights squared of ink in a band
-constexpr double kSlack = 0.5;      // letter heights beyond a line's distances
-constexpr double kBeside = 0.8;     // letter heights beside a line's end
+constexpr double kSureCore = 0.25;   // letter heights squared of ink in a band
+constexpr double kSlack = 0.5;       // letter heights beyond a line's distances
+constexpr double kMarkSlack = 0.75;  // the same for marks, which stand over or under a band
+constexpr double kBeside = 0.8;      // letter heights beside a line's end
 constexpr double kOffsetWeight = 0.5;
 constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
@@ -18,6 +20,25 @@ constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
 constexpr double kSpeck = 0.012;                // letter heights squared
 constexpr size_t kMostShared = 200;             // lines
+
+// Calls `each` for the columns of a row from `from` to `to` (exclusive) whose value is not 0.
+template <class T, class Each>
+void each_inked(const T* row, int64_t from, int64_t to, Each&& each) {
+  constexpr int64_t kStep = 32 / sizeof(T);
+  for (int64_t x = from; x < to;) {
+    const int64_t end = std::min(x + kStep, to);
+    if (end - x == kStep) {  // 32 bytes of paper at once
+      uint64_t words[4];
+      std::memcpy(words, row + x, sizeof(words));
+      if (!(words[0] | words[1] | words[2] | words[3])) {
+        x = end;
+        continue;
+      }
+    }
+    for (; x < end; ++x)
+      if (row[x]) each(x);
+  }
+}
 
 struct Line {
   int64_t first, end;    // page columns
@@ -50,6 +71,22 @@ std::vector<Line> lines_of(const LineColumns& columns) {
   return lines;
 }
 
+// Rows of a line's band by column, from_x to to_x.
+struct BandRows {
+  std::vector<int32_t> from, to;
+  int64_t top, bottom;  // of all columns
+
+  BandRows(const Line& line, int64_t Y)
+      : from(line.to_x - line.from_x), to(from), top(Y), bottom(0) {
+    for (int64_t x = line.from_x; x < line.to_x; ++x) {
+      const int64_t first = line.from_y(x, Y), end = line.to_y(x, Y);
+      from[x - line.from_x] = static_cast<int32_t>(first);
+      to[x - line.from_x] = static_cast<int32_t>(end);
+      top = std::min(top, first), bottom = std::max(bottom, end);
+    }
+  }
+};
+
 struct Core {
   int32_t line, pixels;
 };
@@ -62,17 +99,17 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
   for (size_t l = 0; l < lines.size(); ++l) {
     std::vector<int32_t>& lettered = lines[l].lettered;
     lettered.assign(lines[l].end - lines[l].first + 1, 0);
-    for (int64_t x = lines[l].from_x; x < lines[l].to_x; ++x) {
-      const int64_t to_y = lines[l].to_y(x, Y);
-      for (int64_t y = lines[l].from_y(x, Y); y < to_y; ++y) {
-        const int32_t c = labels[y * X + x] - 1;
-        if (c < 0) continue;
-        if (cores[c].empty() || cores[c].back().line != static_cast<int32_t>(l))
-          cores[c].push_back({static_cast<int32_t>(l), 0});
-        ++cores[c].back().pixels;
+    const int64_t from_x = lines[l].from_x, to_x = lines[l].to_x;
+    const BandRows rows(lines[l], Y);
+    for (int64_t y = rows.top; y < rows.bottom; ++y)
+      each_inked(labels + y * X, from_x, to_x, [&](int64_t x) {
+        if (y < rows.from[x - from_x] || y >= rows.to[x - from_x]) return;
+        std::vector<Core>& found = cores[labels[y * X + x] - 1];
+        if (found.empty() || found.back().line != static_cast<int32_t>(l))
+          found.push_back({static_cast<int32_t>(l), 0});
+        ++found.back().pixels;
         lettered[lines[l].at(x) + 1] = 1;
-      }
-    }
+      });
     std::partial_sum(lettered.begin(), lettered.end(), lettered.begin());
   }
   return cores;
@@ -94,7 +131,7 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double up = box.top - middle, down = box.bottom - middle;
     const double gap = std::max({up - letter / 2, -letter / 2 - down, 0.0});
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
-    if (overshoot > kSlack * letter) continue;
+    if (overshoot > kMarkSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
     const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);
@@ -126,6 +163,11 @@ bool is_rule(const Component& box, const Line& line) {
   return width <= kThin * line.letter || width >= kLong * (line.to_x - line.from_x);
 }
 
+// The owner of ink of a line at page column x: what stands beyond a line's columns is not its.
+uint16_t owner_at(const std::vector<Line>& lines, int32_t line, int64_t x) {
+  return lines[line].holds(x) ? static_cast<uint16_t>(line + 1) : kNobody;
+}
+
 // A page's pieces of ink and what the network says of them.
 struct Pieces {
   const int32_t* labels;  // [Y, X]
@@ -144,21 +186,26 @@ struct Pieces {
 std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component& box, int32_t own,
                                 const std::vector<Line>& lines) {
   std::vector<int32_t> found = {own};
+  std::vector<double> here, other;  // middles by column
   for (size_t l = 0; l < lines.size(); ++l) {
     const Line& line = lines[l];
     if (static_cast<int32_t>(l) == own || box.left >= line.end || box.right <= line.first) continue;
     const double middle = line.middle[line.at(box.left + (box.right - box.left) / 2)];
     if (middle - 1.5 * line.letter > box.bottom || middle + 1.5 * line.letter < box.top) continue;
-    int64_t votes = 0;
-    for (int64_t x = std::max<int64_t>(box.left, line.first);
-         x < std::min<int64_t>(box.right, line.end); ++x) {
-      const double here = line.middle[line.at(x)], other = lines[own].middle[lines[own].at(x)];
-      for (int64_t y = box.top; y < box.bottom; ++y) {
-        if (pieces.labels[y * pieces.X + x] != c) continue;
-        const double opinion = pieces.opinion(y, x), distance = std::abs(opinion - here);
-        votes += distance < line.letter / 2 && distance < std::abs(opinion - other);
-      }
+    const int64_t from = std::max<int64_t>(box.left, line.first);
+    const int64_t to = std::min<int64_t>(box.right, line.end);
+    here.resize(to - from), other.resize(to - from);
+    for (int64_t x = from; x < to; ++x) {
+      here[x - from] = line.middle[line.at(x)];
+      other[x - from] = lines[own].middle[lines[own].at(x)];
     }
+    int64_t votes = 0;
+    for (int64_t y = box.top; y < box.bottom; ++y)
+      for (int64_t x = from; x < to; ++x) {
+        if (pieces.labels[y * pieces.X + x] != c) continue;
+        const double opinion = pieces.opinion(y, x), distance = std::abs(opinion - here[x - from]);
+        votes += distance < line.letter / 2 && distance < std::abs(opinion - other[x - from]);
+      }
     if (votes >= kVoted * (line.letter * line.letter)) found.push_back(static_cast<int32_t>(l));
   }
   std::sort(found.begin(), found.end());
@@ -255,7 +302,8 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
     for (int64_t x = 0; x < width; ++x)
       if (const int32_t p = part[y * width + x])
         owners[(box.top + y) * X + box.left + x] =
-            final_kind[p] == nobody ? kFrame : static_cast<uint16_t>(sure[final_kind[p] - 1] + 1);
+            final_kind[p] == nobody ? kFrame
+                                    : owner_at(lines, sure[final_kind[p] - 1], box.left + x);
 }
 
 }  // namespace
@@ -270,12 +318,11 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   std::vector<double> opinion(C, 0.0);
   std::vector<uint8_t> kind(C, 0);
   for (int64_t y = 0; y < Y; ++y)
-    for (int64_t x = 0; x < X; ++x) {
+    each_inked(labels + y * X, 0, X, [&](int64_t x) {
       const int32_t c = labels[y * X + x] - 1;
-      if (c < 0) continue;
       opinion[c] += pieces.opinion(y, x);
       kind[c] = ink[y * X + x];
-    }
+    });
   for (size_t c = 0; c < C; ++c) opinion[c] /= components[c].area;
   // 2. ink of each piece in each line's band
   const std::vector<std::vector<Core>> cores = count_cores(labels, Y, X, C, lines);
@@ -314,23 +361,22 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
   }
-  for (int64_t i = 0; i < Y * X; ++i) owners[i] = labels[i] ? owner[labels[i] - 1] : 0;
+  std::fill_n(owners, Y * X, 0);
+  for (int64_t y = 0; y < Y; ++y)
+    each_inked(labels + y * X, 0, X, [&](int64_t x) {
+      const uint16_t own = owner[labels[y * X + x] - 1];
+      owners[y * X + x] = own < kFrame ? owner_at(lines, own - 1, x) : own;
+    });
   for (size_t c = 0; c < C; ++c)
     if (!cuts[c].empty())
       cut_piece(pieces, static_cast<int32_t>(c + 1), components[c], cuts[c], lines, owners);
-  // 4. what stands beyond a line's columns is not the line's
-  for (int64_t y = 0; y < Y; ++y)
-    for (int64_t x = 0; x < X; ++x) {
-      uint16_t& own = owners[y * X + x];
-      if (own != 0 && own < kFrame && !lines[own - 1].holds(x)) own = kNobody;
-    }
 }
 
 void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
   std::fill_n(painted, Y * X, 0);
   for (int64_t y = 0; y < Y; ++y)
-    for (int64_t x = 0; x < X; ++x) {
-      if (owners[y * X + x] != kFrame) continue;
+    each_inked(owners + y * X, 0, X, [&](int64_t x) {
+      if (owners[y * X + x] != kFrame) return;
       painted[y * X + x] = 1;
       for (int64_t v = std::max<int64_t>(y - 1, 0); v < std::min(y + 2, Y); ++v)
         for (int64_t u = std::max<int64_t>(x - 1, 0); u < std::min(x + 2, X); ++u) {
@@ -341,7 +387,7 @@ void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) 
               alone = alone && (owners[r * X + s] == 0 || owners[r * X + s] == kFrame);
           painted[v * X + u] = alone;
         }
-    }
+    });
 }
 
 void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
@@ -350,14 +396,14 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
   std::fill_n(bottom, columns.begin[columns.lines], 0);
   std::fill_n(counts, 2 * columns.lines, 0);
   for (int64_t y = 0; y < Y; ++y)
-    for (int64_t x = 0; x < X; ++x) {
+    each_inked(owners + y * X, 0, X, [&](int64_t x) {
       const uint16_t own = owners[y * X + x];
-      if (own == 0 || own >= kFrame) continue;
+      if (own >= kFrame) return;
       const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
       top[at] = std::min(top[at], static_cast<int32_t>(y));
       bottom[at] = static_cast<int32_t>(y + 1);
       ++counts[2 * (own - 1) + ink[y * X + x] - 1];
-    }
+    });
 }
 
 void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
@@ -379,15 +425,25 @@ void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& c
       }
       count[0] = std::max(count[0], runs);
     }
-    for (int64_t x = line.from_x; x < line.to_x; ++x) {
-      const int64_t to_y = line.to_y(x, Y);
-      for (int64_t y = line.from_y(x, Y); y < to_y; ++y) {
-        const uint16_t owner = owners[y * X + x];
-        count[1] += owner == own;
-        count[2] += owner != 0 && owner != own;
-      }
-    }
+    const BandRows rows(line, Y);
+    for (int64_t y = rows.top; y < rows.bottom; ++y)
+      each_inked(owners + y * X, line.from_x, line.to_x, [&](int64_t x) {
+        if (y < rows.from[x - line.from_x] || y >= rows.to[x - line.from_x]) return;
+        ++count[owners[y * X + x] == own ? 1 : 2];
+      });
   }
+}
+
+void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
+                int64_t X, const bool* nobodys, int32_t* areas, int64_t C, int64_t* all) {
+  std::fill_n(areas, C, 0);
+  *all = 0;
+  for (int64_t y = 0; y < Y; ++y)
+    each_inked(ink + y * X, 0, X, [&](int64_t x) {
+      const int64_t i = y * X + x;
+      ++*all;
+      if (ink[i] != kRule && nobodys[owners[i]]) ++areas[labels[i] - 1];
+    });
 }
 
 }  // namespace khmer_fast

@@ -1,4 +1,4 @@
-// Whose line each pixel of ink is: khmer_fast/page/pixels_reference.py, exactly.
+// Whose line each pixel of ink is: khmer_fast/page/owners_reference.py, exactly.
 #pragma once
 
 #include <cstdint>
@@ -27,5 +27,10 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
 // below it, the most of the three; pixels of its ink; and of other ink: counts [L, 3].
 void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
               int32_t* counts);
+
+// Pixels of each piece whose owner is one of nobodys [65536], rules aside: areas [C]; and of all
+// ink: all.
+void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
+                int64_t X, const bool* nobodys, int32_t* areas, int64_t C, int64_t* all);
 
 }  // namespace khmer_fast

@@ -44,50 +44,78 @@ std::vector<int16_t> fours(const uint8_t* grey, int64_t Y, int64_t X) {
   return four;
 }
 
-// Where a pixel, smoothed along x, is darker (1) or lighter (-1) than what is above and below it:
-// grey [Y, X] -> [Y, X].
-std::vector<int8_t> stands_out(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
-  std::vector<int8_t> out(Y * X, 0);
+// What is said of each pixel, rows `stride` apart, a multiple of kBlock: 1, -1 or 0.
+struct Signs {
+  static constexpr int64_t kBlock = 8;
+  int64_t Y, X, stride;
+  std::vector<int8_t> values;
+
+  Signs(int64_t Y, int64_t X)
+      : Y(Y), X(X), stride((X + 2 * kBlock - 1) / kBlock * kBlock), values(Y * stride, 0) {}
+  int8_t* row(int64_t y) { return values.data() + y * stride; }
+  const int8_t* row(int64_t y) const { return values.data() + y * stride; }
+};
+
+// Where a pixel, smoothed along x, is darker (1) or lighter (-1) than what is above and below it.
+// Sums of four grey levels and their differences fit 16 bits, and all is done in them: that is what
+// compilers turn into vectors.
+Signs stands_out(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
+  Signs out(Y, X);
   if (Y < 2 * kSides[1] + 1 || X < 4) return out;
   const int64_t width = X - 3;
   const std::vector<int16_t> four = fours(grey, Y, X);
   const int16_t most = static_cast<int16_t>(4 * std::min(least, 256));
-  for (int64_t side : kSides) {
-    for (int64_t y = side; y < Y - side; ++y) {
-      const int16_t* middle = four.data() + y * width;
-      const int16_t *above = middle - side * width, *below = middle + side * width;
-      int8_t* found = out.data() + y * X + 1;
-      for (int64_t x = 0; x < width; ++x) {
-        const int16_t low = std::min(above[x], below[x]), high = std::max(above[x], below[x]);
-        const int8_t darker = low - middle[x] > most, lighter = middle[x] - high > most;
-        const int8_t mine = static_cast<int8_t>(darker - lighter);
-        found[x] = found[x] ? found[x] : mine;
-      }
+  const auto sign = [most](int16_t above, int16_t middle, int16_t below) {
+    const int16_t rise = static_cast<int16_t>(std::min(above, below) - middle);
+    const int16_t fall = static_cast<int16_t>(middle - std::max(above, below));
+    const int16_t darker = rise > most ? 1 : 0, lighter = fall > most ? 1 : 0;
+    return static_cast<int16_t>(darker - lighter);
+  };
+  std::vector<int16_t> signs(width);
+  for (int64_t y = kSides[0]; y < Y - kSides[0]; ++y) {
+    const int64_t far = y < kSides[1] || y >= Y - kSides[1] ? kSides[0] : kSides[1];
+    const int16_t* middle = four.data() + y * width;
+    const int16_t *above = middle - kSides[0] * width, *below = middle + kSides[0] * width;
+    const int16_t *far_above = middle - far * width, *far_below = middle + far * width;
+    for (int64_t x = 0; x < width; ++x) {
+      const int16_t near = sign(above[x], middle[x], below[x]);
+      const int16_t other = sign(far_above[x], middle[x], far_below[x]);
+      signs[x] = near == 0 ? other : near;
     }
+    int8_t* found = out.row(y) + 1;
+    for (int64_t x = 0; x < width; ++x) found[x] = static_cast<int8_t>(signs[x]);
   }
   return out;
 }
 
 // Where the ground below a pixel, smoothed along x, is darker (1) or lighter (-1) than that above
-// it, both of them even: grey [Y, X] -> [Y, X].
-std::vector<int8_t> edges_of(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
-  std::vector<int8_t> out(Y * X, 0);
+// it, both of them even.
+Signs edges_of(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
+  Signs out(Y, X);
   if (Y < 2 * kFarEdge + 1 || X < 4) return out;
   const int64_t width = X - 3;
   const std::vector<int16_t> four = fours(grey, Y, X);
-  const int32_t most = 4 * std::min(least, 256);
+  const int16_t most = static_cast<int16_t>(4 * std::min(least, 256));
+  const auto distance = [](int16_t a, int16_t b) {
+    return static_cast<int16_t>(std::max(a, b) - std::min(a, b));
+  };
+  std::vector<int16_t> signs(width);
   for (int64_t y = kFarEdge; y < Y - kFarEdge; ++y) {
     const int16_t* row = four.data() + y * width;
     const int16_t *far_above = row - kFarEdge * width, *above = row - kNearEdge * width;
     const int16_t *below = row + kNearEdge * width, *far_below = row + kFarEdge * width;
-    int8_t* found = out.data() + y * X + 1;
     for (int64_t x = 0; x < width; ++x) {
-      const int32_t difference = above[x] - below[x], size = std::abs(difference);
-      const int32_t varies =
-          std::max(std::abs(far_above[x] - above[x]), std::abs(far_below[x] - below[x]));
-      const bool edge = (size > most) & (kEvenGround[1] * varies < kEvenGround[0] * size);
-      found[x] = static_cast<int8_t>(edge * ((difference > 0) - (difference < 0)));
+      const int16_t size = distance(above[x], below[x]);
+      const int16_t varies =
+          std::max(distance(far_above[x], above[x]), distance(far_below[x], below[x]));
+      const int16_t uneven = static_cast<int16_t>(kEvenGround[1] * varies);
+      const int16_t allowed = static_cast<int16_t>(kEvenGround[0] * size);
+      const int16_t sign = above[x] > below[x] ? 1 : -1;
+      const int16_t large = size > most ? sign : 0;
+      signs[x] = uneven < allowed ? large : 0;
     }
+    int8_t* found = out.row(y) + 1;
+    for (int64_t x = 0; x < width; ++x) found[x] = static_cast<int8_t>(signs[x]);
   }
   return out;
 }
@@ -97,25 +125,34 @@ struct Group {
 };
 
 // Long runs of `sign`, thickened by a row up and down, those over one another together.
-std::vector<Group> groups_of(const std::vector<int8_t>& found, int64_t Y, int64_t X, int8_t sign) {
+std::vector<Group> groups_of(const Signs& found, int8_t sign) {
   std::vector<Group> groups;
   std::vector<size_t> near, kept;
-  std::vector<uint8_t> thick(X + 8, 0);
-  for (int64_t y = 0; y < Y; ++y) {
-    const int8_t* row = found.data() + y * X;
-    const int8_t* up = y > 0 ? row - X : row;
-    const int8_t* down = y + 1 < Y ? row + X : row;
-    for (int64_t x = 0; x < X; ++x)
+  const int64_t stride = found.stride;
+  std::vector<uint8_t> thick(stride);
+  const auto whole = [&](int64_t block) {  // the rest of a row is 0: no block of it is
+    uint64_t eight;
+    std::memcpy(&eight, thick.data() + block * Signs::kBlock, Signs::kBlock);
+    return eight == 0x0101010101010101;
+  };
+  for (int64_t y = 0; y < found.Y; ++y) {
+    const int8_t* row = found.row(y);
+    const int8_t* up = y > 0 ? row - stride : row;
+    const int8_t* down = y + 1 < found.Y ? row + stride : row;
+    for (int64_t x = 0; x < stride; ++x)
       thick[x] = (row[x] == sign) | (up[x] == sign) | (down[x] == sign);
-    for (int64_t x = 0; x < X;) {
-      if (!thick[x]) {
-        uint64_t eight;
-        std::memcpy(&eight, thick.data() + x, 8);
-        x += eight ? 1 : 8;
+    // a long run has two whole blocks, one after the other
+    static_assert(kShortest >= 3 * Signs::kBlock - 1);
+    for (int64_t block = 0; block + 1 < stride / Signs::kBlock; ++block) {
+      if (!whole(block + 1)) {
+        ++block;
         continue;
       }
-      const int64_t left = x;
-      while (x < X && thick[x]) ++x;
+      if (!whole(block)) continue;
+      int64_t left = block * Signs::kBlock, x = left + 2 * Signs::kBlock;
+      while (left > 0 && thick[left - 1]) --left;
+      while (thick[x]) ++x;
+      block = x / Signs::kBlock;
       if (x - left < kShortest) continue;
       kept.clear();
       for (size_t g : near)
@@ -233,39 +270,38 @@ bool fit(const uint8_t* grey, int64_t Y, int64_t X, int32_t sign, const Group& g
   return true;
 }
 
-void mark(const std::vector<int8_t>& found, int64_t Y, int64_t X, int8_t sign,
-          const RulePiece& piece, uint8_t* mask) {
+// Marks what was found of a piece and no farther from it than it is thick: mask [y step_y +
+// x step_x].
+void mark(const Signs& found, int8_t sign, const RulePiece& piece, uint8_t* mask, int64_t step_y,
+          int64_t step_x) {
   const int64_t half = static_cast<int64_t>(std::ceil(piece.thickness / 2)) + 1;
   for (int64_t x = static_cast<int64_t>(piece.left); x < static_cast<int64_t>(piece.right); ++x) {
     const int64_t at =
         static_cast<int64_t>(std::nearbyint(piece.slope * static_cast<double>(x) + piece.offset));
-    for (int64_t y = std::max<int64_t>(0, at - half); y <= std::min(Y - 1, at + half); ++y)
-      if (found[y * X + x] == sign) mask[y * X + x] = 1;
+    for (int64_t y = std::max<int64_t>(0, at - half); y <= std::min(found.Y - 1, at + half); ++y)
+      if (found.row(y)[x] == sign) mask[y * step_y + x * step_x] = 1;
   }
 }
 
-}  // namespace
-
 std::vector<RulePiece> rule_pieces(const uint8_t* grey, int64_t Y, int64_t X, int32_t least,
-                                   uint8_t* mask) {
-  std::fill_n(mask, Y * X, 0);
-  const std::vector<int8_t> found = stands_out(grey, Y, X, least);
+                                   uint8_t* mask, int64_t step_y, int64_t step_x) {
+  const Signs found = stands_out(grey, Y, X, least);
   std::vector<RulePiece> pieces;
   for (int8_t sign : {int8_t{1}, int8_t{-1}})  // darker, lighter than what is beside
-    for (const Group& group : groups_of(found, Y, X, sign)) {
+    for (const Group& group : groups_of(found, sign)) {
       RulePiece piece;
       if (!fit(grey, Y, X, sign, group, least, piece)) continue;
       pieces.push_back(piece);
-      mark(found, Y, X, sign, piece, mask);
+      mark(found, sign, piece, mask, step_y, step_x);
     }
   return pieces;
 }
 
 std::vector<RulePiece> edge_pieces(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
-  const std::vector<int8_t> found = edges_of(grey, Y, X, least);
+  const Signs found = edges_of(grey, Y, X, least);
   std::vector<RulePiece> pieces;
   for (int8_t sign : {int8_t{1}, int8_t{-1}})  // darker below, lighter below
-    for (const Group& group : groups_of(found, Y, X, sign)) {
+    for (const Group& group : groups_of(found, sign)) {
       const int64_t width = group.right - group.left;
       std::vector<int64_t> at;  // columns from the left that have the edge
       std::vector<double> middle;
@@ -273,7 +309,7 @@ std::vector<RulePiece> edge_pieces(const uint8_t* grey, int64_t Y, int64_t X, in
       for (int64_t x = 0; x < width; ++x) {
         int64_t count = 0, sum = 0;
         for (int64_t y = group.top; y <= group.last; ++y)
-          if (found[y * X + group.left + x] == sign) ++count, sum += y - group.top;
+          if (found.row(y)[group.left + x] == sign) ++count, sum += y - group.top;
         if (!count) continue;
         all += count;
         at.push_back(x);
@@ -293,6 +329,66 @@ std::vector<RulePiece> edge_pieces(const uint8_t* grey, int64_t Y, int64_t X, in
                         median(middle) + static_cast<double>(group.top) - slope * left, 0.0});
     }
   return pieces;
+}
+
+std::vector<uint8_t> transposed(const uint8_t* grey, int64_t Y, int64_t X) {
+  std::vector<uint8_t> out(Y * X);
+  constexpr int64_t kSide = 8;
+  int64_t y = 0;
+  for (; y + kSide <= Y; y += kSide) {
+    int64_t x = 0;
+    for (; x + kSide <= X; x += kSide) {
+      uint64_t rows[kSide];
+      for (int64_t i = 0; i < kSide; ++i) std::memcpy(rows + i, grey + (y + i) * X + x, kSide);
+      // halves, quarters and eighths of the square change places across its diagonal
+      for (int64_t half = 4; half > 0; half /= 2) {
+        const uint64_t low = half == 4   ? 0x00000000FFFFFFFF
+                             : half == 2 ? 0x0000FFFF0000FFFF
+                                         : 0x00FF00FF00FF00FF;
+        for (int64_t i = 0; i < kSide; ++i) {
+          if (i & half) continue;
+          const uint64_t a = rows[i], b = rows[i + half];
+          rows[i] = (a & low) | (b & low) << (8 * half);
+          rows[i + half] = (a >> (8 * half) & low) | (b & ~low);
+        }
+      }
+      for (int64_t i = 0; i < kSide; ++i)
+        std::memcpy(out.data() + (x + i) * Y + y, rows + i, kSide);
+    }
+    for (; x < X; ++x)
+      for (int64_t i = y; i < y + kSide; ++i) out[x * Y + i] = grey[i * X + x];
+  }
+  for (; y < Y; ++y)
+    for (int64_t x = 0; x < X; ++x) out[x * Y + y] = grey[y * X + x];
+  return out;
+}
+
+std::vector<uint8_t> halved(const uint8_t* grey, int64_t Y, int64_t X) {
+  std::vector<uint8_t> out((Y / 2) * (X / 2));
+  for (int64_t y = 0; y < Y / 2; ++y) {
+    const uint8_t *upper = grey + 2 * y * X, *lower = upper + X;
+    uint8_t* row = out.data() + y * (X / 2);
+    for (int64_t x = 0; x < X / 2; ++x)
+      row[x] = static_cast<uint8_t>(
+          (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]) / 4);
+  }
+  return out;
+}
+
+}  // namespace
+
+PageRules find_rules(const uint8_t* grey, int64_t Y, int64_t X, int32_t least, uint8_t* mask) {
+  std::fill_n(mask, Y * X, 0);
+  PageRules found;
+  const auto look = [&](const uint8_t* page, int64_t rows, int64_t columns, int64_t step_y,
+                        int64_t step_x, std::vector<RulePiece>& rules,
+                        std::vector<RulePiece>& edges) {
+    rules = rule_pieces(page, rows, columns, least, mask, step_y, step_x);
+    edges = edge_pieces(halved(page, rows, columns).data(), rows / 2, columns / 2, least);
+  };
+  look(grey, Y, X, X, 1, found.level, found.level_edges);
+  look(transposed(grey, Y, X).data(), X, Y, 1, X, found.upright, found.upright_edges);
+  return found;
 }
 
 }  // namespace khmer_fast

@@ -12,12 +12,14 @@ struct RulePiece {
   double left, right, slope, offset, thickness;
 };
 
-// grey [Y, X] -> pieces, and mask [Y, X]: 1 for their pixels, else 0. `least` is the difference of
-// grey that counts.
-std::vector<RulePiece> rule_pieces(const uint8_t* grey, int64_t Y, int64_t X, int32_t least,
-                                   uint8_t* mask);
+// The rules of a page and the edges between even grounds, whose thickness is 0; edges are found at
+// half the scale. Upright ones are those of the transposed page.
+struct PageRules {
+  std::vector<RulePiece> level, upright, level_edges, upright_edges;
+};
 
-// The same for edges between two even grounds; their thickness is 0.
-std::vector<RulePiece> edge_pieces(const uint8_t* grey, int64_t Y, int64_t X, int32_t least);
+// grey [Y, X] -> rules and edges, and mask [Y, X]: 1 for the rules' pixels, else 0. `least` is the
+// difference of grey that counts.
+PageRules find_rules(const uint8_t* grey, int64_t Y, int64_t X, int32_t least, uint8_t* mask);
 
 }  // namespace khmer_fast

@@ -10,7 +10,9 @@
 namespace khmer_fast {
 namespace {
 
+constexpr int64_t kTiles = 32;  // that go through the products together, see convolutions_cpu.cpp
 constexpr float kLevels = 255;
+constexpr float kCentre = 128;                       // the level of a state of 0
 constexpr double kMagicDouble = 6755399441055744.0;  // 1.5 * 2^52, likewise
 constexpr float kMagic = 12582912.0f;                // 1.5 * 2^23: adding it rounds, ties to even
 
@@ -45,7 +47,8 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
   const auto add = [&](int64_t outputs, int64_t stride_y, int64_t stride_x) {
     const bool first = convs_.empty();
     const int64_t C = first ? 1 : padded(inputs), N = padded(outputs);
-    Conv layer{C, N, rows, (rows - 1) / stride_y + 1, stride_y, stride_x, {}, {}, {}};
+    Conv layer{C,  N,  rows, (rows - 1) / stride_y + 1, stride_y, stride_x, {}, {}, {}, {},
+               {}, {}, {}};
     if (first) {
       std::vector<float> W(outputs * 9);
       for (int64_t o = 0; o < outputs; ++o)
@@ -71,6 +74,7 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
         const int64_t dy = k / (3 * C), dx = k / C % 3;
         layer.offset.push_back(static_cast<int32_t>(dx * layer.column_in() + dy * C + k % C));
       }
+      pack_transformed(layer, inputs, outputs, *next);
     }
     inputs = outputs;
     rows = layer.rows;
@@ -90,18 +94,8 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
   norm_gain_.assign(weights.norm_gain, weights.norm_gain + F);
   norm_bias_.assign(weights.norm_bias, weights.norm_bias + F);
   for (int d = 0; d < 2; ++d) {
-    // Each gate begins at a padded row.
-    const QuantizedLayer& gates = weights.gates[d];
-    std::vector<int8_t> rows_of(3 * Hp_ * Fp_);
-    std::vector<float> multiplier(3 * Hp_), bias(3 * Hp_);
-    for (int64_t i = 0; i < 3 * H; ++i) {
-      const int64_t to = i / H * Hp_ + i % H;
-      std::copy_n(gates.W + i * F, F, &rows_of[to * Fp_]);
-      multiplier[to] = gates.multiplier[i];
-      bias[to] = gates.bias[i];
-    }
-    gates_[d] =
-        pack_dense(rows_of, 3 * Hp_, Fp_, {nullptr, multiplier.data(), bias.data(), nullptr});
+    gates_[d] = pack_gates(H, F, weights.gates[d]);
+    hidden_[d] = pack_gates(H, H, weights.hidden[d]);
   }
 }
 
@@ -113,6 +107,20 @@ QuantizedFeatures::Dense QuantizedFeatures::pack_dense(const std::vector<int8_t>
   dense.multiplier = padded_copy(layer.multiplier, N);
   dense.bias = padded_copy(layer.bias, N);
   return dense;
+}
+
+QuantizedFeatures::Dense QuantizedFeatures::pack_gates(int64_t H, int64_t K,
+                                                       const QuantizedLayer& layer) const {
+  const int64_t Kp = padded(K);
+  std::vector<int8_t> W(3 * Hp_ * Kp);
+  std::vector<float> multiplier(3 * Hp_), bias(3 * Hp_);
+  for (int64_t i = 0; i < 3 * H; ++i) {
+    const int64_t to = i / H * Hp_ + i % H;
+    std::copy_n(layer.W + i * K, K, &W[to * Kp]);
+    multiplier[to] = layer.multiplier[i];
+    bias[to] = layer.bias[i];
+  }
+  return pack_dense(W, 3 * Hp_, Kp, {nullptr, multiplier.data(), bias.data(), nullptr});
 }
 
 int64_t QuantizedFeatures::positions(int64_t X) const {
@@ -157,8 +165,9 @@ void QuantizedFeatures::first(int64_t X, Buffer& out, QuantizedBuffers& buffers)
   for (int64_t x = 0; x < columns; ++x) {
     for (int64_t dx = 0; dx < 3; ++dx) {
       const float* from = buffers.image.data() + (x * layer.stride_x + dx) * (height_ + 2);
+      float* to = buffers.patches.data() + dx * 3;
       for (int64_t y = 0; y < rows; ++y)
-        std::copy_n(from + y * layer.stride_y, 3, buffers.patches.data() + y * 9 + dx * 3);
+        for (int64_t dy = 0; dy < 3; ++dy) to[y * 9 + dy] = from[y * layer.stride_y + dy];
     }
     kernels_.gemm(rows, N, 9, buffers.patches.data(), 9, first_W_.data(), nullptr,
                   buffers.products.data(), N);
@@ -182,6 +191,86 @@ void QuantizedFeatures::convolve(const Conv& layer, int64_t X, Buffer& in, Buffe
                               layer.product.multiplier.data() + n, layer.product.bias.data() + n,
                               layer.residual.data() ? layer.residual.data() + n : nullptr,
                               at(out, layer.column_out() + (y + 1) * N + n), layer.column_out());
+    }
+  }
+}
+
+void QuantizedFeatures::pack_transformed(Conv& layer, int64_t inputs, int64_t outputs,
+                                         const QuantizedLayer& weights) const {
+  const int64_t C = layer.depth, N = layer.width;
+  // The largest values of a transformed activation times a weight are 255 * 5 times 127 * 24.
+  if (!kernels_.int8->winograd_input || layer.stride_x != 1 ||
+      3 * C * 255 * 5 * 127 * 24 > std::numeric_limits<int32_t>::max())
+    return;
+  for (int64_t o = 0; o < outputs; ++o) {
+    int64_t sum[2] = {};  // of the weights of either sign
+    for (int64_t i = 0; i < 9 * inputs; ++i)
+      sum[weights.W[o * 9 * inputs + i] < 0] += std::abs(weights.W[o * 9 * inputs + i]);
+    if (std::max(sum[0], sum[1]) * 255 * 24 > std::numeric_limits<int32_t>::max()) return;
+  }
+  std::vector<int16_t> U(6 * N * 3 * C);
+  for (int64_t o = 0; o < outputs; ++o)
+    for (int64_t c = 0; c < inputs; ++c)
+      for (int64_t dy = 0; dy < 3; ++dy) {
+        const int8_t* w = weights.W + ((o * inputs + c) * 3 + dy) * 3;
+        const int even = w[0] + w[2], far = w[0] + 4 * w[2];
+        const int u[6] = {6 * w[0],       -4 * (even + w[1]), -4 * (even - w[1]),
+                          far + 2 * w[1], far - 2 * w[1],     24 * w[2]};
+        for (int64_t j = 0; j < 6; ++j)
+          U[((j * N + o) * 3 + dy) * C + c] = static_cast<int16_t>(u[j]);
+      }
+  layer.transformed = Buffer(6 * N * 3 * C / 2);
+  int16_t* packed = reinterpret_cast<int16_t*>(layer.transformed.data());
+  for (int64_t j = 0; j < 6; ++j)
+    pack_int16(U.data() + j * N * 3 * C, N, 3 * C, 3 * C, kernels_.panel, packed + j * N * 3 * C);
+  const auto by_rows = [&](const Buffer& from, Buffer& to) {
+    if (!from.data()) return;
+    to = Buffer(layer.rows * N);
+    for (int64_t y = 0; y < layer.rows; ++y) std::copy_n(from.data(), N, to.data() + y * N);
+  };
+  by_rows(layer.product.multiplier, layer.multipliers);
+  by_rows(layer.product.bias, layer.biases);
+  by_rows(layer.residual, layer.residuals);
+}
+
+void QuantizedFeatures::winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
+                                 QuantizedBuffers& buffers) const {
+  const int64_t C = layer.depth, N = layer.width, column = layer.column_in();
+  const int64_t row = layer.rows * N, tiles = (X + 3) / 4;
+  const int64_t chunks = (tiles + kTiles - 1) / kTiles;
+  buffers.V.reserve(floats(6 * kTiles * column));
+  buffers.sums.reserve(6 * kTiles * row);
+  int32_t* sums = reinterpret_cast<int32_t*>(buffers.sums.data());
+  const int16_t* U = reinterpret_cast<const int16_t*>(layer.transformed.data());
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t first = tiles * chunk / chunks, count = tiles * (chunk + 1) / chunks - first;
+    for (int64_t i = 0; i < count; ++i) {
+      const void* columns[6];
+      for (int64_t k = 0; k < 6; ++k) {
+        const int64_t x = 4 * (first + i) + k;  // column 0 is one of zeros
+        columns[k] = at(in, x > X ? 0 : x * column);
+      }
+      kernels_.int8->winograd_input(column, columns, at(buffers.V, i * column), count * column);
+    }
+    for (int64_t j = 0; j < 6; ++j)
+      for (int64_t n = 0; n < N; n += kernels_.panel) {
+        const int64_t w = std::min(kernels_.panel, N - n);
+        for (int64_t y = 0; y < layer.rows; ++y) {
+          // The rows of zeros above and below are left out.
+          const int64_t top = y * layer.stride_y, skip = top == 0;
+          const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
+          kernels_.int8->sums(count, w, taps * C,
+                              at(buffers.V, j * count * column + (top + skip) * C), column,
+                              U + j * N * 3 * C + n * 3 * C + skip * C * w,
+                              sums + j * count * row + y * N + n, row);
+        }
+      }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t x = 4 * (first + i);
+      kernels_.int8->winograd_output(row, sums + i * row, count * row, layer.multipliers.data(),
+                                     layer.biases.data(), layer.residuals.data(),
+                                     at(out, (x + 1) * layer.column_out() + N), layer.column_out(),
+                                     std::min<int64_t>(4, X - x));
     }
   }
 }
@@ -220,6 +309,8 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
     // The second half of a block adds to, and writes over, what the block began with.
     if (&layer == &convs_[0])
       first(X, *out, buffers);
+    else if (layer.transformed.data())
+      winograd(layer, X, *in, *out, buffers);
     else
       convolve(layer, X, *in, *out);
     X = (X - 1) / layer.stride_x + 1;
@@ -240,6 +331,19 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
     kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
                         gates_[d].multiplier.data(), gates_[d].bias.data(),
                         d == 0 ? forward : backward, gates);
+}
+
+void QuantizedFeatures::begin(int64_t lines, Buffer& level) const {
+  level.reserve(floats(lines * Hp_));
+  const std::vector<float> centre(lines * Hp_, kCentre);
+  kernels_.int8->to_wholes(lines * Hp_, centre.data(), nullptr, nullptr, at(level, 0));
+}
+
+void QuantizedFeatures::recurrent(int direction, int64_t lines, const Buffer& level,
+                                  Buffer& hidden) const {
+  const Dense& layer = hidden_[direction];
+  kernels_.int8->gemm(lines, layer.N, layer.K, at(level, 0), Hp_, layer.W.data(),
+                      layer.multiplier.data(), layer.bias.data(), hidden.data(), layer.N);
 }
 
 }  // namespace khmer_fast

@@ -1,8 +1,7 @@
-// The encoder up to its recurrent part in 8-bit integers: python_ref/quantized_encoder.py, bit for
-// bit.
+// The encoder's products in 8-bit integers: python_ref/quantized_encoder.py, bit for bit.
 //
-// A line at a time, at its own width, as in convolutions_cpu.h. Raw pointers and no torch, so that
-// the sanitizer harness can run it.
+// A line at a time, at its own width, as in convolutions_cpu.h; the GRU's steps are Encoder's. Raw
+// pointers and no torch, so that the sanitizer harness can run it.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +28,7 @@ struct QuantizedWeights {
   const float* norm_gain;             // [F], over the scale of the feature
   const float* norm_bias;             // [F], likewise, plus 128
   QuantizedLayer gates[2];            // [3H, F], forward, backward
+  QuantizedLayer hidden[2];           // [3H, H], likewise
 };
 
 // Scratch of one thread. A column is [Y + 2, Cp] whole numbers, a row of zeros above and one below.
@@ -37,6 +37,8 @@ struct QuantizedBuffers {
   Buffer patches;   // [rows, 9] of one column
   Buffer products;  // [rows, Cp]
   Buffer x, next;   // [X + 2, column], a column of zeros before and after
+  Buffer V;         // [6, tiles, column] transformed columns
+  Buffer sums;      // [6, tiles, rows, Cp] of their products, int32
   Buffer feature;   // [T, Fp]
   Buffer levels;    // [T, Fp] whole numbers
 };
@@ -54,6 +56,15 @@ class QuantizedFeatures {
   void run(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
            QuantizedBuffers& buffers) const;
 
+  // The recurrent half, by steps of several lines. level [lines, Hp]: of states of 0
+  void begin(int64_t lines, Buffer& level) const;
+  // level [lines, Hp] -> the recurrent part of the gates [lines, 3 Hp]
+  void recurrent(int direction, int64_t lines, const Buffer& level, Buffer& hidden) const;
+  // Both parts of a line's gates [3 Hp], h [Hp] -> h, and row `line` of level
+  void cell(int64_t line, const float* input, const float* hidden, float* h, Buffer& level) const {
+    kernels_.int8->gru(Hp_, input, hidden, h, at(level, line * Hp_));
+  }
+
  private:
   struct Dense {
     int64_t K, N;             // padded
@@ -66,6 +77,9 @@ class QuantizedFeatures {
     Dense product;
     Buffer residual;              // [N], or empty
     std::vector<int32_t> offset;  // of each group of k, from the column left of the output's
+    // F(4, 3) along x, where the kernels have it and its sums fit 32 bits; else empty:
+    Buffer transformed;                     // [6][3 depth, width] 24 times the weights, by (dy, c)
+    Buffer multipliers, biases, residuals;  // [rows, width]
 
     int64_t column_in() const { return (height + 2) * depth; }
     int64_t column_out() const { return (rows + 2) * width; }
@@ -73,6 +87,8 @@ class QuantizedFeatures {
 
   Dense pack_dense(const std::vector<int8_t>& W, int64_t N, int64_t K,
                    const QuantizedLayer& layer) const;
+  // Of [3H, K]: each gate begins at a padded row, K is padded.
+  Dense pack_gates(int64_t H, int64_t K, const QuantizedLayer& layer) const;
   // 8 or 16 bits each, see Int8Kernels::depth
   uint8_t* at(Buffer& buffer, int64_t i) const {
     return reinterpret_cast<uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
@@ -88,6 +104,10 @@ class QuantizedFeatures {
   bool take_image(const float* image, int64_t ld, int64_t X, Buffer& out) const;
   void first(int64_t X, Buffer& out, QuantizedBuffers& buffers) const;
   void convolve(const Conv& layer, int64_t X, Buffer& in, Buffer& out) const;
+  void pack_transformed(Conv& layer, int64_t inputs, int64_t outputs,
+                        const QuantizedLayer& weights) const;
+  void winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
+                QuantizedBuffers& buffers) const;
   // Feature [T, Fp] to its whole numbers.
   void normalise(int64_t T, float* feature) const;
   void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
@@ -97,7 +117,7 @@ class QuantizedFeatures {
   std::vector<Conv> convs_;
   Buffer first_W_;                        // [9, Cp] packed floats
   Buffer first_multiplier_, first_bias_;  // [rows, Cp]
-  Dense project_, gates_[2];
+  Dense project_, gates_[2], hidden_[2];
   std::vector<double> norm_gain_, norm_bias_;  // [F]
 };
 

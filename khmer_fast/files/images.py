@@ -217,6 +217,8 @@ def _room(width: int, height: int, format: str | None, name: str) -> Any:
 
 
 def _to_grey(image: Image.Image) -> np.ndarray:
+    if image.format == "JPEG" and image.mode == "RGB":
+        image.draft("L", image.size)  # its colours need not be decoded to be turned grey
     image.load()
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if image.mode.startswith("I") or image.mode == "F":

@@ -14,6 +14,7 @@ from khmer_fast.page import pixels
 STRIDE = 4  # network pixels of a cell of the maps
 SURE = 0.5  # probability of a cell that belongs to a band
 SOFT = 0.1  # and of one at its edge that counts for its height and middle
+UNLIKELY = -2.3  # logit under which a cell counts nowhere: its probability is below SOFT
 SMALLEST = 1.0  # cells of probability that a band has at least
 JOINED_GAP = 1.0  # letter heights between two parts of one line
 JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
@@ -75,21 +76,32 @@ class _Parts:
     score: np.ndarray  # [n]
 
 
-def find_bands(maps: Maps, walls: np.ndarray | None = None) -> list[Band]:
+def find_bands(
+    maps: Maps, walls: np.ndarray | None = None, least_letter: float = 0.0
+) -> list[Band]:
     """The lines of a page, in no particular order.
 
-    walls [W, 3] float32 (x, top, bottom): vertical rules that no line crosses.
+    walls [W, 3] float32 (x, top, bottom): vertical rules that no line crosses. Lines with letters
+    lower than `least_letter` may be left out.
     """
-    probability = 1 / (1 + np.exp(-np.clip(maps.band, -30, 30)))
+    probability = _probability(maps.band)
     walls = np.zeros((0, 3), np.float32) if walls is None else walls
     for x, top, bottom in walls:
         rows = slice(int(top // STRIDE), int(-(-bottom // STRIDE)))
         probability[rows, int(x // STRIDE)] = 0
     parts = _find_parts(probability, maps)
-    if len(parts.letter) == 0:
+    if parts.height.max(initial=0.0) < max(least_letter, 1e-9):
         return []
     line_of_part = _join(parts, walls)  # [n]
     return without_fragments(_smooth(parts, line_of_part))
+
+
+def _probability(band: np.ndarray) -> np.ndarray:
+    """Of each cell of logits [y, x], 0 where it is too little to count: float32 [y, x]."""
+    counted = band > UNLIKELY
+    probability = np.zeros_like(band)
+    probability[counted] = 1 / (1 + np.exp(-np.minimum(band[counted], 30)))
+    return probability
 
 
 def without_fragments(bands: list[Band]) -> list[Band]:

@@ -15,7 +15,7 @@ from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.rules import Rules, find_rules
 from khmer_fast.page.segment import PageNetwork, network_scale, scale_page
-from khmer_fast.page.walls import crossed, walls_of, without_strokes
+from khmer_fast.page.walls import crossed, walls_of, without_folds, without_strokes
 
 LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for the network
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
@@ -121,18 +121,18 @@ def find_lines(
     both = merge_scales(bands, _large_bands(large, by))
     columns = columns_of(both, *small.shape)
     rules = without_strokes(find_rules(small, scale), columns, scale)
-    walls = walls_of(rules, scale)
+    walls = without_folds(walls_of(rules, scale), columns, small)
     if any(len(crossed(wall, columns)) for wall in walls):
         both = merge_scales(find_bands(maps, walls), _large_bands(large, by, walls))
         columns = columns_of(both, *small.shape)
     # 4. ink
-    ink, paper = find_ink(small)
-    pieces, owners = assign_ink(small, ink, paper, columns, maps.offset, rules.mask)
+    ink = find_ink(small, columns, rules.mask)
+    owners = assign_ink(ink, columns, maps.offset)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]
     return FoundPage(
-        grey, upright, rotation, skew, levelled, maps, pieces, owners, rules, both, inks, lines
+        grey, upright, rotation, skew, levelled, maps, ink, owners, rules, both, inks, lines
     )
 
 
@@ -157,7 +157,8 @@ def _large_bands(
     """Bands of large type, at the page's scale."""
     if walls is not None:
         walls = walls / np.array([by[0], by[1], by[1]], np.float32)
-    bands = [_enlarged(band, *by) for band in find_bands(maps, walls)]
+    found = find_bands(maps, walls, LARGE_LETTER / by[1])
+    bands = [_enlarged(band, *by) for band in found]
     return [band for band in bands if band.letter_height >= LARGE_LETTER]
 
 

@@ -39,31 +39,30 @@ class Owners:
     band: np.ndarray  # [L, 3] int32, of each band: runs of the line's ink, its pixels, others'
 
 
-def find_ink(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ink (0 paper, pixels.DARKER or LIGHTER) and the paper's grey: uint8 [Y, X] each."""
-    paper, threshold = pixels.estimate_paper(grey)
-    return pixels.find_ink(grey, paper, threshold), pixels.spread(paper, *grey.shape)
+def find_ink(
+    grey: np.ndarray,  # [Y, X] uint8
+    columns: pixels.Columns,  # of the bands
+    rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
+) -> PageInk:
+    """What differs from its paper: within a line's reach from the line's own, not from what stands
+    around it."""
+    rules = np.zeros(grey.shape, bool) if rules is None else rules
+    ink, paper = pixels.find_ink(
+        grey, *pixels.estimate_paper(grey), columns, *pixels.line_paper(grey, columns), rules
+    )
+    return PageInk(ink, paper, *pixels.label(ink))
 
 
 def assign_ink(
-    grey: np.ndarray,  # [Y, X] uint8
-    ink: np.ndarray,  # [Y, X] uint8, of find_ink
-    paper: np.ndarray,  # [Y, X] uint8, of find_ink
+    found: PageInk,
     columns: pixels.Columns,  # of the bands
     offset: np.ndarray,  # [Y/4, X/4] float32, px down to the middle of an ink pixel's own band
-    rules: np.ndarray | None = None,  # [Y, X] bool, straight rules, which are no line's
-) -> tuple[PageInk, Owners]:
+) -> Owners:
     """Gives every connected piece of ink to one of the bands or to nobody."""
-    # within a line's reach its own paper counts, not what stands around it
-    ink, paper = pixels.find_line_ink(ink, paper, grey, columns, *pixels.line_paper(grey, columns))
-    if rules is not None:
-        ink[rules & (ink > 0)] = pixels.RULE
-    found = PageInk(ink, paper, *pixels.label(ink))
-    owners = pixels.assign_ink(ink, found.labels, found.boxes, found.areas, offset, columns)
-    top, bottom, counts = pixels.line_extents(owners, ink, columns)
+    owners = pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns)
+    top, bottom, counts = pixels.line_extents(owners, found.ink, columns)
     band = pixels.band_ink(owners, columns)
-    painted = pixels.paint_mask(owners)
-    return found, Owners(owners, painted, columns, top, bottom, counts, band)
+    return Owners(owners, pixels.paint_mask(owners), columns, top, bottom, counts, band)
 
 
 def unread_ink(
@@ -81,11 +80,12 @@ def unread_ink(
     letter = float(np.median(owners.columns.letter)) if len(owners.columns.letter) else 12.0
     nobodys = np.zeros(pixels.NOBODY + 1, bool)
     nobodys[[pixels.NOBODY, pixels.FRAME, *(line + 1 for line in lines)]] = True
-    unread = nobodys[owners.owners] & (found.ink != pixels.RULE)
-    areas = np.bincount(found.labels[unread], minlength=len(found.areas) + 1)[1:]
+    areas, all_ink = pixels.unread_ink(
+        owners.owners, found.ink, found.labels, nobodys, len(found.areas)
+    )
     Y, X = found.ink.shape
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))
     areas[(areas < LETTER * letter * letter) | (width > FRAME * X) | (height > FRAME * Y)] = 0
-    share = float(areas.sum()) / max(int((found.ink != 0).sum()), 1)
+    share = float(areas.sum()) / max(all_ink, 1)
     chosen = np.argsort(-areas, kind="stable")[:UNREAD_BOXES]
     return share, [tuple(found.boxes[c].tolist()) for c in chosen if areas[c]]

@@ -14,9 +14,11 @@ from khmer_fast.page.cards import card_rows
 from khmer_fast.page.grounds import find_grounds
 from khmer_fast.page.gutters import longest_run
 from khmer_fast.page.lines import FoundLine
+from khmer_fast.page.page_columns import find_page_columns
 from khmer_fast.page.paragraphs import Row, rows_of, split_column
 from khmer_fast.page.places import LevelPage, Place, level
 from khmer_fast.page.plans import RegionPlan
+from khmer_fast.page.questions import questions_and_answers
 from khmer_fast.page.rules import Rules
 from khmer_fast.page.side_by_side import (
     Beside,
@@ -35,7 +37,7 @@ _PEELED = 8  # rows at a run's top and bottom that may be something else
 _SPREAD = 1.2  # times the height: the width of an open book
 _FOLD = 5.0  # letter heights of white between the pages of a book
 _LONE = 12.0  # letter heights of a page's number at the foot, at most
-_FOOT = 0.88  # of the page's height
+_FOOT = 0.75  # of the page's height
 
 
 def arrange(
@@ -57,13 +59,14 @@ def arrange(
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
         places = reader.put(place, reader.plans(ground.places), inside, places)
-    return [plan for side in _pages(places, page) for plan in _plans_of_page(side, reader)]
-
-
-def _plans_of_page(places: list[Place], reader: _Reader) -> list[RegionPlan]:
-    """The regions of one page; its number at the foot is the last."""
-    body, foot = _without_foot(places, reader.page)
-    return reader.plans(body) + [RegionPlan("footer", (place.index,)) for place in foot]
+    sides = [_without_foot(side, page) for side in _pages(places, page)]
+    numbered = all(foot for _, foot in sides)  # both pages of a book are, or it is no book's
+    plans: list[RegionPlan] = []
+    for body, foot in sides:
+        plans += reader.plans(body)
+        if numbered:
+            plans += foot
+    return plans if numbered else plans + [plan for _, foot in sides for plan in foot]
 
 
 def _pages(places: list[Place], page: LevelPage) -> list[list[Place]]:
@@ -84,15 +87,16 @@ def _by_bottom(places: list[Place]) -> list[Place]:
     return sorted(places, key=lambda place: place.bottom)
 
 
-def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[Place]]:
-    """The page's places, and its number at the foot if it has one."""
+def _without_foot(places: list[Place], page: LevelPage) -> tuple[list[Place], list[RegionPlan]]:
+    """The page's places, and its number at the foot as a region if it has one."""
     if len(places) < 2:
         return places, []
     last, other = sorted(places, key=lambda place: -place.bottom)[:2]
     alone = last.top - other.bottom > 2.5 * last.letter
     if alone and last.bottom > _FOOT * page.height and 0 < last.width < _LONE * last.letter:
         if last.index >= 0:
-            return [place for place in places if place is not last], [last]
+            foot = RegionPlan("footer", (last.index,))
+            return [place for place in places if place is not last], [foot]
     return places, []
 
 
@@ -131,6 +135,11 @@ class _Reader:
         sections = card_rows(places)
         if len(sections) > 1:
             return [column for section in sections for column in self.read(section)]
+        through = find_page_columns(places)
+        if through is not None:
+            read_one = self._list if through.lists else self.read
+            middle = [column for side in through.columns for column in read_one(side)]
+            return [*self.read(through.above), *middle, *self.read(through.below)]
         places = sorted(places, key=lambda place: (place.bottom, place.left))
         run = longest_run(places, self.page)
         if run is None:
@@ -147,6 +156,9 @@ class _Reader:
         if articles:
             blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
+        elif asked := questions_and_answers(columns):
+            rows = [(rows_of(q), _rows_across(columns_of(a), self.page)) for q, a in asked]
+            read = [[row for pair in rows for part in pair for row in part]]
         else:
             read = self._beside(columns, before[-1] if before else None)
         return [*self.read(before), *read, *self.read(below), *self.read(after)]
@@ -171,14 +183,21 @@ class _Reader:
             if len(section) < len(places) and len(parts) != len(group.columns):
                 columns += self.read(section)
                 continue
-            table = unruled_table(parts, self.page)
-            if table is None:
-                columns.append(_rows_across(parts, self.page))
-            else:
-                place = table.place(self.next_index)
-                self.finished[place.index] = [table.plan()]
-                columns.append([[place]])
+            columns.append(self._table_or_rows(parts))
         return columns
+
+    def _list(self, places: Sequence[Place]) -> list[list[Row]]:
+        """Names and their prices, row by row; tables where there are enough of them."""
+        return [self._table_or_rows(columns_of(section)) for section in _sections(places)]
+
+    def _table_or_rows(self, columns: Sequence[Sequence[Place]]) -> list[Row]:
+        """What is read across, as a table where it is one."""
+        table = unruled_table(columns, self.page)
+        if table is None:
+            return _rows_across(columns, self.page)
+        place = table.place(self.next_index)
+        self.finished[place.index] = [table.plan()]
+        return [[place]]
 
 
 def _rows_across(columns: Sequence[Sequence[Place]], page: LevelPage) -> list[Row]:

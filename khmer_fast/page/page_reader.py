@@ -181,12 +181,9 @@ class PageReader:
     def _finish(self, waiting: Sequence[_Sheet | Page]) -> Iterator[Page]:
         """Reads the lines of sheets and gives their pages, all in order."""
         sheets = [sheet for sheet in waiting if isinstance(sheet, _Sheet)]
-        has_pages = any(sheet.found is not None for sheet in sheets)
-        if has_pages:
-            give_back()  # what finding took, before reading takes its own
+        # what finding took goes back before reading takes its own
+        give_back(sum(sheet.image.grey.size for sheet in sheets if sheet.found is not None))
         self._read(sheets)
-        if has_pages:
-            give_back()
         for sheet in waiting:
             if isinstance(sheet, _Sheet) and sheet.found is not None:
                 sheet = self._right_way_up(sheet, sheet.found)

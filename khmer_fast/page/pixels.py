@@ -1,4 +1,4 @@
-"""The pixel steps of pages, compiled: csrc/cpu/page_*.cpp. pixels_reference.py says what they do.
+"""The pixel steps of pages, compiled: csrc/cpu/page_*.cpp. *_reference.py say what they do.
 
 Y, X: rows and columns of the page at the network's scale; C: connected pieces of ink; L: lines; M:
 columns of all lines, one line after the other. Heights are continuous: row y covers [y, y + 1).
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from khmer_fast.document import Box
 from khmer_fast.ops import _native
 
 DARKER, LIGHTER, RULE = 1, 2, 3  # classes of ink: than its paper, and straight rules
@@ -56,32 +57,26 @@ def estimate_paper(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _native.page_estimate_paper(grey)
 
 
-def spread(nodes: np.ndarray, Y: int, X: int) -> np.ndarray:
-    """A grid of nodes to pixels, linearly between them: uint8 [Y/16, X/16] -> uint8 [Y, X]."""
-    return _native.page_spread(nodes, Y, X)
-
-
-def find_ink(grey: np.ndarray, paper: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Pixels that differ from their paper, DARKER or LIGHTER, else 0: uint8 [Y, X] both."""
-    return _native.page_find_ink(grey, paper, threshold)
-
-
 def line_paper(grey: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Paper and the least difference of ink within each line's reach: grey uint8 [Y, X] ->
     uint8 [M] each."""
     return _native.page_line_paper(grey, columns._arrays())
 
 
-def find_line_ink(
-    ink: np.ndarray,  # uint8 [Y, X], of the page
-    paper: np.ndarray,  # uint8 [Y, X], of the page
+def find_ink(
     grey: np.ndarray,  # uint8 [Y, X]
+    paper: np.ndarray,  # uint8 [Y/16, X/16], of estimate_paper
+    threshold: np.ndarray,  # uint8 [Y/16, X/16], of estimate_paper
     columns: Columns,
-    line_paper: np.ndarray,  # uint8 [M]
-    threshold: np.ndarray,  # uint8 [M]
+    line_paper: np.ndarray,  # uint8 [M], of line_paper
+    line_threshold: np.ndarray,  # uint8 [M], of line_paper
+    rules: np.ndarray,  # bool [Y, X]
 ) -> tuple[np.ndarray, np.ndarray]:  # uint8 [Y, X] each: ink, paper
-    """Ink and paper anew within the lines' reach, each pixel by the line that reaches it best."""
-    return _native.page_find_line_ink(ink, paper, grey, columns._arrays(), line_paper, threshold)
+    """Pixels that differ from their paper: DARKER, LIGHTER or RULE, else 0. Within the lines' reach
+    it is the paper of the line that reaches a pixel best, else the page's."""
+    return _native.page_find_ink(
+        grey, paper, threshold, columns._arrays(), line_paper, line_threshold, rules
+    )
 
 
 def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,13 +133,41 @@ def cut_line(
     return _native.page_cut_line(grey, painted, paper, left, rows, height, polarity)
 
 
-def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces of level rules, and their pixels: uint8 [Y, X] -> float64 [P, 5], uint8 [Y, X]
-    (rules_reference.py)."""
-    return _native.page_rule_pieces(grey, least)
+def unread_ink(
+    owners: np.ndarray,  # uint16 [Y, X]
+    ink: np.ndarray,  # uint8 [Y, X]
+    labels: np.ndarray,  # int32 [Y, X]
+    nobodys: np.ndarray,  # bool [NOBODY + 1]
+    pieces: int,
+) -> tuple[np.ndarray, int]:
+    """Pixels of each piece whose owner is one of nobodys, rules aside: int32 [pieces]; and of all
+    ink."""
+    return _native.page_unread_ink(owners, ink, labels, nobodys, pieces)
 
 
-def edge_pieces(grey: np.ndarray, least: int) -> np.ndarray:
-    """Pieces of level edges between two grounds: uint8 [Y, X] -> float64 [P, 5]
+def place_boxes(
+    words: np.ndarray,  # int64 [k, 4], in the crop
+    characters: np.ndarray,  # int64 [n, 4], in the crop
+    crop_left: int,  # page column of the crop's first
+    rows: np.ndarray,  # float32 [w], page row of the crop's top edge by column
+    left: float,  # page pixel of the first column of ink
+    step: float,  # page pixels of a column of ink
+    letter_height: float,  # page pixels
+    top: np.ndarray,  # float64 [columns], page row of the first ink; inf where there is none
+    bottom: np.ndarray,  # float64 [columns], of the last; -inf where there is none
+    line: Box,
+) -> tuple[np.ndarray, np.ndarray]:  # int64 [k, 4], [n, 4]
+    """Boxes in a crop to those on the page, round their ink and within the line's
+    (words_reference.py)."""
+    return _native.page_place_boxes(
+        words, characters, crop_left, rows, left, step, letter_height, top, bottom, line
+    )
+
+
+def find_rules(
+    grey: np.ndarray, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of level and of upright rules, and of level and upright edges between two grounds at
+    half the scale, and the rules' pixels: uint8 [Y, X] -> 4 x float64 [P, 5], bool [Y, X]
     (rules_reference.py)."""
-    return _native.page_edge_pieces(grey, least)
+    return _native.page_find_rules(grey, least)

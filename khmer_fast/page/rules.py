@@ -62,17 +62,13 @@ def find_rules(grey: np.ndarray, scale: float = 1.0) -> Rules:
     the mask in those of `grey`.
     """
     least = _least_difference(grey)
-    found, mask = pixels.rule_pieces(np.ascontiguousarray(grey), least)
-    found_across, mask_across = pixels.rule_pieces(np.ascontiguousarray(grey.T), least)
-    half = _halved(grey)
-    edges = pixels.edge_pieces(half, least)
-    edges_across = pixels.edge_pieces(np.ascontiguousarray(half.T), least)
+    level, upright, edges, upright_edges, mask = pixels.find_rules(grey, least)
     return Rules(
-        tuple(_rules(found, SHORTEST_RULE, scale)),
-        tuple(_upright(rule) for rule in _rules(found_across, SHORTEST_RULE, scale)),
-        (mask | mask_across.T).astype(bool),
+        tuple(_rules(level, SHORTEST_RULE, scale)),
+        tuple(_upright(rule) for rule in _rules(upright, SHORTEST_RULE, scale)),
+        mask,
         tuple(_rules(edges, SHORTEST_EDGE, scale / 2)),
-        tuple(_upright(rule) for rule in _rules(edges_across, SHORTEST_EDGE, scale / 2)),
+        tuple(_upright(rule) for rule in _rules(upright_edges, SHORTEST_EDGE, scale / 2)),
     )
 
 
@@ -82,13 +78,6 @@ def _least_difference(grey: np.ndarray) -> int:
     bend = np.abs(2 * some[:, 1:-1] - some[:, :-2] - some[:, 2:])
     noise = float(np.median(bend)) if bend.size else 0.0
     return max(LEAST_DIFFERENCE, round(1.3 * noise))
-
-
-def _halved(grey: np.ndarray) -> np.ndarray:
-    """Half as many pixels each way: uint8 [Y, X] -> uint8 [Y // 2, X // 2]."""
-    height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
-    rows = grey[:height:2, :width].astype(np.uint16) + grey[1:height:2, :width]
-    return ((rows[:, ::2] + rows[:, 1::2]) >> 2).astype(np.uint8)
 
 
 def _rules(pieces: np.ndarray, shortest: float, scale: float) -> Iterator[Rule]:

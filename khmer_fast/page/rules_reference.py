@@ -25,6 +25,28 @@ EVEN_GROUND = 2, 5  # of an edge's difference that its grounds may vary by: two 
 STEEP_EDGE = 3  # rows above each other in which an edge is found, at most
 
 
+def find_rules(
+    grey: np.ndarray, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of level and of upright rules, and of level and upright edges between two grounds at
+    half the scale, and the rules' pixels: uint8 [Y, X] -> 4 x float64 [P, 5], bool [Y, X].
+
+    `least` is the difference of grey that counts.
+    """
+    level, mask = rule_pieces(grey, least)
+    upright, mask_across = rule_pieces(grey.T, least)
+    half = _halved(grey)
+    edges, upright_edges = edge_pieces(half, least), edge_pieces(half.T, least)
+    return level, upright, edges, upright_edges, (mask | mask_across.T).astype(bool)
+
+
+def _halved(grey: np.ndarray) -> np.ndarray:
+    """Half as many pixels each way: uint8 [Y, X] -> uint8 [Y // 2, X // 2]."""
+    height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
+    rows = grey[:height:2, :width].astype(np.uint16) + grey[1:height:2, :width]
+    return ((rows[:, ::2] + rows[:, 1::2]) >> 2).astype(np.uint8)
+
+
 def rule_pieces(grey: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Pieces of level rules in grey uint8 [Y, X], and their pixels uint8 [Y, X], 1 or 0.
 

@@ -171,8 +171,11 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
             return True
     if is_list(group):
         return True
-    if any(map(is_prose, group)) and all(is_prose(c) or _is_text(c) for c in group):
+    prose = sum(map(is_prose, group))
+    if prose and all(is_prose(c) or _is_text(c) for c in group):
         return False
+    if prose > 1 and prose >= _MOST * len(group):
+        return False  # the others are the short ends of articles
     cards = all(_varies(column) for column in group)
     if cards and max(map(len, group)) <= 2:
         return False
@@ -316,8 +319,9 @@ def _cells(columns: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> li
 
 def _steps(column: Sequence[Place]) -> list[float]:
     """The distances of a column's lines, those of one baseline left out."""
+    letter = statistics.median([place.letter for place in column] or [0.0])  # not that of a head
     steps = [b.bottom - a.bottom for a, b in zip(column, column[1:], strict=False)]
-    return [step for step in steps if step > 1.2 * column[0].letter]
+    return [step for step in steps if step > 1.2 * letter]
 
 
 def _rows_are_close(columns: Sequence[Sequence[Place]], close: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from khmer_fast.page.places import LevelPage, LevelRule, Place
 from khmer_fast.page.plans import CellPlan, RegionPlan
 from khmer_fast.page.side_by_side import cell_rows, is_prose
+from khmer_fast.page.white import columns_of
 
 _TOUCH = 0.8  # letter heights between rules that meet
 _SAME_EDGE = 0.7  # letter heights between rules that are one edge of the grid
@@ -328,7 +329,8 @@ def _is_table(cells: dict[tuple[int, int], list[Place]], inside: Sequence[Place]
         return False
     if max(map(len, cells.values())) > max(8, 0.6 * len(inside)):
         return False
-    articles = sum(len(lines) for lines in cells.values() if len(lines) > 5 and is_prose(lines))
+    columns = [column for lines in cells.values() for column in columns_of(lines)]
+    articles = sum(len(column) for column in columns if len(column) > 5 and is_prose(column))
     return articles < _ARTICLES * len(inside)
 
 

@@ -16,6 +16,10 @@ from khmer_fast.page.pixels import Columns
 from khmer_fast.page.rules import Rule, Rules
 
 UPRIGHT_STROKE = 8.0  # letter heights: shorter rules that cross lines are strokes of letters
+FOLD = 2  # network pixels to both sides of a fold that are its own
+NEAR_FOLD = 0.3  # letter heights beside it in which letters stand
+LETTERED = 0.5  # of the contrast of most ink: more is ink
+FOLDED, FOLDED_LINES = 0.25, 2  # of the lines that it crosses have letters at both sides, at least
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 
 
@@ -46,6 +50,38 @@ def crossed(wall: np.ndarray, columns: Columns) -> np.ndarray:
     middle = _middles(columns, x)
     inside = (columns.inner[:, 0] < x) & (x < columns.inner[:, 1])
     return np.flatnonzero(inside & (top < middle) & (middle < bottom))
+
+
+def without_folds(walls: np.ndarray, columns: Columns, grey: np.ndarray) -> np.ndarray:
+    """The walls but for folds and scratches of the paper, which run through the letters of lines:
+    [W, 3] float32 both. A rule that parts cells has white at both sides. grey uint8 [Y, X]."""
+    counts = np.zeros((len(walls), 2), int)  # lines that each crosses, and of them those lettered
+    for count, wall in zip(counts, walls, strict=True):
+        lines = crossed(wall, columns)
+        lettered = [_letters_at_both_sides(wall, int(line), columns, grey) for line in lines]
+        count[:] = len(lines), sum(lettered)
+    # pieces of one fold stand over each other
+    near = np.abs(walls[:, None, 0] - walls[None, :, 0]) <= 2 * FOLD
+    lines, lettered = (near @ counts).T
+    return walls[lettered < np.maximum(FOLDED_LINES, FOLDED * lines)]
+
+
+def _letters_at_both_sides(wall: np.ndarray, line: int, columns: Columns, grey: np.ndarray) -> bool:
+    """Whether ink stands close to a wall on both sides of it in a line's band."""
+    letter, x = float(columns.letter[line]), int(wall[0])
+    middle = float(columns.middle[columns.at(line, x)])
+    top, bottom = (max(round(middle + part * letter), 0) for part in (-0.5, 0.5))
+    around = grey[top:bottom, max(x - int(4 * letter), 0) : x + int(4 * letter)].astype(np.int16)
+    if not around.size:
+        return False
+    paper = np.median(around)
+    least = LETTERED * np.percentile(np.abs(around - paper), 98)
+    near = max(2, round(NEAR_FOLD * letter))
+    sides = (
+        grey[top:bottom, max(x - FOLD - near, 0) : max(x - FOLD, 0)],
+        grey[top:bottom, x + FOLD + 1 : x + FOLD + 1 + near],
+    )
+    return all(side.size and (np.abs(side - paper) > least).sum() >= near for side in sides)
 
 
 def _wall(rule: Rule, scale: float) -> tuple[float, float, float]:

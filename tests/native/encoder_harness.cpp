@@ -125,8 +125,8 @@ void run(const Kernels& kernels, unsigned seed) {
   quantized.norm_gain = tensor(F, 30);
   quantized.norm_bias = tensor(F, 30);
   for (QuantizedLayer& gates : quantized.gates) gates = layer(3 * H, F, false);
-  check_lines(Encoder(Y, stages, F, H, quantized, weights.gru, kernels), Y, rng, kernels.name,
-              seed);
+  for (QuantizedLayer& hidden : quantized.hidden) hidden = layer(3 * H, H, false);
+  check_lines(Encoder(Y, stages, F, H, quantized, kernels), Y, rng, kernels.name, seed);
 }
 
 }  // namespace
