@@ -199,9 +199,9 @@ def _connect(address: str | None, workers: int) -> Any:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
-                ray.init(
-                    num_cpus=workers, include_dashboard=False, log_to_driver=False,
-                    logging_level=logging.ERROR,
+                ray.init(  # one of our own, whatever cluster runs on this machine
+                    address="local", num_cpus=workers, include_dashboard=False,
+                    log_to_driver=False, logging_level=logging.ERROR,
                 )  # fmt: skip
         except (ConnectionError, ValueError) as error:
             raise BulkError(f"--ray {address}: no cluster answers there: {error}") from error
