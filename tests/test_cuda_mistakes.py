@@ -113,8 +113,8 @@ MISTAKES = {
         large_batch, ATTEND, "Parents", "Parents - 1", "min(__popc(mask) - rank, "),
     "query of another parent": Mistake(
         large_batch, ATTEND, "Q + r * Ap + a", "Q + a"),
-    "one block has the whole context": Mistake(# as the kernels of the first version had it
-
+    # as the kernels of the first version had it
+    "one block has the whole context": Mistake(
         shares, ATTEND, "(eights + gridDim.y - 1) / gridDim.y", "eights"),
     "kernels before not waited for": Mistake(
         EARLY, ATTEND, "wait_for_the_kernels_before();", ""),
@@ -126,8 +126,8 @@ MISTAKES = {
     "list before all have read it": Mistake(
         wide, STEP, "__syncthreads();", "", after="\n      find"),
     # selection
-    "tie to the last lane": Mistake(# before the next, which lies in what is right here
-
+    # before the next, which lies in what is right here
+    "tie to the last lane": Mistake(
         ties, SELECT, LOWEST, "__reduce_max_sync(kAllLanes, order == top ? place : 0u)"),
     "best of another lane": Mistake(
         random_models, SELECT, "order == top ? place : ~0u", "place",
