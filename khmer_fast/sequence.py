@@ -50,7 +50,10 @@ def attn_gru_sequence(
         memory, key, length, h_0, token, target_length, embedding, W_q, v, W_ih, W_hh, b_ih, b_hh
     )
     with torch.autocast(memory.device.type, enabled=False):
-        log_probs = torch.log_softmax(F.linear(torch.cat([state, context], 2), W_o, b_o), 2)
+        H = state.shape[2]
+        logits = F.linear(context.flatten(0, 1), W_o[:, H:], b_o)  # [B S, V]
+        logits = torch.addmm(logits, state.flatten(0, 1), W_o[:, :H].T)
+        log_probs = torch.log_softmax(logits.unflatten(0, state.shape[:2]), 2)
     ended = torch.arange(token.shape[1], device=token.device) >= target_length[:, None]  # [B, S]
     return log_probs.masked_fill(ended[:, :, None], 0), weight
 

@@ -24,6 +24,7 @@ SHAPES = {
     "one_line": dict(B=1, T=7, S=5, E=6, A=4, D=3, H=5, V=8),
     "square": dict(B=4, T=8, S=6, E=8, A=8, D=8, H=8, V=8),
     "whole_vectors": dict(B=3, T=21, S=6, E=64, A=32, D=16, H=48, V=20),
+    "whole_tiles": dict(B=8, T=19, S=3, E=44, A=20, D=4, H=40, V=9),  # eight lines go together
 }
 # of keys and queries: the three forms of the tanh, and all of it saturated
 SCALES = {"usual": 1.0, "factored": 12.0, "direct": 40.0, "saturated": 1e4}

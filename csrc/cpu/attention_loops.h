@@ -6,6 +6,13 @@
 namespace khmer_fast {
 namespace {
 
+// Has the cache fetch what lies ahead; the end of an array may be passed.
+template <int64_t kBytes>
+KHMER_FAST_MATH void fetch(const void* ahead) {
+#pragma GCC unroll 16
+  for (int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(ahead) + i);
+}
+
 // y = exp(2 x), n whole vectors; returns the largest |x|, NaN as NaN.
 template <class V = F>
 static Scalar<V> exp_twice(const Scalar<V>* x, Scalar<V>* y, int64_t n) {

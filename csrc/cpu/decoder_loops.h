@@ -23,6 +23,8 @@ static float add_key_bias(float* x, int64_t A, int64_t w, int64_t valid, const f
   return max_absolute(largest);
 }
 
+constexpr int64_t kKeysAhead = 1024;  // 4 kB: the keys of many lines come out of the L3
+
 template <int NV>
 static void energy_vectors(EnergyForm form, int64_t A, int64_t w, const float* P, const float* Q,
                            const float* u, float* energy) {
@@ -34,6 +36,7 @@ static void energy_vectors(EnergyForm form, int64_t A, int64_t w, const float* P
       for (int64_t a = 0; a < A; a += 2) {
         const F q0 = splat(Q[a]), q1 = splat(Q[a + 1]);
         const F u0 = splat(u[a]), u1 = splat(u[a + 1]);
+        fetch<2 * NV * sizeof(F)>(P + a * w + kKeysAhead);
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j)
           sum[j] = energy_paired(sum[j], load(P + a * w + j * W), q0, u0,

@@ -15,7 +15,7 @@ namespace {
 
 template <class V>
 constexpr SequenceKernels<Scalar<V>> make_sequence_kernels() {
-  return {kPanelVectors * kLanesOf<V>,
+  return {kSequenceVectors * kLanesOf<V>,
           sequence_workspace<V>,
           sequence_forward<V>,
           sequence_backward<V>,

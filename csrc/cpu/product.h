@@ -79,9 +79,10 @@ struct Columns {
   KHMER_FAST_INLINE int64_t at(int64_t k) const { return k * step; }
 };
 
-// B as pack.h lays it out.
-template <class T>
+// B as pack.h lays it out, in panels of kVectors.
+template <class T, int kVectors = kPanelVectors>
 struct Panels {
+  static constexpr int kPanel = kVectors;
   const T* first;
   int64_t K;
   KHMER_FAST_INLINE const T* columns(int64_t n) const { return first + n * K; }
@@ -91,6 +92,7 @@ struct Panels {
 // B as rows of k, `stride` apart, padded to whole panels.
 template <class T>
 struct PlainRows {
+  static constexpr int kPanel = kPanelVectors;
   const T* first;
   int64_t stride;
   KHMER_FAST_INLINE const T* columns(int64_t n) const { return first + n; }
@@ -133,11 +135,15 @@ constexpr int most_rows(int v) {
   return kRows[v];
 }
 
-// R rows from i on times NV vectors of columns from n on.
+// R rows from i on times NV vectors of columns from n on. Meanwhile the columns `ahead` of these
+// are fetched into the L2: with many rows the processor's own prefetching is too slow for weights
+// that lie in the L3 or beyond.
 template <class O, int NV, int R, class MatrixA, class Store>
 __attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, const MatrixA& A,
-                                           const typename O::B* b, int64_t ldb, const Store& out) {
+                                           const typename O::B* b, int64_t ldb, int64_t ahead,
+                                           const Store& out) {
   constexpr int kDepth = O::kDepth;
+  constexpr int kLines = (NV * sizeof(typename O::Vector) + 63) / 64;
   typename O::Sum sum[R][NV];
   const typename O::A* a[R];
 #pragma GCC unroll 16
@@ -149,6 +155,10 @@ __attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, cons
   for (int64_t k = 0; k < K; k += kDepth) {
     const int64_t at = A.at(k);
     typename O::Vector column[NV];
+    if constexpr (R >= kRowsToFetch)
+#pragma GCC unroll 16
+      for (int line = 0; line < kLines; ++line)
+        __builtin_prefetch(b + k * ldb + ahead + line * (64 / sizeof(typename O::B)), 0, 2);
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) {
       column[v] = O::columns(b + k * ldb + v * kLanesOf<typename O::Sum> * kDepth);
@@ -169,20 +179,20 @@ __attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, cons
 
 template <class O, int NV, int R, class MatrixA, class Store>
 static void tile_rows(int64_t rows, int64_t K, int64_t i, int64_t n, const MatrixA& A,
-                      const typename O::B* b, int64_t ldb, const Store& out) {
-  if (rows == R) return tile<O, NV, R>(K, i, n, A, b, ldb, out);
-  if constexpr (R > 1) tile_rows<O, NV, R - 1>(rows, K, i, n, A, b, ldb, out);
+                      const typename O::B* b, int64_t ldb, int64_t ahead, const Store& out) {
+  if (rows == R) return tile<O, NV, R>(K, i, n, A, b, ldb, ahead, out);
+  if constexpr (R > 1) tile_rows<O, NV, R - 1>(rows, K, i, n, A, b, ldb, ahead, out);
 }
 
 // NV vectors of columns, the rows in tiles of nearly the same size.
 template <class O, int NV, class MatrixA, class Store>
 static void tile_columns(int64_t M, int64_t K, int64_t n, const MatrixA& A, const typename O::B* b,
-                         int64_t ldb, const Store& out) {
+                         int64_t ldb, int64_t ahead, const Store& out) {
   constexpr int kMost = most_rows<O>(NV);
   const int64_t tiles = (M + kMost - 1) / kMost;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t i = M * t / tiles, rows = M * (t + 1) / tiles - i;
-    tile_rows<O, NV, kMost>(rows, K, i, n, A, b, ldb, out);
+    tile_rows<O, NV, kMost>(rows, K, i, n, A, b, ldb, t == 0 ? ahead : 0, out);
   }
 }
 
@@ -190,29 +200,34 @@ static void tile_columns(int64_t M, int64_t K, int64_t n, const MatrixA& A, cons
 template <class O, class MatrixA, class MatrixB, class Store>
 static void product(int64_t M, int64_t N, int64_t K, const MatrixA& A, const MatrixB& B,
                     const Store& out) {
-  constexpr int64_t kVector = kLanesOf<typename O::Sum>, panel = kPanelVectors * kVector;
+  constexpr int64_t kVector = kLanesOf<typename O::Sum>, kPanel = MatrixB::kPanel;
+  constexpr int64_t panel = kPanel * kVector;
   const int64_t columns = padded(N);
-  const int64_t most = M > kRows[kPanelVectors] ? kManyRows : kPanelVectors;
+  const int64_t most = kPanel == kPanelVectors && M > kRows[kPanel] ? kManyRows : kPanel;
   for (int64_t n = 0; n < columns; n += panel) {
     const int64_t w = smaller(panel, columns - n), ldb = B.ld(w);
     const typename O::B* b = B.columns(n);
     for (int64_t j = 0; j < w;) {
-      const int64_t vectors = smaller(most, (w - j) / kVector);
+      const int64_t vectors = smaller(most, (w - j) / kVector), next = j + vectors * kVector;
       const typename O::B* from = b + j * O::kDepth;
+      const int64_t ahead = next < w              ? (next - j) * O::kDepth
+                            : n + panel < columns ? B.columns(n + panel) - from
+                                                  : 0;
       switch (vectors) {
         case 4:
-          if constexpr (kPanelVectors >= 4) tile_columns<O, 4>(M, K, n + j, A, from, ldb, out);
+          if constexpr (kPanelVectors >= 4)
+            tile_columns<O, 4>(M, K, n + j, A, from, ldb, ahead, out);
           break;
         case 3:
-          tile_columns<O, 3>(M, K, n + j, A, from, ldb, out);
+          tile_columns<O, 3>(M, K, n + j, A, from, ldb, ahead, out);
           break;
         case 2:
-          tile_columns<O, 2>(M, K, n + j, A, from, ldb, out);
+          tile_columns<O, 2>(M, K, n + j, A, from, ldb, ahead, out);
           break;
         default:
-          tile_columns<O, 1>(M, K, n + j, A, from, ldb, out);
+          tile_columns<O, 1>(M, K, n + j, A, from, ldb, ahead, out);
       }
-      j += vectors * kVector;
+      j = next;
     }
   }
 }

@@ -35,7 +35,7 @@ template <class V, bool kAccumulate, class A, class C>
 void multiply_rows(int64_t M, int64_t N, int64_t K, const A& a, const Scalar<V>* W, const C& c,
                    Scalar<V>* rows) {
   for (int64_t i = 0; i < M; ++i) copy<Scalar<V>>(rows + i * K, a(i), K);
-  product<Operands<V>>(M, N, K, Rows<Scalar<V>>{rows, K}, Panels<Scalar<V>>{W, K},
+  product<Operands<V>>(M, N, K, Rows<Scalar<V>>{rows, K}, Panels<Scalar<V>, kSequenceVectors>{W, K},
                        StoreScattered<V, kAccumulate, C>{N, c});
 }
 

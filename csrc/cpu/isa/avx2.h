@@ -13,6 +13,9 @@ typedef float F __attribute__((vector_size(32)));
 typedef int32_t I __attribute__((vector_size(32)));
 typedef uint16_t U16 __attribute__((vector_size(16)));
 constexpr int kPanelVectors = 4, kManyRows = 2, kRows[] = {0, 8, 6, 4, 3};
+constexpr int kRowsToFetch = 4;
+constexpr int kSequenceVectors =
+    3;  // tiles of 4 x 3 for eight lines that go through the steps together
 
 KHMER_FAST_MATH F fma(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 

@@ -13,6 +13,8 @@ typedef float F __attribute__((vector_size(64)));
 typedef int32_t I __attribute__((vector_size(64)));
 typedef uint16_t U16 __attribute__((vector_size(32)));
 constexpr int kPanelVectors = 3, kManyRows = 3, kRows[] = {0, 12, 12, 8};
+constexpr int kRowsToFetch = 8;
+constexpr int kSequenceVectors = kPanelVectors;
 
 KHMER_FAST_MATH F fma(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 

@@ -16,6 +16,8 @@ typedef float F __attribute__((vector_size(16)));
 typedef int32_t I __attribute__((vector_size(16)));
 typedef uint16_t U16 __attribute__((vector_size(8)));
 constexpr int kPanelVectors = 4, kManyRows = 4, kRows[] = {0, 8, 4, 3, 2};
+constexpr int kRowsToFetch = 16;
+constexpr int kSequenceVectors = kPanelVectors;
 
 KHMER_FAST_MATH F fma(F a, F b, F c) {
 #ifdef __FP_FAST_FMAF

@@ -10,7 +10,10 @@
 //   product once for each row
 // - the shape of a product's tile: kPanelVectors, vectors of columns in a panel; kRows[v], most
 // rows
-//   beside v of them; kManyRows, vectors beside more rows than a whole panel allows
+//   beside v of them; kManyRows, vectors beside more rows than a whole panel allows; kRowsToFetch,
+//   rows from which on a tile fetches the next columns ahead of their use; kSequenceVectors,
+//   vectors in a panel of training's weights, which as many rows are multiplied with as kRows
+//   allows
 // - if it has a faster way than the ones here: max_vector, min_vector, mask_greater, scale,
 //   reciprocals, sum_lanes, max_lanes, dot_shorts
 // The build forbids the compiler to fuse, so what is to be fused says so.

@@ -13,6 +13,8 @@ typedef float F __attribute__((vector_size(16)));
 typedef int32_t I __attribute__((vector_size(16)));
 typedef uint16_t U16 __attribute__((vector_size(8)));
 constexpr int kPanelVectors = 4, kManyRows = 4, kRows[] = {0, 12, 12, 8, 6};
+constexpr int kRowsToFetch = 16;
+constexpr int kSequenceVectors = kPanelVectors;
 
 KHMER_FAST_MATH F fma(F a, F b, F c) {
   return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
