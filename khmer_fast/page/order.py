@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from khmer_fast.page.articles import find_articles
-from khmer_fast.page.cards import card_rows
-from khmer_fast.page.grounds import find_grounds
+from khmer_fast.page.cards import box_rows, card_rows
+from khmer_fast.page.grounds import apart, find_grounds
 from khmer_fast.page.gutters import longest_run
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.page_columns import find_page_columns
@@ -53,11 +53,15 @@ def arrange(
         return [RegionPlan("text", tuple(place.index for place in order))]
     reader = _Reader(page)
     places = list(page.lines)
+    boxed = {p.index for box in apart(find_grounds(places, page), page.letter) for p in box.places}
     for table in ruled_tables(page):
+        if sum(index in boxed for index in table.lines) > 0.5 * len(table.lines):
+            continue  # cards in rows, each in a frame of its own
         places = reader.put(table.place(reader.next_index), [table.plan()], table.lines, places)
     for ground in find_grounds(places, page):
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
+        reader.boxes.add(place.index)
         places = reader.put(place, reader.plans(ground.places), inside, places)
     sides = [_without_foot(side, page) for side in _pages(places, page)]
     numbered = all(foot for _, foot in sides)  # both pages of a book are, or it is no book's
@@ -106,6 +110,7 @@ class _Reader:
     def __init__(self, page: LevelPage):
         self.page = page
         self.finished: dict[int, list[RegionPlan]] = {}
+        self.boxes: set[int] = set()  # the grounds among what is finished
 
     @property
     def next_index(self) -> int:
@@ -132,6 +137,9 @@ class _Reader:
         """Columns of rows, one after the other as they are read."""
         if not places:
             return []
+        rows = box_rows(places, self.boxes)
+        if rows:
+            return [column for row in rows for block in row for column in self.read(block)]
         sections = card_rows(places)
         if len(sections) > 1:
             return [column for section in sections for column in self.read(section)]
