@@ -35,6 +35,17 @@ class Ground:
         letter = statistics.median(place.letter for place in self.places)
         return Place(index, self.left, self.right, self.top, self.bottom, letter)
 
+    def text_place(self, index: int) -> Place:
+        """The same round its lines alone."""
+        return Place(
+            index,
+            min(place.left for place in self.places),
+            max(place.right for place in self.places),
+            min(place.top for place in self.places),
+            max(place.bottom for place in self.places),
+            self.place(index).letter,
+        )
+
 
 def find_grounds(places: Sequence[Place], page: LevelPage) -> list[Ground]:
     """The grounds that hold one column of lines each, where all lines beside them stand on such

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from khmer_fast.page.articles import find_articles
+from khmer_fast.page.articles import article_rows, find_articles
 from khmer_fast.page.cards import box_rows, card_rows
 from khmer_fast.page.grounds import apart, find_grounds
 from khmer_fast.page.gutters import longest_run
@@ -61,7 +61,7 @@ def arrange(
     for ground in find_grounds(places, page):
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
-        reader.boxes.add(place.index)
+        reader.boxes[place.index] = ground.text_place(place.index)
         places = reader.put(place, reader.plans(ground.places), inside, places)
     sides = [_without_foot(side, page) for side in _pages(places, page)]
     numbered = all(foot for _, foot in sides)  # both pages of a book are, or it is no book's
@@ -110,7 +110,7 @@ class _Reader:
     def __init__(self, page: LevelPage):
         self.page = page
         self.finished: dict[int, list[RegionPlan]] = {}
-        self.boxes: set[int] = set()  # the grounds among what is finished
+        self.boxes: dict[int, Place] = {}  # what stands on grounds, among what is finished
 
     @property
     def next_index(self) -> int:
@@ -143,6 +143,11 @@ class _Reader:
         sections = card_rows(places)
         if len(sections) > 1:
             return [column for section in sections for column in self.read(section)]
+        text = [self.boxes.get(place.index, place) for place in places]
+        articles = [article for row in article_rows(text, self.page) for article in row]
+        if articles:
+            blocks = [part for article in articles for part in (article.head, *article.columns)]
+            return [column for block in blocks for column in self.read(block)]
         through = find_page_columns(places)
         if through is not None:
             read_one = self._list if through.lists else self.read
