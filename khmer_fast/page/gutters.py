@@ -107,6 +107,7 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     while low > 0 and _joins(places, low, high, low - 1, gutter, page):
         low -= 1
     run = _one_row(_trimmed(places[low : high + 1], gutter, page), gutter)
+    run += _rest_of_column(run, places, gutter, page)
     left = [place for place in run if gutter.is_left(place)]
     right = [place for place in run if not gutter.is_left(place)]
     fewer = min(len(left), len(right))
@@ -134,6 +135,29 @@ def _one_row(places: Sequence[Place], gutter: _Gutter) -> list[Place]:
         if others and len(side) + others >= _ROW and (others > 1 or len(side) >= _ROW):
             return row
     return list(places)
+
+
+def _rest_of_column(
+    run: Sequence[Place], places: Sequence[Place], gutter: _Gutter, page: LevelPage
+) -> list[Place]:
+    """What the left one of two columns of prose goes on with where the right one has ended: all
+    that stands below, up to a rule, if nothing of it leaves the column."""
+    left = [place for place in run if gutter.is_left(place)]
+    right = [place for place in run if not gutter.is_left(place)]
+    if not (is_prose(left) and is_prose(right)):
+        return []
+    edges = min(place.left for place in left), max(place.right for place in left)
+    end = max(place.bottom for place in run)
+    inside = {place.index for place in run}
+    below = [place for place in places if place.index not in inside and place.bottom > end]
+    rest: list[Place] = []
+    for place in sorted(below, key=lambda place: place.bottom):
+        if place.left < edges[0] - place.letter or place.right > edges[1] + place.letter:
+            return []
+        if any(_parted(above, place, page) for above in (rest or left)[-1:]):
+            break
+        rest.append(place)
+    return rest
 
 
 def _in_paragraph(run: Sequence[Place], places: Sequence[Place]) -> bool:
