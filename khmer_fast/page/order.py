@@ -140,15 +140,15 @@ class _Reader:
         rows = box_rows(places, self.boxes)
         if rows:
             return [column for row in rows for block in row for column in self.read(block)]
-        sections = card_rows(places)
-        if len(sections) > 1:
-            return [column for section in sections for column in self.read(section)]
         text = [self.boxes.get(place.index, place) for place in places]
         articles = [article for row in article_rows(text, self.page) for article in row]
         if articles:
             blocks = [part for article in articles for part in (article.head, *article.columns)]
             return [column for block in blocks for column in self.read(block)]
         through = find_page_columns(places)
+        sections = card_rows(places) if through is None or not through.lists else []
+        if len(sections) > 1:
+            return [column for section in sections for column in self.read(section)]
         if through is not None:
             read_one = self._list if through.lists else self.read
             middle = [column for side in through.columns for column in read_one(side)]
@@ -201,13 +201,19 @@ class _Reader:
 
     def _list(self, places: Sequence[Place]) -> list[list[Row]]:
         """Names and their prices, row by row; tables where there are enough of them."""
-        return [self._table_or_rows(columns_of(section)) for section in _sections(places)]
+        return [
+            self._table(columns_of(section)) or rows_of(section) for section in _sections(places)
+        ]
 
     def _table_or_rows(self, columns: Sequence[Sequence[Place]]) -> list[Row]:
         """What is read across, as a table where it is one."""
+        return self._table(columns) or _rows_across(columns, self.page)
+
+    def _table(self, columns: Sequence[Sequence[Place]]) -> list[Row]:
+        """The row of a table if columns are one."""
         table = unruled_table(columns, self.page)
         if table is None:
-            return _rows_across(columns, self.page)
+            return []
         place = table.place(self.next_index)
         self.finished[place.index] = [table.plan()]
         return [[place]]
