@@ -14,6 +14,7 @@ _CORNER, _ROUND = 1.5, 0.1  # letter heights, or of its width, from a level side
 _NEAREST = 6  # sides to the left and to the right of a line that are tried
 _LEAST = 3.0  # letter heights of a ground's width, and half of that of its height
 _APART = 0.5  # letter heights between two grounds
+_UNDER = 1.0  # letter heights from a line to a rule under it
 _INSIDE = 0.5  # letter heights by which a line may stand out of its ground
 _LEVEL = 0.45  # letter heights between baselines of one row
 _WHOLE = 0.6  # of a page's lines: what holds more is the page's frame
@@ -93,7 +94,7 @@ def _rectangles(
     letter: float,
 ) -> list[Ground]:
     """What four sides enclose, with all lines inside; nothing that holds another one."""
-    level, upright = (sorted(rules, key=lambda rule: rule.at) for rules in (level, upright))
+    level = [rule for rule in level if not any(_underlines(rule, place) for place in places)]
     inside: dict[tuple[float, float, float, float], list[Place]] = {}
     for place in places:
         sides = _sides(place, level, upright, letter)
@@ -112,7 +113,9 @@ def _sides(
     """Left, top, right and bottom of the narrowest rectangle that encloses a line."""
     out = _INSIDE * place.letter
     y = (place.top + place.bottom) / 2
-    across = [rule for rule in upright if rule.low < y < rule.high]
+    across = sorted(
+        (rule for rule in upright if rule.low < y < rule.high), key=lambda rule: rule.at
+    )
     lefts = [rule for rule in across if rule.at < place.left + out][::-1][:_NEAREST]
     rights = [rule for rule in across if rule.at > place.right - out][:_NEAREST]
     pairs = [(a, b) for a in lefts for b in rights if b.at - a.at > _LEAST * letter]
@@ -133,6 +136,15 @@ def _sides(
         ):
             return left.at, top, right.at, bottom
     return None
+
+
+def _underlines(rule: LevelRule, place: Place) -> bool:
+    """Whether a level rule is under a line or strikes it out."""
+    return (
+        place.top < rule.at < place.bottom + _UNDER * place.letter
+        and rule.low > place.left - place.letter
+        and rule.high < place.right + place.letter
+    )
 
 
 def _is_inside(place: Place, left: float, top: float, right: float, bottom: float) -> bool:
