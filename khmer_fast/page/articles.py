@@ -96,9 +96,7 @@ def _width(column: Sequence[Place]) -> float:
     return max(place.right for place in column) - min(place.left for place in column)
 
 
-def _rows(
-    places: Sequence[Place], heads: Sequence[Place], page: LevelPage
-) -> list[list[Place]]:
+def _rows(places: Sequence[Place], heads: Sequence[Place], page: LevelPage) -> list[list[Place]]:
     """Places parted over white, or a rule, that runs over all of them, where a head begins at the
     left below it."""
     bands, whites = bands_of(places, _TOUCH)

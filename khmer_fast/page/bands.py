@@ -18,7 +18,10 @@ UNLIKELY = -2.3  # logit under which a cell counts nowhere: its probability is b
 SMALLEST = 1.0  # cells of probability that a band has at least
 JOINED_GAP = 1.0  # letter heights between two parts of one line
 JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
+END = 6.0  # letter heights of a part that tell where its line leads
+PAGE_SLOPE = 3.0  # letter heights of a line that the page's own slope counts as
 JOINED_RATIO = 1.6  # of their letter heights
+SHORT, SHORT_RATIO = 2.5, 2.5  # the same where the lower part is no longer than so many of them
 CURVES = (3.0, 12.0, 30.0)  # letter heights from which a line has a slope, a bend, a wave
 AVERAGED = 4.0  # letter heights to both sides that a distance is averaged over
 LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom of its line's ink
@@ -201,7 +204,8 @@ def _median(values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: i
 def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
     """The line that each part belongs to, [n] int64: parts that follow each other are joined."""
     n = len(parts.letter)
-    slope, height_left, height_right = _ends(parts)
+    slope = _page_tilt(parts)
+    starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
     order = np.argsort(parts.left, kind="stable")
     line = np.arange(n)
     taken = np.zeros(n, bool)  # has a part to its left
@@ -210,29 +214,30 @@ def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
     for i in np.argsort(parts.right, kind="stable"):
         letter = parts.letter[i]
         low, high = np.searchsorted(
-            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 2 * JOINED_GAP * letter]
+            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 3 * JOINED_GAP * letter]
         )
         candidates = order[low:high]
         candidates = candidates[(candidates != i) & ~taken[candidates]]
         if not len(candidates):
             continue
         other = parts.letter[candidates]
-        mean = (letter + other) / 2
+        larger = np.maximum(letter, other)  # short parts look lower than they are
         gap = parts.left[candidates] - parts.right[i]
-        step = np.abs(
-            height_left[candidates] - height_right[i] - gap * (slope[i] + slope[candidates]) / 2
-        )
+        lower = np.where(other < letter, candidates, i)
+        short = parts.right[lower] - parts.left[lower] < SHORT * larger
+        ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
+        step = _step(ends_at.of(np.array([i])), starts_at.of(candidates), larger, slope)
         fits = (
-            (gap <= JOINED_GAP * mean)
-            & (step <= JOINED_STEP * mean)
-            & (np.maximum(other / letter, letter / other) <= JOINED_RATIO)
+            (gap <= JOINED_GAP * larger)
+            & (step <= JOINED_STEP * larger)
+            & (larger <= ratio * np.minimum(letter, other))
             & (parts.right[candidates] > parts.right[i])
         )
         for j in candidates[fits][np.argsort(gap[fits] + 4 * step[fits], kind="stable")][:1]:
             between = (walls[:, 0] >= parts.right[i] - STRIDE) & (
                 walls[:, 0] <= parts.left[j] + STRIDE
             )
-            y = height_right[i]
+            y = ends_at.y[i]
             if (between & (walls[:, 1] < y) & (walls[:, 2] > y)).any():
                 continue
             taken[j] = True
@@ -242,31 +247,54 @@ def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
     return line
 
 
-def _ends(parts: _Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope of each part and the height of its middle at its left and right end: [n] each."""
+@dataclass(frozen=True, eq=False)
+class _End:
+    """The last few letters of parts at one end: [n] each."""
+
+    x: np.ndarray  # their mean
+    y: np.ndarray
+    weight: np.ndarray
+    spread: np.ndarray  # weighted squares of x about the mean
+    tilt: np.ndarray  # and products with y: the slope times the spread
+
+    def of(self, parts: np.ndarray) -> _End:
+        """Those of some parts, [k] int64."""
+        return _End(*(a[parts] for a in (self.x, self.y, self.weight, self.spread, self.tilt)))
+
+
+def _end(parts: _Parts, right: bool, letters: float = END) -> _End:
+    """The ends of all parts, `letters` letter heights long: a bent line's slope is that nearby."""
     n = len(parts.letter)
     owner = np.repeat(np.arange(n), np.diff(parts.begin))
-    weight = np.bincount(owner, parts.weight, minlength=n)
-    mean_x = np.bincount(owner, parts.weight * parts.x, minlength=n) / weight
-    mean_y = np.bincount(owner, parts.weight * parts.y, minlength=n) / weight
+    reach = letters * parts.letter
+    if right:
+        near = parts.x >= (parts.right - reach)[owner] - STRIDE
+    else:
+        near = parts.x <= (parts.left + reach)[owner] + STRIDE
+    weight = np.where(near, parts.weight, 0.0)
+    total = np.bincount(owner, weight, minlength=n)
+    mean_x = np.bincount(owner, weight * parts.x, minlength=n) / total
+    mean_y = np.bincount(owner, weight * parts.y, minlength=n) / total
     dx = parts.x - mean_x[owner]
-    spread = np.bincount(owner, parts.weight * dx * dx, minlength=n)
-    tilt = np.bincount(owner, parts.weight * dx * (parts.y - mean_y[owner]), minlength=n)
-    # a short part hardly knows its slope: the page's counts as a dozen letter heights of it
-    long = parts.right - parts.left
-    page = float(
-        _median(tilt / np.maximum(spread, 1e-9), weight * long**2 + 1e-9, np.zeros(n, np.int64), 1)[
-            0
-        ]
-    )
-    trust = spread + 0.0
-    prior = weight * (6 * parts.letter) ** 2 / 12
-    slope = (tilt + prior * page) / np.maximum(trust + prior, 1e-9)
-    return (
-        slope,
-        mean_y + slope * (parts.left - mean_x),
-        mean_y + slope * (parts.right - mean_x),
-    )
+    spread = np.bincount(owner, weight * dx * dx, minlength=n)
+    tilt = np.bincount(owner, weight * dx * (parts.y - mean_y[owner]), minlength=n)
+    return _End(mean_x, mean_y, total, spread, tilt)
+
+
+def _page_tilt(parts: _Parts) -> float:
+    """The slope of most of the page's text, the longest parts counting most."""
+    whole = _end(parts, right=False, letters=np.inf)
+    slope = whole.tilt / np.maximum(whole.spread, 1e-9)
+    weight = whole.weight * (parts.right - parts.left) ** 2 + 1e-9
+    return float(_median(slope, weight, np.zeros(len(slope), np.int64), 1)[0])
+
+
+def _step(end: _End, start: _End, letter: np.ndarray, page: float) -> np.ndarray:
+    """How far the starts of parts lie above or below where the end of another leads: [k]. Both say
+    where the line leads, and the page's slope where they are short."""
+    prior = (end.weight + start.weight) * (PAGE_SLOPE * letter) ** 2 / 12
+    slope = (end.tilt + start.tilt + prior * page) / (end.spread + start.spread + prior)
+    return np.abs(start.y - end.y - slope * (start.x - end.x))
 
 
 def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:

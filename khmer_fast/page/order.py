@@ -170,8 +170,8 @@ class _Reader:
             blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
         elif asked := questions_and_answers(columns):
-            rows = [(rows_of(q), _rows_across(columns_of(a), self.page)) for q, a in asked]
-            read = [[row for pair in rows for part in pair for row in part]]
+            pairs = [(rows_of(q), _rows_across(columns_of(a), self.page)) for q, a in asked]
+            read = [[row for pair in pairs for part in pair for row in part]]
         else:
             read = self._beside(columns, before[-1] if before else None)
         return [*self.read(before), *read, *self.read(below), *self.read(after)]

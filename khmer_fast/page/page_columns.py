@@ -100,7 +100,9 @@ def _are_price_lists(left: Sequence[Place], right: Sequence[Place]) -> bool:
 def _is_price_list(places: Sequence[Place]) -> bool:
     """Whether names stand flush at the left, and short prices flush at the right beside them."""
     prices, names = [], []
-    begins = [place for place in places if place.left < min(p.left for p in places) + 8 * place.letter]
+    begins = [
+        place for place in places if place.left < min(p.left for p in places) + 8 * place.letter
+    ]
     steps = [b.bottom - a.bottom for a, b in zip(begins, begins[1:], strict=False)]
     level = _LEVEL_ROWS * statistics.median(steps or [0.0])
     for place in places:

@@ -26,9 +26,7 @@ def columns_of(places: Sequence[Place]) -> list[list[Place]]:
     return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
 
 
-def bands_of(
-    places: Sequence[Place], touch: float = 0.0
-) -> tuple[list[list[Place]], list[float]]:
+def bands_of(places: Sequence[Place], touch: float = 0.0) -> tuple[list[list[Place]], list[float]]:
     """Places parted by white over the whole width, and how high that white is; `touch` is the share
     of its height by which a place may reach into the band above."""
     bands: list[list[Place]] = []
