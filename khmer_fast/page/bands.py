@@ -5,6 +5,7 @@ Lengths are pixels of the network's scale; row and column i cover [i, i + 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -396,6 +397,16 @@ def _fit(
         error = np.abs(y - fitted) / (0.1 * letter[line])
         trust = 1 / np.maximum(error, 1)
     return fitted
+
+
+def page_slope(bands: Sequence[Band]) -> float:
+    """The slope that most of the text has; 0 where all lines are short."""
+    long = [band for band in bands if len(band.middle) > 1]
+    if not long:
+        return 0.0
+    run = np.array([band.middle[-1] - band.middle[0] for band in long], np.float64)  # [n, 2]
+    middle = _median(run[:, 1] / run[:, 0], run[:, 0], np.zeros(len(run), np.int64), 1)[0]
+    return float(middle) if run[:, 0].max() > 6 * min(b.letter_height for b in long) else 0.0
 
 
 def columns_of(bands: list[Band], Y: int, X: int) -> pixels.Columns:
