@@ -13,6 +13,10 @@ constexpr double kSureCore = 0.25;   // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;       // letter heights beyond a line's distances
 constexpr double kMarkSlack = 0.75;  // the same for marks, which stand over or under a band
 constexpr double kBeside = 0.8;      // letter heights beside a line's end
+constexpr double kEndBeside = 1.3;   // the same for signs before and after it,
+constexpr double kEndUp = 0.6, kEndDown = 1.1;  // so far above and below its middle,
+constexpr double kEndWide = 1.0;                // so wide,
+constexpr double kFigure = 6.0;                 // and before a line only if it is no longer
 constexpr double kOffsetWeight = 0.5;
 constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
@@ -115,6 +119,18 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
   return cores;
 }
 
+// Whether a piece beside a line is a sign before or after it: a comma, the minus of a figure. What
+// stands before a longer line is a list's mark.
+bool is_end_mark(const Component& box, const Line& line, double up, double down) {
+  const double letter = line.letter;
+  const bool level = up >= -kEndUp * letter && down <= kEndDown * letter;
+  const bool after = box.left >= line.to_x;
+  const bool before = box.right <= line.from_x;
+  const bool figure = static_cast<double>(line.to_x - line.from_x) <= kFigure * letter;
+  return level && static_cast<double>(box.right - box.left) <= kEndWide * letter &&
+         (after || (before && figure));
+}
+
 // The line whose band is nearest to a piece that touches none, or -1 if none is near. What stands
 // over or under a band is a mark of letters that stand there, too.
 int64_t nearest_line(const Component& box, double opinion, const std::vector<Line>& lines) {
@@ -125,17 +141,19 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double letter = line.letter;
     const double beside =
         static_cast<double>(std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
-    if (beside > kBeside * letter || box.area < kSpeck * letter * letter) continue;
+    if (beside > kEndBeside * letter || box.area < kSpeck * letter * letter) continue;
     const int64_t at = line.at((box.left + box.right) / 2);
     const double middle = line.middle[at], above = line.above[at], below = line.below[at];
     const double up = box.top - middle, down = box.bottom - middle;
+    const bool end_mark = is_end_mark(box, line, up, down);
+    if (beside > kBeside * letter && !end_mark) continue;
     const double gap = std::max({up - letter / 2, -letter / 2 - down, 0.0});
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
     if (overshoot > kMarkSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
     const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);
-    if (gap > 0 && line.lettered[from] == line.lettered[to + 1]) continue;
+    if (gap > 0 && !end_mark && line.lettered[from] == line.lettered[to + 1]) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
     cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;

@@ -50,9 +50,7 @@ def _free_pieces(found: PageInk, owners: Owners, letters: np.ndarray) -> np.ndar
     """Boxes [n, 4] of pieces that are nobody's and may be letters of some row."""
     nobodys = np.zeros(pixels.NOBODY + 1, bool)
     nobodys[pixels.NOBODY] = True
-    unread, _ = pixels.unread_ink(
-        owners.owners, found.ink, found.labels, nobodys, len(found.areas)
-    )
+    unread, _ = pixels.unread_ink(owners.owners, found.ink, found.labels, nobodys, len(found.areas))
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))
     free = (
         (unread == found.areas)
