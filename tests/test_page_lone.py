@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from khmer_fast.page.bands import STRIDE, Maps, columns_of, find_bands
+from khmer_fast.page.bands import Maps, columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
 from khmer_fast.page.lone import SEEN, lone_bands
+from khmer_fast.page.parts import STRIDE
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
 

@@ -11,18 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from khmer_fast.page import pixels
+from khmer_fast.page.parts import STRIDE, Parts, join, weighted_median
 
-STRIDE = 4  # network pixels of a cell of the maps
 SURE = 0.5  # probability of a cell that belongs to a band
 SOFT = 0.1  # and of one at its edge that counts for its height and middle
 UNLIKELY = -2.3  # logit under which a cell counts nowhere: its probability is below SOFT
 SMALLEST = 1.0  # cells of probability that a band has at least
-JOINED_GAP = 1.0  # letter heights between two parts of one line
-JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
-END = 6.0  # letter heights of a part that tell where its line leads
-PAGE_SLOPE = 3.0  # letter heights of a line that the page's own slope counts as
-JOINED_RATIO = 1.6  # of their letter heights
-SHORT, SHORT_RATIO = 2.5, 2.5  # the same where the lower part is no longer than so many of them
 CURVES = (3.0, 12.0, 30.0)  # letter heights from which a line has a slope, a bend, a wave
 AVERAGED = 4.0  # letter heights to both sides that a distance is averaged over
 LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom of its line's ink
@@ -63,23 +57,6 @@ class Band:
         return float(self.middle[-1, 0]) + STRIDE / 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """Connected parts of bands and their columns of cells, part by part: n parts, N columns."""
-
-    begin: np.ndarray  # [n + 1] int64 where a part's columns stand
-    x: np.ndarray  # [N] middles of the columns
-    y: np.ndarray  # [N] middles of the band there
-    height: np.ndarray  # [N] of the band
-    weight: np.ndarray  # [N] cells of probability
-    above: np.ndarray  # [N]
-    below: np.ndarray  # [N]
-    left: np.ndarray  # [n]
-    right: np.ndarray  # [n]
-    letter: np.ndarray  # [n]
-    score: np.ndarray  # [n]
-
-
 def find_bands(
     maps: Maps, walls: np.ndarray | None = None, least_letter: float = 0.0
 ) -> list[Band]:
@@ -96,7 +73,7 @@ def find_bands(
     parts = _find_parts(probability, maps)
     if parts.height.max(initial=0.0) < max(least_letter, 1e-9):
         return []
-    line_of_part = _join(parts, walls)  # [n]
+    line_of_part = join(parts, walls)  # [n]
     return without_fragments(_smooth(parts, line_of_part))
 
 
@@ -136,7 +113,7 @@ def without_fragments(bands: list[Band]) -> list[Band]:
     return kept
 
 
-def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
+def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
     labels, boxes, _ = pixels.label((probability >= SURE).astype(np.uint8))
     # 1. cells at the upper and lower edge count, too: the band is soft
     edge = labels.copy()
@@ -171,7 +148,7 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
     owner = np.repeat(np.arange(len(boxes)), width)
     height = STRIDE * weight
     cells = np.bincount(part, inside > 0, minlength=len(boxes))
-    return _Parts(
+    return Parts(
         begin=begin,
         x=STRIDE * (np.arange(total) - first[owner] + boxes[owner, 0] + 0.5),
         y=STRIDE * sums(p * (row + 0.5)) / weight,
@@ -181,7 +158,7 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
         below=sums(inside * _length(maps.below[row, column])) / inner,
         left=STRIDE * boxes[:, 0].astype(np.float64),
         right=STRIDE * boxes[:, 2].astype(np.float64),
-        letter=_median(height, weight, owner, len(boxes)),
+        letter=weighted_median(height, weight, owner, len(boxes)),
         score=np.bincount(part, inside, minlength=len(boxes)) / np.maximum(cells, 1),
     )
 
@@ -191,114 +168,7 @@ def _length(value: np.ndarray) -> np.ndarray:
     return 4 * (np.exp2(np.clip(value, 0, 10)) - 1)
 
 
-def _median(values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Weighted median of the values of each group: [N] three times -> [groups]."""
-    order = np.lexsort((values, group))
-    total = np.cumsum(weight[order])
-    size = np.bincount(group, minlength=groups)
-    last = np.cumsum(size) - 1
-    before = np.concatenate([[0.0], total[last[:-1]]])
-    at = np.searchsorted(total, before + (total[last] - before) / 2)
-    return values[order][np.clip(at, last - size + 1, last)]
-
-
-def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
-    """The line that each part belongs to, [n] int64: parts that follow each other are joined."""
-    n = len(parts.letter)
-    slope = _page_tilt(parts)
-    starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
-    order = np.argsort(parts.left, kind="stable")
-    line = np.arange(n)
-    taken = np.zeros(n, bool)  # has a part to its left
-    starts = parts.left[order]
-    # each part's right end looks for the nearest part that goes on there
-    for i in np.argsort(parts.right, kind="stable"):
-        letter = parts.letter[i]
-        low, high = np.searchsorted(
-            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 3 * JOINED_GAP * letter]
-        )
-        candidates = order[low:high]
-        candidates = candidates[(candidates != i) & ~taken[candidates]]
-        if not len(candidates):
-            continue
-        other = parts.letter[candidates]
-        larger = np.maximum(letter, other)  # short parts look lower than they are
-        gap = parts.left[candidates] - parts.right[i]
-        lower = np.where(other < letter, candidates, i)
-        short = parts.right[lower] - parts.left[lower] < SHORT * larger
-        ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
-        step = _step(ends_at.of(np.array([i])), starts_at.of(candidates), larger, slope)
-        fits = (
-            (gap <= JOINED_GAP * larger)
-            & (step <= JOINED_STEP * larger)
-            & (larger <= ratio * np.minimum(letter, other))
-            & (parts.right[candidates] > parts.right[i])
-        )
-        for j in candidates[fits][np.argsort(gap[fits] + 4 * step[fits], kind="stable")][:1]:
-            between = (walls[:, 0] >= parts.right[i] - STRIDE) & (
-                walls[:, 0] <= parts.left[j] + STRIDE
-            )
-            y = ends_at.y[i]
-            if (between & (walls[:, 1] < y) & (walls[:, 2] > y)).any():
-                continue
-            taken[j] = True
-            line[j] = i
-    for i in order:  # a part's line is that of the part to its left, and so on
-        line[i] = line[line[i]] if line[i] != i else i
-    return line
-
-
-@dataclass(frozen=True, eq=False)
-class _End:
-    """The last few letters of parts at one end: [n] each."""
-
-    x: np.ndarray  # their mean
-    y: np.ndarray
-    weight: np.ndarray
-    spread: np.ndarray  # weighted squares of x about the mean
-    tilt: np.ndarray  # and products with y: the slope times the spread
-
-    def of(self, parts: np.ndarray) -> _End:
-        """Those of some parts, [k] int64."""
-        return _End(*(a[parts] for a in (self.x, self.y, self.weight, self.spread, self.tilt)))
-
-
-def _end(parts: _Parts, right: bool, letters: float = END) -> _End:
-    """The ends of all parts, `letters` letter heights long: a bent line's slope is that nearby."""
-    n = len(parts.letter)
-    owner = np.repeat(np.arange(n), np.diff(parts.begin))
-    reach = letters * parts.letter
-    if right:
-        near = parts.x >= (parts.right - reach)[owner] - STRIDE
-    else:
-        near = parts.x <= (parts.left + reach)[owner] + STRIDE
-    weight = np.where(near, parts.weight, 0.0)
-    total = np.bincount(owner, weight, minlength=n)
-    mean_x = np.bincount(owner, weight * parts.x, minlength=n) / total
-    mean_y = np.bincount(owner, weight * parts.y, minlength=n) / total
-    dx = parts.x - mean_x[owner]
-    spread = np.bincount(owner, weight * dx * dx, minlength=n)
-    tilt = np.bincount(owner, weight * dx * (parts.y - mean_y[owner]), minlength=n)
-    return _End(mean_x, mean_y, total, spread, tilt)
-
-
-def _page_tilt(parts: _Parts) -> float:
-    """The slope of most of the page's text, the longest parts counting most."""
-    whole = _end(parts, right=False, letters=np.inf)
-    slope = whole.tilt / np.maximum(whole.spread, 1e-9)
-    weight = whole.weight * (parts.right - parts.left) ** 2 + 1e-9
-    return float(_median(slope, weight, np.zeros(len(slope), np.int64), 1)[0])
-
-
-def _step(end: _End, start: _End, letter: np.ndarray, page: float) -> np.ndarray:
-    """How far the starts of parts lie above or below where the end of another leads: [k]. Both say
-    where the line leads, and the page's slope where they are short."""
-    prior = (end.weight + start.weight) * (PAGE_SLOPE * letter) ** 2 / 12
-    slope = (end.tilt + start.tilt + prior * page) / (end.spread + start.spread + prior)
-    return np.abs(start.y - end.y - slope * (start.x - end.x))
-
-
-def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
+def _smooth(parts: Parts, line_of_part: np.ndarray) -> list[Band]:
     """Lines with a smooth middle and averaged distances."""
     # 1. columns line by line, left to right
     owner = np.repeat(np.arange(len(line_of_part)), np.diff(parts.begin))
@@ -312,7 +182,7 @@ def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
         a[order] for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)
     )
     begin = np.searchsorted(line, np.arange(lines + 1))
-    letter = _median(height, weight, line, lines)
+    letter = weighted_median(height, weight, line, lines)
     scores = np.bincount(line, weight * parts.score[owner][order], minlength=lines)
     score = scores / np.bincount(line, weight, minlength=lines)
     # 2. a polynomial of the degree that a line's length bears
@@ -362,7 +232,7 @@ def _page_slope(t, y, weight, half, line, degree, lines) -> float:  # [N], half,
     spread = np.bincount(line, weight * dt * dt, minlength=lines)
     slope = np.bincount(line, weight * dt * (y - mean_y[line]), minlength=lines)
     slope = slope[long] / spread[long] / half[long]
-    return float(_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
+    return float(weighted_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
 
 
 def _fit(
@@ -405,7 +275,7 @@ def page_slope(bands: Sequence[Band]) -> float:
     if not long:
         return 0.0
     run = np.array([band.middle[-1] - band.middle[0] for band in long], np.float64)  # [n, 2]
-    middle = _median(run[:, 1] / run[:, 0], run[:, 0], np.zeros(len(run), np.int64), 1)[0]
+    middle = weighted_median(run[:, 1] / run[:, 0], run[:, 0], np.zeros(len(run), np.int64), 1)[0]
     return float(middle) if run[:, 0].max() > 6 * min(b.letter_height for b in long) else 0.0
 
 

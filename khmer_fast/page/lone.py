@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import STRIDE, Band, Maps, page_slope
+from khmer_fast.page.bands import Band, Maps, page_slope
 from khmer_fast.page.ink import Owners, PageInk
+from khmer_fast.page.parts import STRIDE
 
 SEEN = -2.2  # logit: what the network saw so much of somewhere may be text
 LETTER = 0.45, 2.2  # of the row's letters: height of a letter
@@ -111,7 +112,8 @@ def _alone(owners: Owners, word: tuple[int, int, int, int], around: float) -> bo
     rows = slice(max(top - reach, 0), bottom + reach)
     columns = slice(max(left - reach, 0), right + reach)
     inside = np.count_nonzero(owners.owners[top:bottom, left:right])
-    return np.count_nonzero(owners.owners[rows, columns]) <= (1 + OTHERS) * inside
+    around_too = np.count_nonzero(owners.owners[rows, columns])
+    return bool(around_too <= (1 + OTHERS) * inside)
 
 
 def _band(row: Band, left: int, right: int, slope: float) -> Band:
