@@ -53,12 +53,15 @@ def arrange(
         return [RegionPlan("text", tuple(place.index for place in order))]
     reader = _Reader(page)
     places = list(page.lines)
-    boxed = {p.index for box in apart(find_grounds(places, page), page.letter) for p in box.places}
+    grounds = find_grounds(places, page)
+    boxed = {place.index for box in apart(grounds, page.letter) for place in box.places}
     for table in ruled_tables(page):
         if sum(index in boxed for index in table.lines) > 0.5 * len(table.lines):
             continue  # cards in rows, each in a frame of its own
         places = reader.put(table.place(reader.next_index), [table.plan()], table.lines, places)
-    for ground in find_grounds(places, page):
+    if len(places) < len(lines):
+        grounds = find_grounds(places, page)
+    for ground in grounds:
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
         reader.boxes[place.index] = ground.text_place(place.index)

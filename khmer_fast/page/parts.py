@@ -73,7 +73,7 @@ def join(parts: Parts, walls: np.ndarray) -> np.ndarray:
         lower = np.where(other < letter, candidates, i)
         short = parts.right[lower] - parts.left[lower] < SHORT * larger
         ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
-        step = _step(ends_at.of(np.array([i])), starts_at.of(candidates), larger, slope)
+        step = _step(ends_at, i, starts_at, candidates, larger, slope)
         fits = (
             (gap <= JOINED_GAP * larger)
             & (step <= JOINED_STEP * larger)
@@ -104,10 +104,6 @@ class _End:
     spread: np.ndarray  # weighted squares of x about the mean
     tilt: np.ndarray  # and products with y: the slope times the spread
 
-    def of(self, parts: np.ndarray) -> _End:
-        """Those of some parts, [k] int64."""
-        return _End(*(a[parts] for a in (self.x, self.y, self.weight, self.spread, self.tilt)))
-
 
 def _end(parts: Parts, right: bool, letters: float = END) -> _End:
     """The ends of all parts, `letters` letter heights long: a bent line's slope is that nearby."""
@@ -136,9 +132,17 @@ def _page_tilt(parts: Parts) -> float:
     return float(weighted_median(slope, weight, np.zeros(len(slope), np.int64), 1)[0])
 
 
-def _step(end: _End, start: _End, letter: np.ndarray, page: float) -> np.ndarray:
-    """How far the starts of parts lie above or below where the end of another leads: [k]. Both say
+def _step(
+    ends: _End,
+    i: int,
+    starts: _End,
+    others: np.ndarray,  # [k]
+    letter: np.ndarray,  # [k]
+    page: float,
+) -> np.ndarray:  # [k]
+    """How far the starts of other parts lie above or below where the end of part i leads. Both say
     where the line leads, and the page's slope where they are short."""
-    prior = (end.weight + start.weight) * (PAGE_SLOPE * letter) ** 2 / 12
-    slope = (end.tilt + start.tilt + prior * page) / (end.spread + start.spread + prior)
-    return np.abs(start.y - end.y - slope * (start.x - end.x))
+    prior = (ends.weight[i] + starts.weight[others]) * (PAGE_SLOPE * letter) ** 2 / 12
+    spread = ends.spread[i] + starts.spread[others] + prior
+    slope = (ends.tilt[i] + starts.tilt[others] + prior * page) / spread
+    return np.abs(starts.y[others] - ends.y[i] - slope * (starts.x[others] - ends.x[i]))
