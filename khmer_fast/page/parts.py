@@ -75,7 +75,7 @@ def join(parts: Parts, walls: np.ndarray) -> np.ndarray:
         ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
         step = _step(ends_at, i, starts_at, candidates, larger, slope)
         fits = (
-            (gap <= JOINED_GAP * larger)
+            (gap <= JOINED_GAP * larger + STRIDE / 2)
             & (step <= JOINED_STEP * larger)
             & (larger <= ratio * np.minimum(letter, other))
             & (parts.right[candidates] > parts.right[i])
