@@ -15,11 +15,13 @@ from PIL import Image, ImageFilter
 
 from khmer_fast.data import LineSource
 from khmer_fast.data.draw import MASTER, GlyphCache, Setting, draw_line
+from khmer_fast.data.fonts import Span, load_fonts
 from khmer_fast.data.form_texts import machine_readable, short_cell
 from khmer_fast.text import clusters
 
 PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
 NEIGHBOURS = 0.25  # of a line's height, seen of the lines above and below
+OCR_B = ("OCRB.otf", "OCRBS.otf")  # of Debian's fonts-ocr-b: round and sharp ends
 TRIES = 200  # texts that the fonts cannot draw, one after the other
 
 
@@ -33,11 +35,15 @@ class HardLine:
 
 
 class HardLines:
-    """Draws lines of each kind; `line(kind, index)` depends on the fonts and texts of `source`."""
+    """Draws lines of each kind; `line(kind, index)` depends on the fonts and texts of `source`.
+
+    `ocr_b` are the faces of OCR-B that are installed, maybe none.
+    """
 
     def __init__(self, source: LineSource, seed: int):
         self.source, self.seed = source, seed
         self.cache = GlyphCache()
+        self.ocr_b = load_fonts(replace(source.config.fonts, machine=OCR_B)).machine
 
     def line(self, kind: str, index: int) -> HardLine:
         """Line `index` of a kind of KINDS."""
@@ -68,15 +74,20 @@ class HardLines:
         return draw_line(spans, PLAIN, self.cache).ink
 
     def drawn(
-        self, rng: random.Random, make: Callable[[], str], size: float | None = None
+        self,
+        rng: random.Random,
+        make: Callable[[], str],
+        size: float | None = None,
+        ink: Callable[[str], np.ndarray | None] | None = None,
     ) -> HardLine:
-        """What `make` writes, black on white with margins, in a font size of `size` pixels."""
+        """What `make` writes, black on white with margins, in a font size of `size` pixels; `ink`
+        draws it, by default in any face."""
         size = rng.uniform(22, 46) if size is None else size
         for _ in range(TRIES):
             text = make()
-            ink = self.ink(rng, text) if text else None
-            if ink is not None:
-                return HardLine(finished(rng, 255 - padded(rng, ink), size / MASTER), text)
+            found = (ink(text) if ink else self.ink(rng, text)) if text else None
+            if found is not None:
+                return HardLine(finished(rng, 255 - padded(rng, found), size / MASTER), text)
         raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
@@ -273,6 +284,16 @@ def leader(lines: HardLines, rng: random.Random) -> HardLine:
 
 
 def machine_line(lines: HardLines, rng: random.Random) -> HardLine:
+    """A machine-readable line in OCR-B, the standard's one face: training draws it, too."""
+    return lines.drawn(
+        rng,
+        lambda: machine_readable(lines.source.texts, rng, 44),
+        ink=lambda text: draw_line([Span(text, rng.choice(lines.ocr_b))], PLAIN, lines.cache).ink,
+    )
+
+
+def machine_line_elsewhere(lines: HardLines, rng: random.Random) -> HardLine:
+    """One in any other face, as examples in documents are set."""
     return lines.drawn(rng, lambda: machine_readable(lines.source.texts, rng, 44))
 
 
@@ -309,6 +330,7 @@ KINDS: dict[str, Callable[[HardLines, random.Random], HardLine]] = {
     "highlighted": highlighted,
     "leaders": leader,
     "machine-readable": machine_line,
+    "machine-readable, other faces": machine_line_elsewhere,
     "tiny type": tiny,
     "cells": cell,
     "neighbours": neighbours,
