@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from khmer_fast.recognize import long_lines
+
 INKS = (160, 208)  # grey values below which a pixel is ink: clear marks, then faint ones
 LEAST = 6  # marks of a leader
 FLAT = 9  # pixels that a mark is high, at most, at 48 px height
@@ -34,6 +36,7 @@ class Leader:
     left: int
     right: int
     text: str
+    space: int = long_lines.SPACE  # pixels of a gap beside it that is a space
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,10 @@ def _may_hold_marks(bands: np.ndarray) -> bool:
     thin = inked <= 2
     if np.count_nonzero(thin & (inked > 0)) < LEAST:
         return False
-    left, _ = _runs(inked > 0)
+    left, _ = runs(inked > 0)
     if np.count_nonzero(np.logical_and.reduceat(thin, left)) >= LEAST:
         return True
-    start, end = _runs(thin & (inked > 0))
+    start, end = runs(thin & (inked > 0))
     return bool((end - start >= RULE).any())
 
 
@@ -95,7 +98,7 @@ def _merged(found: list[Leader], more: list[Leader]) -> list[Leader]:
     return sorted(found, key=lambda leader: leader.left)
 
 
-def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # bool [X] -> [runs] each
+def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # bool [X] -> [runs] each
     """Where runs of True begin and end (exclusive)."""
     edges = np.zeros(len(mask) + 2, np.bool_)
     edges[1:-1] = mask
@@ -112,7 +115,7 @@ def _flat_marks(dark: np.ndarray) -> list[_Mark | None]:  # bool [Y, X]
     inked = np.asarray(dark.any(axis=0))
     tops = np.where(inked, dark.argmax(axis=0), rows)  # [X]
     bottoms = np.where(inked, rows - dark[::-1].argmax(axis=0), 0)  # [X]
-    left, right = _runs(inked)
+    left, right = runs(inked)
     top, bottom = np.minimum.reduceat(tops, left), np.maximum.reduceat(bottoms, left)  # [runs]
     flat = (bottom - top <= FLAT) & (top + bottom > 2 * TOP)
     marks: list[_Mark | None] = []
@@ -126,7 +129,7 @@ def _flat_marks(dark: np.ndarray) -> list[_Mark | None]:  # bool [Y, X]
         part = slice(left[i], right[i])
         thin = (bottoms[part] - tops[part] <= FLAT) & (tops[part] + bottoms[part] > 2 * TOP)
         thin[1:] &= np.abs(np.diff(bottoms[part])) <= 1
-        for start, end in zip(*_runs(thin), strict=True):
+        for start, end in zip(*runs(thin), strict=True):
             if end - start >= RULE:
                 columns = slice(left[i] + start, left[i] + end)
                 mark = _Mark(
