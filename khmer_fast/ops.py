@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,17 @@ def _named(version: str, toolkits: dict[str, str | None]) -> str:
 
 
 build, _native = _load()
+
+
+def clean_line(
+    grey: np.ndarray, height: int
+) -> tuple[np.ndarray, tuple[int, int, int, int], tuple[int, int, int, int]] | None:
+    """An ordinary line's image, its ink there and in the picture: csrc/cpu/line_image.cpp.
+
+    uint8 [Y', X'] -> uint8 [height, X] and two boxes (left, top, right, bottom), to the bit what
+    `recognize.line_image.prepare_reference` gives; None where that has to look closer.
+    """
+    return _native.clean_line(grey, height)
 
 
 def attn_gru_step(

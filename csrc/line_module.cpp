@@ -1,0 +1,47 @@
+#include "line_module.h"
+
+#include <pybind11/numpy.h>
+
+#include <c10/util/Exception.h>
+
+#include <optional>
+
+#include "cpu/kernels.h"
+#include "cpu/line_image.h"
+
+namespace py = pybind11;
+
+namespace khmer_fast {
+namespace {
+
+using Image = py::array_t<uint8_t, py::array::c_style>;
+
+py::object clean_line_of(const Image& grey, int64_t height) {
+  TORCH_CHECK_VALUE(grey.ndim() == 2 && grey.size() > 0,
+                    "grey must have shape [Y, X] and pixels, got ",
+                    c10::IntArrayRef(grey.shape(), grey.ndim()));
+  TORCH_CHECK_VALUE(height >= 1 && height <= 4096, "height must be in [1, 4096], got ", height);
+  const uint8_t* pixels = grey.data();
+  const int64_t Y = grey.shape(0), X = grey.shape(1);
+  std::optional<CleanLine> line;
+  {
+    py::gil_scoped_release release;
+    line = clean_line(pixels, Y, X, height, select_kernels());
+  }
+  if (!line) return py::none();
+  Image image({height, line->width});
+  std::copy(line->image.begin(), line->image.end(), image.mutable_data());
+  const auto corners = [](const PixelBox& b) {
+    return py::make_tuple(b.left, b.top, b.right, b.bottom);
+  };
+  return py::make_tuple(std::move(image), corners(line->ink), corners(line->box));
+}
+
+}  // namespace
+
+void bind_line(py::module_& m) {
+  m.def("clean_line", &clean_line_of, py::arg("grey").noconvert(), py::arg("height"),
+        "Image, ink and box of an ordinary line, or None where the reference has to look closer.");
+}
+
+}  // namespace khmer_fast
