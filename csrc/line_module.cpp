@@ -8,6 +8,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/line_image.h"
+#include "cpu/png.h"
 
 namespace py = pybind11;
 
@@ -37,11 +38,28 @@ py::object clean_line_of(const Image& grey, int64_t height) {
   return py::make_tuple(std::move(image), corners(line->ink), corners(line->box));
 }
 
+py::object read_png_of(const py::bytes& file) {
+  char* data;
+  py::ssize_t size;
+  if (PyBytes_AsStringAndSize(file.ptr(), &data, &size) != 0) throw py::error_already_set();
+  std::optional<GreyPicture> picture;
+  {
+    py::gil_scoped_release release;
+    picture = read_png(reinterpret_cast<const uint8_t*>(data), size);
+  }
+  if (!picture) return py::none();
+  Image grey({picture->Y, picture->X});
+  std::copy(picture->grey.begin(), picture->grey.end(), grey.mutable_data());
+  return std::move(grey);
+}
+
 }  // namespace
 
 void bind_line(py::module_& m) {
   m.def("clean_line", &clean_line_of, py::arg("grey").noconvert(), py::arg("height"),
         "Image, ink and box of an ordinary line, or None where the reference has to look closer.");
+  m.def("read_png", &read_png_of, py::arg("file"),
+        "Grey pixels of a plain PNG, or None where Pillow has to look closer.");
 }
 
 }  // namespace khmer_fast

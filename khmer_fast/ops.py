@@ -62,6 +62,12 @@ def clean_line(
     return _native.clean_line(grey, height)
 
 
+def read_png(file: bytes) -> np.ndarray | None:
+    """A plain PNG's grey values, uint8 [Y, X], as Pillow gives them: csrc/cpu/png.cpp. None for any
+    other file, and for one that is damaged in any way."""
+    return _native.read_png(file)
+
+
 def attn_gru_step(
     memory: Tensor,  # [B, T, E]
     key: Tensor,  # [B, T, A]
@@ -125,7 +131,7 @@ class Encoder:
 
     def __call__(
         self,
-        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        image: Tensor,  # [B, 1, Y, X], paper 0: float32 with ink 1, or uint8 with ink 255
         width: Tensor,  # [B] int64, pixels
         threads: int | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -175,7 +181,7 @@ class Segmenter:
 
     def __call__(
         self,
-        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        image: Tensor,  # [B, 1, Y, X], paper 0: float32 with ink 1, or uint8 with ink 255
         threads: int | None = None,
     ) -> SegmenterOutput:
         """Maps [B, ceil(Y/4), ceil(X/4)] and rotation [B, 4]; `threads` (torch's) share the rows.

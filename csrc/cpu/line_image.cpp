@@ -11,7 +11,7 @@
 namespace khmer_fast {
 namespace {
 
-// As in line_image_reference.py, papers.py, two_inks.py and slant.py.
+// As in line_image.py, papers.py, two_inks.py and slant.py.
 constexpr int64_t kMinWidth = 16, kMaxWidth = 16384, kMaxPixels = int64_t{1} << 24;
 constexpr double kMargin = 0.08, kMaxEnlargement = 4.0, kReducingGap = 3.0;
 constexpr double kMinContrast = 16, kClear = 5.0, kLegible = 3.0, kInk = 0.35;

@@ -1,4 +1,5 @@
-// A clean line of an ordinary picture: khmer_fast/recognize/line_image_reference.py, exactly.
+// A clean line of an ordinary picture: khmer_fast/recognize/line_image.py, prepare_reference,
+// exactly.
 #pragma once
 
 #include <cstdint>

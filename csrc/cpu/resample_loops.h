@@ -8,23 +8,22 @@
 namespace khmer_fast {
 namespace {
 
-typedef uint8_t Bytes __attribute__((vector_size(W)));
+// `count` vectors side by side, which share the weights.
+template <int count>
+KHMER_FAST_MATH void weigh_vectors(int64_t taps, const int32_t* weight, const uint8_t* x,
+                                   int64_t ld, uint8_t* out) {
+  I sum[count];
+  for (int v = 0; v < count; ++v) sum[v] = I{} + (1 << (kWeightBits - 1));
+  for (int64_t k = 0; k < taps; ++k)
+    for (int v = 0; v < count; ++v) sum[v] += weight[k] * load_bytes(x + k * ld + v * W);
+  for (int v = 0; v < count; ++v) store_bytes(out + v * W, sum[v] >> kWeightBits);
+}
 
 static void weigh_bytes(int64_t n, int64_t taps, const int32_t* weight, const uint8_t* x,
                         int64_t ld, uint8_t* out) {
-  for (int64_t i = 0; i < n; i += W) {
-    I sum = I{} + (1 << (kWeightBits - 1));
-    for (int64_t k = 0; k < taps; ++k) {
-      Bytes bytes;
-      __builtin_memcpy(&bytes, x + k * ld + i, sizeof bytes);
-      sum += weight[k] * __builtin_convertvector(bytes, I);
-    }
-    sum >>= kWeightBits;
-    sum = sum < 0 ? I{} : sum;
-    sum = sum > 255 ? I{} + 255 : sum;
-    const Bytes bytes = __builtin_convertvector(sum, Bytes);
-    __builtin_memcpy(out + i, &bytes, sizeof bytes);
-  }
+  int64_t i = 0;
+  for (; i + 4 * W <= n; i += 4 * W) weigh_vectors<4>(taps, weight, x + i, ld, out + i);
+  for (; i < n; i += W) weigh_vectors<1>(taps, weight, x + i, ld, out + i);
 }
 
 }  // namespace
