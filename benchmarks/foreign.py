@@ -1,10 +1,10 @@
 """`python -m benchmarks.foreign`: what the reader says where no Khmer stands.
 
-Blank paper, noise, drawings, Latin, Thai, Lao and Chinese words (fonts-noto), and Khmer lines of
-which only the upper or the lower half is seen. An answer is right there when it is empty or when
-its confidence is low; what counts as invented is a line that is read with a confidence of one half
-or more. Latin is in the charset: there the character error rate is printed, too. For comparison,
-the same figures for rendered Khmer.
+Blank paper, noise, drawings, words of a pen's loops that no script has, Latin, Thai, Lao and
+Chinese words (fonts-noto), and Khmer lines of which only the upper or the lower half is seen. An
+answer is right there when it is empty or when its confidence is low: `marked` counts those below
+0.3, `invented` those of one half or more. Latin is in the charset: there the character error rate
+is printed, too. For comparison, the same figures for rendered Khmer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from khmer_fast import Reader
 from khmer_fast.text import canonical
 
 FONTS = Path("/usr/share/fonts")
+UNSURE = 0.3  # a confidence that marks what stands there as not read
 SEED = 3_000_001  # of rendered lines that neither training nor calibration draws
 THAI = "การอ่านตัวอักษร ภาษาไทยในเอกสารราชการ ต้องใช้ความระมัดระวัง เพราะสระและวรรณยุกต์ อยู่เหนือพยัญชนะ"
 LAO = "ການອ່ານຕົວອັກສອນ ພາສາລາວໃນເອກະສານ ລັດຖະການ ຕ້ອງໃຊ້ຄວາມ ລະມັດລະວັງ ເພາະສະຫຼະຢູ່ເທິງ ພະຍັນຊະນະ"
@@ -45,6 +46,7 @@ class Row:
     characters: float  # a line
     confidence: float  # median
     invented: float  # share of the lines with text and a confidence of at least one half
+    marked: float  # share of the lines without text, or with a confidence below UNSURE
     cer: float | None = None
 
 
@@ -81,6 +83,32 @@ def drawing(rng: np.random.Generator) -> np.ndarray:
         else:
             draw.ellipse(box, outline=pen["fill"], width=pen["width"])
     return np.asarray(image)
+
+
+def handwriting(rng: np.random.Generator) -> np.ndarray:
+    """Words of a pen's loops and feet, some of them underlined or dotted, on paper."""
+    width, size = int(rng.integers(200, 900)), rng.uniform(18, 34)
+    height = round(2.4 * size)
+    image = Image.new("L", (4 * width, 4 * height), int(rng.integers(200, 256)))
+    draw = ImageDraw.Draw(image)
+    fill, pen = int(rng.integers(0, 110)), max(3, round(4 * size * rng.uniform(0.05, 0.12)))
+    x, base, lean = rng.uniform(0.3, 1.5) * size, 1.5 * size, rng.uniform(-0.1, 0.5)
+    while x < width - 2 * size:
+        loops = int(rng.integers(1, 6))
+        t = np.linspace(0, loops, 40 * loops)
+        tall = np.interp(t, np.arange(loops + 1), rng.uniform(0.25, 1.0, loops + 1))
+        ys = (
+            base - 0.35 * size + 0.7 * size * tall * np.sin(t * 2 * np.pi * rng.choice((1, 1.5, 2)))
+        )
+        xs = x + size * rng.uniform(0.35, 0.8) * t + lean * (base - ys)
+        xs += 0.3 * size * np.sin(t * 2 * np.pi + rng.uniform(0, 6))
+        draw.line([(4 * a, 4 * b) for a, b in zip(xs, ys, strict=True)], fill, pen, "curve")
+        if rng.random() < 0.3:
+            foot = base + rng.uniform(0.2, 0.5) * size
+            draw.line((4 * x, 4 * foot, 4 * xs.max(), 4 * foot + pen), fill, pen)
+        x = xs.max() + rng.uniform(0.2, 1.0) * size
+    grain = rng.normal(0, rng.uniform(0, 8), (height, width))
+    return clip(np.asarray(image.resize((width, height), Image.Resampling.BOX)) + grain)
 
 
 def words(text: str, *fonts: str) -> Callable[[np.random.Generator], tuple[np.ndarray, str]]:
@@ -122,6 +150,7 @@ def read(reader: Reader, kind: str, images: list[np.ndarray], texts: list[str] |
         sum(len(line.text) for line in lines) / len(lines),
         statistics.median(line.confidence for line in lines),
         sum(bool(line.text) and line.confidence >= 0.5 for line in lines) / len(lines),
+        sum(not line.text or line.confidence < UNSURE for line in lines) / len(lines),
         edits,
     )
 
@@ -129,7 +158,8 @@ def read(reader: Reader, kind: str, images: list[np.ndarray], texts: list[str] |
 def measure(reader: Reader, count: int, khmer: bool) -> tuple[list[Row], list[str]]:
     """Rows of all kinds, and the kinds that were left out because something was missing."""
     rows, missing = [], []
-    for kind, make in (("blank paper", blank), ("noise", noise), ("drawings", drawing)):
+    drawn_by_hand = {"drawings": drawing, "handwriting": handwriting}
+    for kind, make in {"blank paper": blank, "noise": noise, **drawn_by_hand}.items():
         rng = np.random.default_rng(SEED)
         rows.append(read(reader, kind, [make(rng) for _ in range(count)], None))
     serif = "DejaVuSerif.ttf"
@@ -165,14 +195,15 @@ def measure(reader: Reader, count: int, khmer: bool) -> tuple[list[Row], list[st
 def table(rows: list[Row]) -> str:
     lines = [
         f"{'what stands there':<22}{'lines':>6}{'with text':>11}{'chars/line':>12}"
-        f"{'confidence':>12}{'invented':>10}{'CER':>9}"
+        f"{'confidence':>12}{'invented':>10}{'marked':>9}{'CER':>9}"
     ]
     for r in rows:
         cer = "" if r.cer is None else f"{r.cer:.2%}"
         invented = "" if r.cer is not None else f"{r.invented:.1%}"
+        marked = "" if r.cer is not None else f"{r.marked:.1%}"
         lines.append(
             f"{r.kind:<22}{r.lines:>6}{r.with_text:>11.1%}{r.characters:>12.1f}"
-            f"{r.confidence:>12.3f}{invented:>10}{cer:>9}"
+            f"{r.confidence:>12.3f}{invented:>10}{marked:>9}{cer:>9}"
         )
     return "\n".join(lines)
 

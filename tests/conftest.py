@@ -7,6 +7,7 @@ import os
 # Threads that wait must sleep: beside other load, spinning ones make the suite 10 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,17 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(path, model.state_dict(), config, DEFAULT_CHARSET, {"commit": "0123abc"})
     return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch works on one thread: the emulator's blocks are threads of their own."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def draw(text: str = "Khmer OCR 2025", width: int = 260, height: int = 48) -> np.ndarray:

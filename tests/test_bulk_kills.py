@@ -48,6 +48,7 @@ def test_nothing_is_lost_by_ray(tiny_weights):
     assert log["node"]["removed"] == 1
 
 
+FRAMES, READ = 400, 20  # of a file, and those after which an interruption comes
 POISON = 2  # a page that kills whoever reads it
 
 
@@ -77,6 +78,33 @@ def poisoned_facts(row):
 
 
 RAY_FACTS = ray_data._facts
+
+
+def read_slowly(reader, file, path, pages, *rest):
+    """Says that READ pages are read, and takes its time for the others."""
+    for n, record in enumerate(READ_PAGES(reader, file, path, pages, *rest), 1):
+        yield record
+        if n == READ:
+            Path(file.source).with_suffix(".read").touch()
+        if n >= READ:
+            time.sleep(0.05)
+
+
+def open_slow_worker(*arguments) -> None:
+    worker.read_pages = read_slowly
+    OPEN_WORKER(*arguments)
+
+
+class SlowReadTask(ray_data.ReadTask):
+    def __call__(self, row):
+        worker.read_pages = read_slowly
+        return super().__call__(row)
+
+
+def main_slowly(arguments: list[str]) -> int:
+    """`khmer-fast` whose workers, of either kind, read slowly."""
+    local._open_worker, ray_data.ReadTask = open_slow_worker, SlowReadTask
+    return main(arguments)
 
 
 class PoisonedReadTask(ray_data.ReadTask):
@@ -118,17 +146,19 @@ def test_what_kills_its_worker_is_blamed_alone(how, tiny_weights, tmp_path, monk
 def test_interrupting_keeps_the_finished_pages_of_a_task(how, tiny_weights, tmp_path):
     if how == "ray":
         pytest.importorskip("ray")
-    frames = [Image.fromarray(draw(f"Frame {i}")) for i in range(2000)]
-    frames[0].save(tmp_path / "one.png")
-    frames[0].save(tmp_path / "two.tiff", save_all=True, append_images=frames[1:])
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "khmer_fast", "bulk", str(tmp_path), "--out", str(out)]
-    command += ["--weights", str(tiny_weights), "--beam", "1", "--workers", "1"]
-    command += ["--pages-per-task", "2000", *(["--ray"] if how == "ray" else [])]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    while not list((out / "results").glob("*.parquet")) and process.poll() is None:
-        time.sleep(0.05)
-    time.sleep(0.5)  # one.png is written, two.tiff is being read
+    frames = [Image.fromarray(draw(f"Frame {i}")) for i in range(FRAMES)]
+    frames[0].save(tmp_path / "frames.tiff", save_all=True, append_images=frames[1:])
+    out, halfway = tmp_path / "out", tmp_path / "frames.read"
+    arguments = ["bulk", str(tmp_path), "--out", str(out), "--weights", str(tiny_weights)]
+    arguments += ["--beam", "1", "--workers", "1", "--pages-per-task", str(FRAMES)]
+    arguments += ["--ray"] if how == "ray" else []
+    code = "import sys; from tests.test_bulk_kills import main_slowly as main; sys.exit(main({}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code.format(arguments)], stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    while not halfway.exists() and process.poll() is None:
+        time.sleep(0.02)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
@@ -137,7 +167,7 @@ def test_interrupting_keeps_the_finished_pages_of_a_task(how, tiny_weights, tmp_
     others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert seconds < 5 * others, f"{seconds:.1f} s beside a load of {others:.1f} a processor"
     kept = [row["page"] for row in read_rows(parts(out / "results"))]
-    assert 2 <= len(kept) < 2001
+    assert READ <= len(kept) < FRAMES
 
 
 def test_the_example_of_a_cluster_is_one():

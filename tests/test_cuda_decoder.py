@@ -27,20 +27,15 @@ from tests.cuda_emulator.decoder import (
 )
 from tests.random_models import Case, random_case, random_weights
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="g++ is not installed"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory):
     return Emulator(decoder_library(tmp_path_factory))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_random_models(emulator):

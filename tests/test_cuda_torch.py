@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -140,16 +142,31 @@ def test_line_beyond_the_shared_memory_is_named(native):
         OPS.emulated_shared(163 << 10)
 
 
+def test_an_error_of_no_launch_names_no_kernel(native):
+    """Kernels ran on this thread before; the emulator fills their shared memory with NaN."""
+    case = random_case(1)
+    decoder(native, case.weights).beam_search(case.memory, case.length)
+    with pytest.raises(RuntimeError, match="a test failed on the GPU: the launch timed out"):
+        OPS.fail_outside_a_launch()
+
+
+def areas_of_memory() -> int:
+    """Of this process; Linux allows 65,530."""
+    return Path("/proc/self/maps").read_text().count("\n")
+
+
 def test_positions_and_variants(native):
     case = random_case(4)
     options = dict(beam=case.beam, n_best=case.n_best, step_limit=case.step_limit)
     expected = beam_search(case.weights, case.memory, case.length, **options)
+    before = areas_of_memory()
     for loop in ("plain", "graph+rows4", "plain+select128+rows4", "graph+early"):
         got = decoder(native, case.weights, loop=loop).beam_search(
             case.memory, case.length, **options
         )
         assert torch.equal(got.tokens, expected.tokens)
         assert torch.equal(got.position, expected.position)
+    assert areas_of_memory() - before < 8000, "stacks of early launches are not given back"
     with pytest.raises(
         ValueError, match="a variant of a loop must be select128, rows4 or early, got x"
     ):

@@ -358,7 +358,11 @@ class BlockRun {
 
   // Static shared variables are this module's thread-local ones: find them and fill them with NaN.
   static void poison_static_shared() {
-    const State saved = state;
+    std::vector<char> saved;
+    for (const HostVariable& x : host_variables()) {
+      const char* from = static_cast<const char*>(x.address());
+      saved.insert(saved.end(), from, from + x.bytes);
+    }
     dl_iterate_phdr(
         [](dl_phdr_info* info, std::size_t, void*) {
           char* data = static_cast<char*>(info->dlpi_tls_data);
@@ -372,7 +376,11 @@ class BlockRun {
           return 0;
         },
         nullptr);
-    state = saved;
+    const char* from = saved.data();
+    for (const HostVariable& x : host_variables()) {
+      std::memcpy(x.address(), from, x.bytes);
+      from += x.bytes;
+    }
   }
 
   std::function<void()> body_;

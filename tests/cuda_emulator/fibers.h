@@ -88,6 +88,17 @@ struct State {
 };
 inline constinit thread_local State state{};
 
+// Thread-local variables of the host's code: they are no block's shared memory, which alone is
+// filled with NaN.
+struct HostVariable {
+  void* (*address)();
+  std::size_t bytes;
+};
+inline std::vector<HostVariable>& host_variables() {
+  static std::vector<HostVariable> all{{+[]() -> void* { return &state; }, sizeof(State)}};
+  return all;
+}
+
 #if !defined(CUDA_EMULATOR_UCONTEXT)
 extern "C" void cuda_emulator_switch(void** from, void* to);
 asm(R"(
@@ -126,7 +137,10 @@ class Guarded {
     base_ = static_cast<char*>(
         mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (base_ == MAP_FAILED) throw std::bad_alloc();
-    if (inner) mprotect(base_ + page, inner, PROT_READ | PROT_WRITE);
+    if (inner && mprotect(base_ + page, inner, PROT_READ | PROT_WRITE) != 0) {
+      munmap(base_, mapped_);
+      throw std::bad_alloc();  // such as: more areas than vm.max_map_count
+    }
     slack_ = (align - bytes % align) % align;
     data_ = base_ + page + inner - bytes - slack_;
     std::memset(base_ + page, 0xff, inner);
@@ -148,7 +162,8 @@ class Guarded {
   char *base_ = nullptr, *data_ = nullptr;
 };
 
-// Fiber stacks, kept between launches; a page without access lies under each.
+// Fiber stacks, some of them kept between launches; a page without access lies under each, so that
+// each is two areas of the process's memory, of which Linux allows 65,530.
 class Stacks {
  public:
   Stacks(std::size_t count, std::size_t bytes) : bytes_(bytes) {
@@ -166,12 +181,15 @@ class Stacks {
       if ((*it)->count() >= count && (*it)->bytes() == bytes) {
         auto found = std::move(*it);
         free.erase(it);
+        kept() -= found->count();
         return found;
       }
     return std::make_unique<Stacks>(count, bytes);
   }
   static void give(std::unique_ptr<Stacks> stacks) {
     std::lock_guard lock(mutex());
+    if (kept() + stacks->count() > kMostKept) return;
+    kept() += stacks->count();
     pool().push_back(std::move(stacks));
   }
 
@@ -183,6 +201,11 @@ class Stacks {
   static std::vector<std::unique_ptr<Stacks>>& pool() {
     static std::vector<std::unique_ptr<Stacks>> p;
     return p;
+  }
+  static constexpr std::size_t kMostKept = 3072;  // three of the largest blocks
+  static std::size_t& kept() {
+    static std::size_t count = 0;
+    return count;
   }
   std::size_t bytes_;
   std::vector<std::unique_ptr<Guarded>> stacks_;

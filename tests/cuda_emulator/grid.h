@@ -101,6 +101,8 @@ struct Launch {
       BlockRun(body, grid_dim, block_dim, index, shared, seed, grid, early).run();
     } catch (const std::runtime_error& error) {
       grid.fail(error.what());
+    } catch (const std::bad_alloc&) {
+      grid.fail("no memory for the stacks of a block");
     }
   }
 };

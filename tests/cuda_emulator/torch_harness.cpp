@@ -26,6 +26,16 @@ std::vector<int64_t> recorded() {
   return flat;
 }
 
+// The kernel that failed is remembered beside what the emulator fills.
+const bool kept = [] {
+  cuda_emulator::host_variables().push_back(
+      {+[]() -> void* { return &failed_kernel(); }, sizeof(const char*)});
+  return true;
+}();
+
+// Reports an error of no launch: what a caller sees after kernels have run on this thread.
+void fail_outside_a_launch() { check_cuda(cudaErrorLaunchTimeout, "a test"); }
+
 void emulated_shared(int64_t bytes) { cuda_emulator::options().shared = static_cast<int>(bytes); }
 
 }  // namespace
@@ -34,6 +44,7 @@ TORCH_LIBRARY_FRAGMENT(khmer_fast, m) {
   m.def("use_stream(int which) -> ()", &use_stream);
   m.def("recorded() -> int[]", &recorded);
   m.def("emulated_shared(int bytes) -> ()", &emulated_shared);
+  m.def("fail_outside_a_launch() -> ()", &fail_outside_a_launch);
 }
 
 }  // namespace khmer_fast
