@@ -15,10 +15,13 @@ from PIL import Image, ImageFilter
 
 from khmer_fast.data import LineSource
 from khmer_fast.data.draw import MASTER, GlyphCache, Setting, draw_line
+from khmer_fast.data.fonts import Span, load_fonts
 from khmer_fast.data.form_texts import machine_readable, short_cell
 from khmer_fast.text import clusters
 
 PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
+NEIGHBOURS = 0.25  # of a line's height, seen of the lines above and below
+OCR_B = ("OCRB.otf", "OCRBS.otf")  # of Debian's fonts-ocr-b: round and sharp ends
 TRIES = 200  # texts that the fonts cannot draw, one after the other
 
 
@@ -32,11 +35,15 @@ class HardLine:
 
 
 class HardLines:
-    """Draws lines of each kind; `line(kind, index)` depends on the fonts and texts of `source`."""
+    """Draws lines of each kind; `line(kind, index)` depends on the fonts and texts of `source`.
+
+    `ocr_b` are the faces of OCR-B that are installed, maybe none.
+    """
 
     def __init__(self, source: LineSource, seed: int):
         self.source, self.seed = source, seed
         self.cache = GlyphCache()
+        self.ocr_b = load_fonts(replace(source.config.fonts, machine=OCR_B)).machine
 
     def line(self, kind: str, index: int) -> HardLine:
         """Line `index` of a kind of KINDS."""
@@ -67,15 +74,20 @@ class HardLines:
         return draw_line(spans, PLAIN, self.cache).ink
 
     def drawn(
-        self, rng: random.Random, make: Callable[[], str], size: float | None = None
+        self,
+        rng: random.Random,
+        make: Callable[[], str],
+        size: float | None = None,
+        ink: Callable[[str], np.ndarray | None] | None = None,
     ) -> HardLine:
-        """What `make` writes, black on white with margins, in a font size of `size` pixels."""
+        """What `make` writes, black on white with margins, in a font size of `size` pixels; `ink`
+        draws it, by default in any face."""
         size = rng.uniform(22, 46) if size is None else size
         for _ in range(TRIES):
             text = make()
-            ink = self.ink(rng, text) if text else None
-            if ink is not None:
-                return HardLine(finished(rng, 255 - padded(rng, ink), size / MASTER), text)
+            found = (ink(text) if ink else self.ink(rng, text)) if text else None
+            if found is not None:
+                return HardLine(finished(rng, 255 - padded(rng, found), size / MASTER), text)
         raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
@@ -148,6 +160,33 @@ def _of_a_line(text: str, most: int) -> list[str]:
         else:
             pieces.append(unit)
     return pieces
+
+
+def neighbours(lines: HardLines, rng: random.Random) -> HardLine:
+    """A line cut with a quarter of its height of the lines above and below; alone it is easy."""
+    for _ in range(TRIES):
+        texts = [lines.running(rng, rng.randint(30, 80)) for _ in range(3)]
+        face = lines.source.fonts.choose(rng, "".join(texts), heading=False)
+        spans = [lines.source.fonts.spans(rng, text, face) if face else None for text in texts]
+        drawn = [draw_line(some, PLAIN, lines.cache) for some in spans if some]
+        if len(drawn) < 3:
+            continue
+        own = drawn[1]
+        height, width = own.ink.shape
+        more, pitch = round(NEIGHBOURS * height), rng.uniform(1.25, 1.9) * MASTER
+        page = np.zeros((height + 2 * more, width), np.uint8)
+        for other, away in zip(drawn, (-pitch, 0, pitch), strict=True):
+            first = round(more + own.baseline + away) - other.baseline
+            rows = slice(max(0, first), max(0, first + other.ink.shape[0]))
+            place = page[rows, : other.ink.shape[1]]
+            np.maximum(place, other.ink[rows.start - first :][: len(place), :width], out=place)
+        size, side, state = rng.uniform(22, 46), round(0.2 * MASTER), rng.getstate()
+        around = finished(rng, 255 - np.pad(page, ((0, 0), (side, side))), size / MASTER)
+        rng.setstate(state)
+        alone = np.pad(own.ink, ((more, more), (side, side)))
+        easy = HardLine(finished(rng, 255 - alone, size / MASTER), texts[1])
+        return HardLine(around, texts[1], (easy,))
+    raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
 def repeated(lines: HardLines, rng: random.Random) -> HardLine:
@@ -245,6 +284,16 @@ def leader(lines: HardLines, rng: random.Random) -> HardLine:
 
 
 def machine_line(lines: HardLines, rng: random.Random) -> HardLine:
+    """A machine-readable line in OCR-B, the standard's one face: training draws it, too."""
+    return lines.drawn(
+        rng,
+        lambda: machine_readable(lines.source.texts, rng, 44),
+        ink=lambda text: draw_line([Span(text, rng.choice(lines.ocr_b))], PLAIN, lines.cache).ink,
+    )
+
+
+def machine_line_elsewhere(lines: HardLines, rng: random.Random) -> HardLine:
+    """One in any other face, as examples in documents are set."""
     return lines.drawn(rng, lambda: machine_readable(lines.source.texts, rng, 44))
 
 
@@ -281,6 +330,8 @@ KINDS: dict[str, Callable[[HardLines, random.Random], HardLine]] = {
     "highlighted": highlighted,
     "leaders": leader,
     "machine-readable": machine_line,
+    "machine-readable, other faces": machine_line_elsewhere,
     "tiny type": tiny,
     "cells": cell,
+    "neighbours": neighbours,
 }

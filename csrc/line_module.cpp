@@ -17,7 +17,7 @@ namespace {
 
 using Image = py::array_t<uint8_t, py::array::c_style>;
 
-py::object clean_line_of(const Image& grey, int64_t height) {
+py::object clean_line_of(const Image& grey, int64_t height, bool alone) {
   TORCH_CHECK_VALUE(grey.ndim() == 2 && grey.size() > 0,
                     "grey must have shape [Y, X] and pixels, got ",
                     c10::IntArrayRef(grey.shape(), grey.ndim()));
@@ -27,15 +27,26 @@ py::object clean_line_of(const Image& grey, int64_t height) {
   std::optional<CleanLine> line;
   {
     py::gil_scoped_release release;
-    line = clean_line(pixels, Y, X, height, select_kernels());
+    line = clean_line(pixels, Y, X, height, alone, select_kernels());
   }
   if (!line) return py::none();
+  if (!line->edge_ink.empty()) {
+    py::array_t<bool> ink({Y, X});
+    std::copy(line->edge_ink.begin(), line->edge_ink.end(), ink.mutable_data());
+    return std::move(ink);
+  }
   Image image({height, line->width});
   std::copy(line->image.begin(), line->image.end(), image.mutable_data());
   const auto corners = [](const PixelBox& b) {
     return py::make_tuple(b.left, b.top, b.right, b.bottom);
   };
   return py::make_tuple(std::move(image), corners(line->ink), corners(line->box));
+}
+
+bool may_hold_leader_of(const Image& line) {
+  TORCH_CHECK_VALUE(line.ndim() == 2, "line must have shape [Y, X], got ",
+                    c10::IntArrayRef(line.shape(), line.ndim()));
+  return may_hold_leader(line.data(), line.shape(0), line.shape(1));
 }
 
 py::object read_png_of(const py::bytes& file) {
@@ -56,8 +67,13 @@ py::object read_png_of(const py::bytes& file) {
 }  // namespace
 
 void bind_line(py::module_& m) {
-  m.def("clean_line", &clean_line_of, py::arg("grey").noconvert(), py::arg("height"),
-        "Image, ink and box of an ordinary line, or None where the reference has to look closer.");
+  m.def(
+      "clean_line", &clean_line_of, py::arg("grey").noconvert(), py::arg("height"),
+      py::arg("alone"),
+      "Image, ink and box of an ordinary line, the ink [Y, X] of one that may not stand alone, or "
+      "None where the reference has to look closer.");
+  m.def("may_hold_leader", &may_hold_leader_of, py::arg("line").noconvert(),
+        "Whether a clean line may hold a leader, at a glance.");
   m.def("read_png", &read_png_of, py::arg("file"),
         "Grey pixels of a plain PNG, or None where Pillow has to look closer.");
 }

@@ -25,6 +25,7 @@ FLAGS = (
     "handwriting?",  # does not look printed
     "unread ink",  # ink that no token's attention looked at
     "doubtful",  # the decoder's and the CTC head's readings part within a stretch
+    "check digit",  # a machine-readable line (passport, card) whose check digit is wrong
     "low confidence",  # under the confidence that was asked for
 )
 

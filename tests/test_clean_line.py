@@ -11,7 +11,14 @@ from PIL import Image
 
 from khmer_fast.errors import ImageError
 from khmer_fast.ops import clean_line
-from khmer_fast.recognize.line_image import HEIGHT, PreparedLine, prepare, prepare_reference
+from khmer_fast.recognize import leaders
+from khmer_fast.recognize.line_image import (
+    HEIGHT,
+    PreparedLine,
+    prepare,
+    prepare_line,
+    prepare_reference,
+)
 from tests.conftest import draw
 
 ISAS = ("baseline", "avx2", "avx512")  # the others have the same kernel
@@ -48,7 +55,7 @@ def test_ordinary_lines_equal_the_reference(isa, height, monkeypatch):
     done = 0
     lines = [grey for text in ("K", "Khmer OCR 2025") for grey in ordinary(draw(text))]
     for grey in lines:
-        clean = clean_line(grey, height)
+        clean = clean_line(grey, height, alone=True)
         assert same(prepare(grey, height), prepare_reference(grey, height))
         done += clean is not None
     assert done > 0.8 * len(lines)
@@ -97,7 +104,7 @@ def test_lines_of_hard_kinds_are_left_to_the_reference():
         np.asarray(Image.fromarray(line).resize((12 * X, 700))), np.full((1, 1), 9),
     ):  # fmt: skip
         grey = np.ascontiguousarray(hard, np.uint8)
-        assert clean_line(grey, HEIGHT) is None
+        assert clean_line(grey, HEIGHT, alone=True) is None
         assert same(prepare(grey), prepare_reference(grey))
 
 
@@ -116,4 +123,31 @@ def test_other_arrays_are_errors(grey):
     with pytest.raises(ImageError):
         prepare(grey)
     with pytest.raises((ValueError, TypeError)):
-        clean_line(grey, HEIGHT)
+        clean_line(grey, HEIGHT, alone=True)
+
+
+def test_the_first_look_for_leaders_misses_none():
+    rng = np.random.default_rng(0)
+    pictures = [
+        draw(text, 600) for text in ("a......b", "a ----- b", "________", "No. 12 ......... 7")
+    ]
+    pictures += [draw(), np.full((48, 40), 255, np.uint8), np.zeros((5, 9), np.uint8)]
+    for width in (16, 90, 700):
+        sparse = np.where(rng.random((48, width)) < 0.01, 0, 255).astype(np.uint8)
+        rule = np.full((48, width), 255, np.uint8)
+        rule[40:43, 5:] = 180
+        pictures += [sparse, rule, rng.integers(0, 256, (50, width)).astype(np.uint8)]
+    found = 0
+    for picture in (*pictures, *map(prepare_line, pictures)):
+        expected = leaders.find_reference(picture) if picture.shape[0] >= 8 else []
+        assert leaders.find(picture) == expected
+        found += bool(expected)
+    assert found >= 3
+
+
+@pytest.mark.parametrize("cut", [6, 10, 14, 18])
+def test_ink_at_an_edge_may_be_a_neighbours(cut):
+    line = draw("Khmer OCR 2025", 240, 44)
+    pages = np.concatenate([line[cut:], line, line[:-cut]])
+    for grey in (pages, line[cut:], line[:-cut], np.ascontiguousarray(pages[:, 5:200])):
+        assert same(prepare(grey), prepare_reference(grey))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from khmer_fast.data.form_texts import FORM_KINDS, MACHINE_READABLE, check_digit, machine_readable
+from khmer_fast.data.form_texts import FORM_KINDS, MACHINE_READABLE, machine_readable
 from khmer_fast.text import Vocabulary, canonical
 
 
@@ -16,14 +16,6 @@ class Words:
 
     def running(self, rng: random.Random, length: int) -> str:
         return ("សាលារៀន " * 20)[: max(1, length)]
-
-
-# The example of ICAO 9303, part 3: document number and dates with their check digits.
-@pytest.mark.parametrize(
-    ("field", "digit"), [("L898902C3", "6"), ("740812", "2"), ("120415", "9"), ("D23145890", "7")]
-)
-def test_check_digits_are_those_of_the_standard(field, digit):
-    assert check_digit(field) == digit
 
 
 def test_machine_readable_lines_have_their_width_and_letters():

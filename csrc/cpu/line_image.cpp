@@ -11,7 +11,7 @@
 namespace khmer_fast {
 namespace {
 
-// As in line_image.py, papers.py, two_inks.py and slant.py.
+// As in line_image.py, papers.py, two_inks.py, neighbours.py, slant.py and leaders.py.
 constexpr int64_t kMinWidth = 16, kMaxWidth = 16384, kMaxPixels = int64_t{1} << 24;
 constexpr double kMargin = 0.08, kMaxEnlargement = 4.0, kReducingGap = 3.0;
 constexpr double kMinContrast = 16, kClear = 5.0, kLegible = 3.0, kInk = 0.35;
@@ -19,7 +19,10 @@ constexpr int64_t kPaperColumns = 16, kPaperRows = 16, kPaperStep = 18;
 constexpr int64_t kNear = 12, kApart = 24;
 constexpr double kLeastInk = 0.003;
 constexpr double kDrift = 1.0, kShort = 4.0;
+constexpr double kEdge = 0.06;
 constexpr int64_t kSlantColumns = 4;
+constexpr int64_t kBand = 8, kRoom = 24, kRule = 90, kLeastMarks = 6;
+constexpr uint8_t kInks[] = {160, 208};
 
 using Histogram = std::array<int64_t, 256>;
 
@@ -228,6 +231,36 @@ std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, doubl
                   std::max<int64_t>(0, left - 1), std::min(X, right + 1)};
 }
 
+// neighbours_ink's first look: where enough columns have ink at the upper or lower edge, the ink
+// [Y, X] of the pixels below a level.
+std::vector<uint8_t> edge_ink(const uint8_t* grey, int64_t Y, int64_t X, double level) {
+  const int limit = static_cast<int>(std::clamp(std::ceil(level), 0.0, 256.0));
+  std::vector<uint8_t> ink(Y * X), columns(X);
+  for (int64_t y = 0; y < Y; ++y)
+    for (int64_t x = 0; x < X; ++x) {
+      const uint8_t inked = grey[y * X + x] < limit;
+      ink[y * X + x] = inked;
+      columns[x] |= inked;
+    }
+  const auto first = std::find(columns.begin(), columns.end(), 1);
+  const auto last = std::find(columns.rbegin(), columns.rend(), 1);
+  const int64_t width = last.base() - first;
+  if (width <= 0) return {};
+  const auto covered = [&](int64_t top, int64_t bottom) {
+    int64_t count = 0;
+    for (int64_t x = 0; x < X; ++x) {
+      uint8_t inked = 0;
+      for (int64_t y = top; y < bottom; ++y) inked |= ink[y * X + x];
+      count += inked;
+    }
+    return static_cast<double>(count) / static_cast<double>(width);
+  };
+  const double most =
+      std::max(covered(0, std::min<int64_t>(2, Y)), covered(std::max<int64_t>(0, Y - 2), Y));
+  if (most < kEdge) return {};
+  return ink;
+}
+
 // slant.angle's first look, ink [Y, X] with rows ld apart: whether the ink's middle may drift
 // enough for an angle to be looked for. The reference computes in floats: near the limit it
 // decides.
@@ -255,10 +288,31 @@ bool may_lean(const uint8_t* ink, int64_t Y, int64_t X, int64_t ld) {
   return std::fabs((both - middle * row) / spread) >= std::tan(0.98 * kDrift * kDegree);
 }
 
+// leaders._may_hold_marks, of how many bands of a column hold ink.
+bool may_hold_marks(const std::vector<uint8_t>& inked) {
+  const int64_t X = static_cast<int64_t>(inked.size());
+  int64_t columns = 0, runs = 0, longest = 0, stretch = 0;
+  bool flat = true;
+  for (int64_t x = 0; x <= X; ++x) {
+    const uint8_t bands = x < X ? inked[x] : 0;
+    const bool thin = 0 < bands && bands <= 2;
+    if (thin) ++columns;
+    stretch = thin ? stretch + 1 : 0;
+    longest = std::max(longest, stretch);
+    if (bands == 0) {  // the end of a run, all of which was flat
+      if (x > 0 && inked[x - 1] && flat) ++runs;
+      flat = true;
+    } else if (!thin) {
+      flat = false;
+    }
+  }
+  return columns >= kLeastMarks && (runs >= kLeastMarks || longest >= kRule);
+}
+
 }  // namespace
 
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
-                                    const Kernels& kernels) {
+                                    bool alone, const Kernels& kernels) {
   if (Y * X > kMaxPixels) return std::nullopt;
   if (Y >= kPaperRows && X >= 2 * kPaperColumns &&
       (varies(grey, X) || varies(grey + (Y - 2) * X, X)))
@@ -279,6 +333,11 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
   if (!levels) return std::nullopt;
   const std::optional<PixelBox> box = ink_box(grey, Y, X, levels->threshold(kInk));
   if (!box) return std::nullopt;
+  if (!alone && (box->top == 0 || box->bottom == Y)) {
+    CleanLine line{};
+    line.edge_ink = edge_ink(grey, Y, X, levels->threshold(kInk));
+    if (!line.edge_ink.empty()) return line;
+  }
 
   // The line at its final size, as `_scaled`
   const double wide = static_cast<double>(box->right - box->left);
@@ -318,6 +377,38 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
   if (may_lean(line.image.data() + top * line.width + left, rows, columns, line.width))
     return std::nullopt;
   return line;
+}
+
+bool may_hold_leader(const uint8_t* line, int64_t height, int64_t X) {
+  const int64_t bands = height / kBand;
+  // 1. Where letters stand close, higher than two bands, there is no room for a leader.
+  // Bands with ink: in every other row, clear; in all rows, clear and faint
+  std::vector<uint8_t> sparse(X), clear(X), faint(X), half(X), whole(X);
+  for (int64_t band = 0; band < bands; ++band) {
+    std::fill(half.begin(), half.end(), uint8_t{255});
+    std::fill(whole.begin(), whole.end(), uint8_t{255});
+    for (int64_t y = 0; y < kBand; ++y) {
+      const uint8_t* row = line + (band * kBand + y) * X;
+      if (y % 2 == 0)
+        for (int64_t x = 0; x < X; ++x) half[x] = std::min(half[x], row[x]);
+      else
+        for (int64_t x = 0; x < X; ++x) whole[x] = std::min(whole[x], row[x]);
+    }
+    for (int64_t x = 0; x < X; ++x) {
+      const uint8_t darkest = std::min(half[x], whole[x]);
+      sparse[x] = static_cast<uint8_t>(sparse[x] + (half[x] < kInks[0]));
+      clear[x] = static_cast<uint8_t>(clear[x] + (darkest < kInks[0]));
+      faint[x] = static_cast<uint8_t>(faint[x] + (darkest < kInks[1]));
+    }
+  }
+  int64_t last = -1, widest = 0;  // column of high ink
+  for (int64_t x = 0; x < X; ++x) {
+    if (sparse[x] <= 2) continue;
+    widest = std::max(widest, last < 0 ? x : x - last);
+    last = x;
+  }
+  if (last >= 0 && std::max(widest, X - last) < kRoom) return false;
+  return may_hold_marks(clear) || may_hold_marks(faint);
 }
 
 }  // namespace khmer_fast

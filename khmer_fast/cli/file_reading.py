@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The number of a file among those to read, and its next page or what is wrong with it.
 Answer = tuple[int, Page | KhmerFastError]
-DOUBTS = frozenset(("unread ink", "doubtful", "truncated", "failed"))
+DOUBTS = frozenset(("unread ink", "doubtful", "truncated", "failed", "check digit"))
 
 
 class FileReading:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
+from khmer_fast.recognize.machine_readable import check_digit
+
 MACHINE_READABLE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<"
 KHMER_DIGITS = str.maketrans("0123456789", "០១២៣៤៥៦៧៨៩")
 _LABELS = (
@@ -17,7 +19,6 @@ _LABELS = (
 ).split()
 _UNITS = "kg g m cm mm km L ml m2 pcs km/h".split()
 _PARTS_OF_DAY = ("", "", "", " ព្រឹក", " ល្ងាច", " រសៀល", " យប់", " នាទី")
-_CHECK_WEIGHTS = (7, 3, 1)
 
 
 class Words(Protocol):
@@ -30,18 +31,6 @@ class Words(Protocol):
         """A window of running text."""
 
 
-def check_digit(field: str) -> str:
-    """The check digit of a machine-readable field (ICAO 9303): weights 7, 3, 1, modulo 10."""
-    total = 0
-    for i, character in enumerate(field):
-        if character.isdigit():
-            value = int(character)
-        else:
-            value = 0 if character == "<" else ord(character) - 55
-        total += value * _CHECK_WEIGHTS[i % 3]
-    return str(total % 10)
-
-
 def machine_readable(source: Words, rng: random.Random, length: int) -> str:
     """A line of a passport's or identity card's machine-readable zone, fictional."""
     del source, length
@@ -51,7 +40,11 @@ def machine_readable(source: Words, rng: random.Random, length: int) -> str:
         return "".join(rng.choices(letters, k=rng.randint(2, 9)))
 
     country = rng.choice(("KHM", "KHM", "KHM", "".join(rng.choices(letters, k=3))))
-    number = "".join(rng.choices(digits + letters, weights=(3,) * 10 + (1,) * 26, k=9))
+    if rng.random() < 0.5:  # a passport's one letter or two before digits, or digits alone
+        series = "".join(rng.choices(letters, k=rng.randint(0, 2)))
+        number = series + "".join(rng.choices(digits, k=9 - len(series)))
+    else:
+        number = "".join(rng.choices(digits + letters, weights=(3,) * 10 + (1,) * 26, k=9))
     date = [f"{rng.randint(0, 99):02}{rng.randint(1, 12):02}{rng.randint(1, 31):02}" for _ in "12"]
     birth, expiry = (day + check_digit(day) for day in date)
     form = rng.randrange(5)
@@ -61,12 +54,16 @@ def machine_readable(source: Words, rng: random.Random, length: int) -> str:
             44,
         )
     elif form == 1:  # passport, lower line
-        start = f"{number}{check_digit(number)}{country}{birth}{rng.choice('MF')}{expiry}"
-        return (start + "<" * 14)[:42] + "0" + str(rng.randint(0, 9))
+        person = number + check_digit(number)
+        rest = "<" * 14 + rng.choice("0<")  # no personal number, whose check digit is either
+        return f"{person}{country}{birth}{rng.choice('MF')}{expiry}{rest}" + check_digit(
+            person + birth + expiry + rest
+        )
     elif form == 2:  # card, three lines
         text, width = f"{rng.choice(('ID', 'I<', 'AC'))}{country}{number}{check_digit(number)}", 30
     elif form == 3:
         start = f"{birth}{rng.choice('MF')}{expiry}{country}"
+        # its last digit is of the first line, too
         return (start + "<" * 30)[:29] + str(rng.randint(0, 9))
     else:
         text, width = f"{name()}<<{name()}", 30

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from khmer_fast.recognize import long_lines
+
 INKS = (160, 208)  # grey values below which a pixel is ink: clear marks, then faint ones
 LEAST = 6  # marks of a leader
 FLAT = 9  # pixels that a mark is high, at most, at 48 px height
@@ -34,6 +36,7 @@ class Leader:
     left: int
     right: int
     text: str
+    space: int = long_lines.SPACE  # pixels of a gap beside it that is a space
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,13 @@ class _Mark:
 
 def find(line: np.ndarray) -> list[Leader]:
     """The leaders of a line, left to right: uint8 [Y, X], prepared, dark on white."""
+    from khmer_fast.ops import may_hold_leader  # the compiled module only where it is needed
+
+    return find_reference(line) if may_hold_leader(np.ascontiguousarray(line)) else []
+
+
+def find_reference(line: np.ndarray) -> list[Leader]:
+    """The specification of `find`, whose first looks are compiled."""
     rows = line.shape[0] // BAND * BAND  # a margin's rows may be left over
     bands = line[:rows].reshape(-1, BAND, line.shape[1])  # [Y / BAND, BAND, X]
     # letters are higher than two bands: where they stand close, there is no room for a leader
@@ -79,10 +89,10 @@ def _may_hold_marks(bands: np.ndarray) -> bool:
     thin = inked <= 2
     if np.count_nonzero(thin & (inked > 0)) < LEAST:
         return False
-    left, _ = _runs(inked > 0)
+    left, _ = runs(inked > 0)
     if np.count_nonzero(np.logical_and.reduceat(thin, left)) >= LEAST:
         return True
-    start, end = _runs(thin & (inked > 0))
+    start, end = runs(thin & (inked > 0))
     return bool((end - start >= RULE).any())
 
 
@@ -95,7 +105,7 @@ def _merged(found: list[Leader], more: list[Leader]) -> list[Leader]:
     return sorted(found, key=lambda leader: leader.left)
 
 
-def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # bool [X] -> [runs] each
+def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # bool [X] -> [runs] each
     """Where runs of True begin and end (exclusive)."""
     edges = np.zeros(len(mask) + 2, np.bool_)
     edges[1:-1] = mask
@@ -112,7 +122,7 @@ def _flat_marks(dark: np.ndarray) -> list[_Mark | None]:  # bool [Y, X]
     inked = np.asarray(dark.any(axis=0))
     tops = np.where(inked, dark.argmax(axis=0), rows)  # [X]
     bottoms = np.where(inked, rows - dark[::-1].argmax(axis=0), 0)  # [X]
-    left, right = _runs(inked)
+    left, right = runs(inked)
     top, bottom = np.minimum.reduceat(tops, left), np.maximum.reduceat(bottoms, left)  # [runs]
     flat = (bottom - top <= FLAT) & (top + bottom > 2 * TOP)
     marks: list[_Mark | None] = []
@@ -126,7 +136,7 @@ def _flat_marks(dark: np.ndarray) -> list[_Mark | None]:  # bool [Y, X]
         part = slice(left[i], right[i])
         thin = (bottoms[part] - tops[part] <= FLAT) & (tops[part] + bottoms[part] > 2 * TOP)
         thin[1:] &= np.abs(np.diff(bottoms[part])) <= 1
-        for start, end in zip(*_runs(thin), strict=True):
+        for start, end in zip(*runs(thin), strict=True):
             if end - start >= RULE:
                 columns = slice(left[i] + start, left[i] + end)
                 mark = _Mark(

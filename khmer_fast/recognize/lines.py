@@ -10,7 +10,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from khmer_fast.document import Alternative, Box, Character, Line, Word
-from khmer_fast.recognize import doubt
+from khmer_fast.recognize import doubt, machine_readable
 from khmer_fast.recognize.batch import collate
 from khmer_fast.recognize.engine import Engine
 from khmer_fast.recognize.line_image import PreparedLine
@@ -18,7 +18,7 @@ from khmer_fast.recognize.pieces import Piece
 from khmer_fast.text import Vocabulary, canonical, clusters
 from python_ref.beam_search import BeamResult
 
-DOUBTS = frozenset(("unread ink", "doubtful"))
+DOUBTS = frozenset(("unread ink", "doubtful", "check digit"))
 DOUBTED = 0.1  # what is left of the confidence of a line with such flags
 
 Calibration = Mapping[str, tuple[float, float]]  # slope and offset of "line" and "character"
@@ -161,10 +161,26 @@ def known(piece: Piece) -> Reading:
     return Reading(piece.text, [0.0] * len(piece.text), 0.0, middles, 0.0)
 
 
+def settled(reading: Reading) -> Reading:
+    """The reading of a machine-readable line with each character as its place has it, and what
+    the check digits say; any other as it is."""
+    line = machine_readable.settle(reading.text)
+    if line is None:
+        return reading
+    return replace(
+        reading,
+        text=line.text,
+        log_prob=[reading.log_prob[i] for i in line.places],
+        x=[reading.x[i] for i in line.places],
+        flags=(*reading.flags, *line.flags),
+    )
+
+
 def make_line(prepared: PreparedLine, answers: Sequence[Reading], calibration: Calibration) -> Line:
     """The line of a prepared image and its answers, best first; its boxes are the picture's."""
     if not answers:
         return Line("", 0.0, prepared.box, flags=("failed",))
+    answers = [settled(answer) for answer in answers]
     best = answers[0]
     text = canonical(best.text)
     alternatives: dict[str, float] = {}

@@ -172,7 +172,7 @@ function rebuilt(line, text, all) {
   };
 }
 
-const OF_READING = ["doubtful", "low confidence", "truncated", "failed"];
+const OF_READING = ["doubtful", "check digit", "low confidence", "truncated", "failed"];
 
 /** Words of characters; one that stood there already stays as it was. */
 function words(line, all) {

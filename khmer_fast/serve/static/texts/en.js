@@ -133,6 +133,7 @@ export const en = {
   "flag.handwriting?": "handwriting?",
   "flag.unread ink": "some ink was not read",
   "flag.doubtful": "doubtful",
+  "flag.check digit": "a check digit is wrong",
   "flag.low confidence": "unsure",
   "region.text": "Text",
   "region.heading": "Heading",

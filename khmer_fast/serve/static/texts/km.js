@@ -129,6 +129,7 @@ export const km = {
   "flag.handwriting?": "អក្សរសរសេរដៃ?",
   "flag.unread ink": "មានស្នាមទឹកខ្មៅដែលមិនបានអាន",
   "flag.doubtful": "គួរឱ្យសង្ស័យ",
+  "flag.check digit": "លេខផ្ទៀងផ្ទាត់មិនត្រូវ",
   "flag.low confidence": "មិនច្បាស់",
   "region.text": "អត្ថបទ",
   "region.heading": "ចំណងជើង",
