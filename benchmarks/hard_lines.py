@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from khmer_fast.data import LineSource
 from khmer_fast.data.draw import MASTER, GlyphCache, Setting, draw_line
 from khmer_fast.data.fonts import Span, load_fonts
-from khmer_fast.data.form_texts import machine_readable, short_cell
+from khmer_fast.data.form_texts import LABELS, machine_readable, short_cell
 from khmer_fast.text import clusters
 
 PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
@@ -267,18 +267,23 @@ def highlighted(lines: HardLines, rng: random.Random) -> HardLine:
 
 
 def leader(lines: HardLines, rng: random.Random) -> HardLine:
-    """Words, a run of dots or dashes as on forms, and sometimes words again."""
+    """Labels or words, a run of dots or dashes as on forms, and sometimes words again."""
     count = rng.randint(8, 60)
     run = rng.choice(
         ("." * count, " ".join("." * count), "…" * (count // 3), "-" * count, "_" * (count // 2))
     )
 
     def words() -> str:
-        return lines.running(rng, rng.randint(4, 25))
+        """Labels of forms, and whole words: text cut anywhere would make `:` a guess at `ៈ`."""
+        count = rng.choice((1, 1, 2, 3))
+        if rng.random() < 0.5:
+            return " ".join(rng.sample(LABELS, count))
+        return "".join(lines.source.texts.word(rng) for _ in range(count))
 
     def make() -> str:
         text = words() + rng.choice(("", " ", "៖ ", ": ")) + run
-        return text + rng.choice(("", "", " ")) + words() if rng.random() < 0.6 else text
+        text = text + rng.choice(("", "", " ")) + words() if rng.random() < 0.6 else text
+        return lines.source.texts._clean(text, 200)
 
     return lines.drawn(rng, make)
 

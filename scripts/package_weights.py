@@ -2,29 +2,35 @@
 
     python scripts/package_weights.py RUN/models/best_model.pth --trained "what on, how long"
 
-Confidences are calibrated on rendered lines that training never draws, by logistic regression on
-the logit of the raw confidence (Platt scaling). scripts/calibrate_int8.py comes after it: its
-scales belong to one weights file alone.
+Confidences are calibrated on rendered lines and on lines that the page network cuts out of rendered
+pages, none of which training draws, by logistic regression on the logit of the raw confidence
+(Platt scaling). scripts/calibrate_int8.py comes after it: its scales belong to one weights file
+alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from khmer_fast import weights as weights_module
-from khmer_fast.data import LineSource
+from khmer_fast.data import LineSource, PageSource
+from khmer_fast.page.segment import Segmenter
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.text import clusters
+from khmer_fast.train.page_crops import page_crops
 
-SEED = 2_000_003  # of lines that neither training nor validation draws
+SEED = 2_000_003  # of lines and pages that neither training nor validation draws
+FROM_A_PAGE = 8  # lines at most: a full page is of one look
 
 
 def main() -> None:
@@ -32,23 +38,24 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--trained", required=True, help="what on and how long, for the metadata")
     parser.add_argument("--lines", type=int, default=400, help="lines to calibrate on")
+    parser.add_argument("--crops", type=int, default=400, help="and lines of pages")
     parser.add_argument("--out", type=Path, default=weights_module.PACKAGED)
     args = parser.parse_args()
 
     trained = weights_module.load_weights(args.checkpoint)
-    source = LineSource()
-    samples = [source.sample(SEED, i) for i in range(args.lines)]
+    samples = [*itertools.islice(rendered_lines(), args.lines)]
+    samples += itertools.islice(cut_lines(), args.crops)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.safetensors"
         weights_module.save_weights(plain, trained.state, trained.config, trained.charset)
-        lines = Reader(plain).read_batch([sample.image for sample in samples])
+        lines = Reader(plain).read_batch([image for image, _ in samples])
     of_lines, of_characters = [], []
-    for sample, line in zip(samples, lines, strict=True):
+    for (_, text), line in zip(samples, lines, strict=True):
         if line.text:
-            of_lines.append((line.confidence, line.text == sample.text))
+            of_lines.append((line.confidence, line.text == text))
         right = np.zeros(len(line.characters), bool)
         read = [character.text for character in line.characters]
-        for block in Levenshtein.opcodes(read, clusters(sample.text)):
+        for block in Levenshtein.opcodes(read, clusters(text)):
             right[block.src_start : block.src_end] = block.tag == "equal"
         of_characters += [
             (c.confidence, bool(r)) for c, r in zip(line.characters, right, strict=True)
@@ -71,6 +78,23 @@ def main() -> None:
         pinned = f'PACKAGED_SHA256 = "{digest}"'
         module.write_text(re.sub(r'PACKAGED_SHA256 = ".*?"', pinned, module.read_text()))
     print(json.dumps({"out": str(args.out), "sha256": digest, "calibration": calibration}))
+
+
+def rendered_lines() -> Iterator[tuple[np.ndarray, str]]:
+    """Lines of the mixture: grey uint8 [Y', X'] and text."""
+    source = LineSource()
+    for i in itertools.count():
+        sample = source.sample(SEED, i)
+        yield sample.image, sample.text
+
+
+def cut_lines() -> Iterator[tuple[np.ndarray, str]]:
+    """Lines as the page network cuts them out of rendered pages, a few of each."""
+    source, segmenter = PageSource(), Segmenter()
+    for i in itertools.count():
+        crops = list(page_crops(source.sample(SEED, i), segmenter))
+        for k in np.linspace(0, len(crops) - 1, min(FROM_A_PAGE, len(crops))).astype(int):
+            yield crops[k]
 
 
 def platt(pairs: list[tuple[float, bool]]) -> tuple[float, float]:

@@ -57,6 +57,15 @@ def test_a_line_alone_and_an_empty_one():
     assert neighbours_ink(page(34, rows=90)) is None
     assert neighbours_ink(np.zeros((40, 40), bool)) is None
     assert neighbours_ink(np.ones((40, 40), bool)) is None
+    between = np.zeros((41, 40), bool)
+    between[[0, 1, 18, 22, 39, 40]] = True  # no ink in the middle of the densest rows
+    assert neighbours_ink(between) is None
+
+
+def test_grain_is_nobodys():
+    for seed in range(20):
+        grain = np.random.default_rng(seed).random((48, 600)) < 0.02 * (seed + 1)
+        assert neighbours_ink(grain) is None, seed
 
 
 def test_a_piece_of_both_lines_is_cut():

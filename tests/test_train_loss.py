@@ -11,7 +11,7 @@ import torch
 
 from khmer_fast.recognize import engine
 from khmer_fast.train import loop
-from khmer_fast.train.line_objective import LineObjective, find_amp, is_loop
+from khmer_fast.train.line_objective import LineObjective, capped_cer, find_amp, is_loop
 from khmer_fast.train.loop import LossError, Progress, Trainer, update_average
 from khmer_fast.train.loss import check, losses
 from khmer_fast.train.options import TrainOptions
@@ -247,3 +247,12 @@ def test_padding_is_bounded():
         ink += sum(line.image.shape[1] for line in batch)
         pixels += collate(batch).image.shape[3] * len(batch)
     assert 1 - ink / pixels < 0.1
+
+
+def test_one_looping_line_does_not_choose_a_checkpoint():
+    truth = ["abcdefghij"] * 20
+    better, looping = [*truth[:-1], "abc" * 100], ["abcdefghiX"] * 20
+    assert capped_cer(truth, looping) == pytest.approx(0.1)
+    assert capped_cer(truth, better) == pytest.approx(10 / 200)
+    assert capped_cer(["ab", ""], ["ab", "xyz"]) == pytest.approx(1 / 2)
+    assert capped_cer(truth, truth) == 0.0

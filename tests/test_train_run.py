@@ -340,7 +340,9 @@ def test_ctc_alone_and_then_the_decoder(lines, tmp_path):
     assert first["train_nll"] is None and first["val_cer"] == first["val_ctc_cer"]
     assert first["train_loss"] == first["train_ctc"] and first.get("lock_on") is None
     assert second["train_nll"] > 0 and second["lock_on"] is not None
-    assert second["best_cer"] == second["val_cer"]  # the CTC head's is another measure
+    assert first["val_cer_capped"] <= first["val_ctc_cer"]
+    assert second["val_cer_capped"] <= second["val_cer_beam"]
+    assert second["best_cer"] == second["val_cer_capped"]  # the CTC head's is another measure
 
 
 def test_bad_lines_are_refused_or_left_out(tmp_path):

@@ -12,7 +12,7 @@ from khmer_fast.recognize.machine_readable import check_digit
 
 MACHINE_READABLE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<"
 KHMER_DIGITS = str.maketrans("0123456789", "០១២៣៤៥៦៧៨៩")
-_LABELS = (
+LABELS = (
     "ឈ្មោះ នាម គោត្តនាម ភេទ អាយុ សញ្ជាតិ ជាតិ មុខរបរ តួនាទី អង្គភាព លេខ លេខទូរស័ព្ទ ទីលំនៅ ភូមិ ឃុំ ស្រុក ខេត្ត "
     "ថ្ងៃទី ខែ ឆ្នាំ កើតនៅ ធ្វើនៅ ហត្ថលេខា ចំនួន តម្លៃ សរុប ទឹកប្រាក់ បរិមាណ ឯកតា លេខរៀង ពីថ្ងៃទី ដល់ថ្ងៃទី "
     "យោងលិខិត កម្មវត្ថុ ជូនចំពោះ គណនី ធនាគារ ទំព័រ ជំពូក មាត្រា"
@@ -78,13 +78,13 @@ def _run(rng: random.Random) -> str:
 
 def leader(source: Words, rng: random.Random, length: int) -> str:
     """Labels with leaders between them, as forms and tables of contents have."""
-    text = rng.choice(_LABELS)
+    text = rng.choice(LABELS)
     while True:
         text += rng.choice(("៖", ":", "", " ", "៖ ")) + _run(rng)
         if len(text) >= length or rng.random() < 0.5:
             break
         text += rng.choice(("", " ")) + (
-            rng.choice(_LABELS) if rng.random() < 0.8 else source.word(rng)
+            rng.choice(LABELS) if rng.random() < 0.8 else source.word(rng)
         )
     if rng.random() < 0.3:
         text += _digits(rng, rng.randint(1, 3))
@@ -133,7 +133,7 @@ def short_cell(source: Words, rng: random.Random, length: int) -> str:
     if roll < 0.8:
         return source.word(rng)
     if roll < 0.86:
-        return rng.choice(_LABELS) + rng.choice(("", "", "៖", ":"))
+        return rng.choice(LABELS) + rng.choice(("", "", "៖", ":"))
     if roll < 0.9:
         return _digits(rng, rng.randint(1, 4)) + rng.choice(("", " ")) + rng.choice(_UNITS)
     if roll < 0.95:

@@ -16,6 +16,7 @@ COVERED = 0.1  # of the columns, by what is taken for the neighbour's
 ROOM = 0.8  # letter heights between the letters and an edge, where a neighbour may stand
 APART = 0.4  # letter heights between the letters and a neighbour's piece that touches the edge,
 FAR = 0.7  # and any other piece
+GRAIN = 16  # of most pieces' heights are the picture's, or more: they are no letters
 CUT = 0.85  # letter heights from the letters on, where a piece that touches both is cut
 
 
@@ -33,7 +34,13 @@ def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
     if max(covered) < EDGE:
         return None
     labels, boxes, _ = label_ink(ink.view(np.uint8))
-    upper, lower = _letters(boxes, _middle_row(ink.sum(axis=1) / width))
+    if np.median(boxes[:, 3] - boxes[:, 1]) * GRAIN <= len(ink):
+        return None
+    row = _middle_row(ink.sum(axis=1) / width)
+    letters = boxes[(boxes[:, 1] <= row) & (boxes[:, 3] > row)]
+    if not len(letters):  # the densest rows are two, and the row between them is empty
+        return None
+    upper, lower = _extent(letters)
     Y, height = len(ink), lower - upper
     _, top, _, bottom = boxes.T
     above = _of_side(boxes, top <= 1, upper - bottom, height, width)
@@ -77,10 +84,9 @@ def _middle_row(density: np.ndarray) -> float:
     return (first + last + 1) / 2
 
 
-def _letters(boxes: np.ndarray, row: float) -> tuple[int, int]:
-    """Top and bottom of the letters: of the pieces (left, top, right, bottom) [C, 4] that a row
-    goes through, the median by width."""
-    left, top, right, bottom = boxes[(boxes[:, 1] <= row) & (boxes[:, 3] > row)].T
+def _extent(letters: np.ndarray) -> tuple[int, int]:
+    """Top and bottom of pieces (left, top, right, bottom) [C, 4], C > 0: the medians by width."""
+    left, top, right, bottom = letters.T
     weight = np.minimum(right - left, 3 * (np.median(bottom) - np.median(top)))
 
     def median(values: np.ndarray) -> int:

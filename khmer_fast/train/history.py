@@ -14,12 +14,14 @@ val_loss, val_nll, val_ctc         the same on the validation lines
 val_cer                 edits over reference characters, and its parts:
 val_substitutions, val_deletions, val_insertions
 val_cer_beam, val_ctc_cer          CER by beam search, and by the CTC head alone
+val_cer_capped          CER by beam search (in epochs of CTC alone: by CTC) with no more edits of a
+                        line than it has characters: the best checkpoint is chosen by it
 val_cluster_error_rate, val_exact_lines
 val_without_eos         share of lines that reached the step limit without <eos>
 val_loops               share of lines that repeat what their reference does not
 val_distinct            share of distinct texts among the predictions
 val_length, val_true_length        mean characters predicted, and true
-best_cer, best_loss     lowest val_cer so far; of pages, lowest val_loss
+best_cer, best_loss     lowest val_cer_capped so far; of pages, lowest val_loss
 train_band, train_dice, train_extent, train_offset, train_rotation   losses of pages
 val_lines, val_missed, val_lost   lines of the validation pages, shares of them not found
 val_invented, val_above, val_below, val_offset, val_turned   of pages (train/page_measure.py)
@@ -49,7 +51,7 @@ COLUMNS = "training_history.json"
 # what a record of ours holds as numbers; other names may hold anything flat
 NUMBERS = frozenset(
     "epoch step lines seconds train_loss train_nll train_ctc val_loss val_nll val_ctc val_cer "
-    "val_substitutions val_deletions val_insertions val_cer_beam val_ctc_cer "
+    "val_substitutions val_deletions val_insertions val_cer_beam val_ctc_cer val_cer_capped "
     "val_cluster_error_rate val_exact_lines val_without_eos val_loops val_distinct val_length "
     "val_true_length best_cer attention_monotonicity attention_sharpness attention_coverage "
     "lock_on learning_rate gradient_norm lines_per_second data_share seconds_left "
@@ -290,6 +292,7 @@ def epoch_line(record: Record, epochs: int | None = None) -> str:
     for name in ("missed", "lost", "invented", "turned"):
         add(f"val_{name}", name, ".2%")
     add("val_cer_beam", "beam cer", ".2%")
+    add("val_cer_capped", "capped cer", ".2%")
     add("val_ctc_cer", "ctc cer", ".2%")
     add("best_cer", "best", ".2%")
     add("val_without_eos", "no eos", ".1%")

@@ -110,7 +110,7 @@ def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
 class Validation:
     """What one look at the validation lines gave; `record` holds the history's figures."""
 
-    cer: float
+    cer: float  # that the best checkpoint is chosen by: `capped_cer` of the beam
     record: dict[str, float | None]
     predictions: list[str]
     attention: list[Tensor]  # of [S, T], teacher-forced, for the first ATTENTION_LINES
@@ -167,11 +167,12 @@ def validate(
     scores, ctc_cer = score(references, texts), score(references, by_ctc).cer
     if scores.cer is None:
         raise KhmerFastError("expected validation lines with text, got blank lines only")
+    capped = capped_cer(references, by_beam if by_decoder else by_ctc)
     characters = max(scores.characters, 1)
     nll, tokens, ctc, ctc_tokens = sums.tolist()
     nll, ctc = nll / max(tokens, 1), ctc / max(ctc_tokens, 1)
     return Validation(
-        scores.cer,
+        capped,
         {
             "val_loss": nll + options.ctc_weight * ctc if by_decoder else ctc,
             "val_nll": nll if by_decoder else None,
@@ -182,6 +183,7 @@ def validate(
             "val_insertions": scores.insertions / characters,
             "val_cluster_error_rate": scores.cluster_error_rate,
             "val_cer_beam": score(references, by_beam).cer if by_decoder else None,
+            "val_cer_capped": capped,
             "val_ctc_cer": ctc_cer,
             "val_without_eos": without_eos / len(lines) if by_decoder else None,
             "val_loops": sum(map(is_loop, texts, references)) / len(lines),
@@ -218,6 +220,16 @@ def _lines(trainer: Trainer) -> tuple[Model, LineObjective]:
     """The averaged model and the objective of a trainer of lines."""
     assert isinstance(trainer.average, Model) and isinstance(trainer.objective, LineObjective)
     return trainer.average, trainer.objective
+
+
+def capped_cer(references: Sequence[str], texts: Sequence[str]) -> float:
+    """CER in which a line has at most as many edits as characters (a blank one: one edit), so that
+    a single line that loops does not choose the checkpoint. Some reference has text."""
+    from khmer_fast.evaluation.metrics import line_edits
+
+    found = [line_edits(*pair) for pair in zip(references, texts, strict=True)]
+    edits = sum(min(line.edits, max(line.characters, 1)) for line in found)
+    return edits / sum(line.characters for line in found)
 
 
 def is_loop(text: str, reference: str) -> bool:

@@ -74,6 +74,7 @@ _NAMES = {
     "val noeos": "val_without_eos",
     "beam cer": "val_cer_beam",
     "val beam cer": "val_cer_beam",
+    "capped cer": "val_cer_capped",
     "ctc cer": "val_ctc_cer",
     "val ctc cer": "val_ctc_cer",
     "time": "epoch_seconds",
@@ -114,6 +115,7 @@ _WHOLE = {  # labels that are known as they stand
 }
 RATES = frozenset(  # 1 is 100 %
     "val_cer train_cer test_cer best_cer cer val_wer train_wer val_cer_beam val_ctc_cer "
+    "val_cer_capped "
     "val_accuracy val_word_accuracy char_accuracy".split()
 )
 SETTINGS = frozenset(("planned_epochs", "batch_size", "ctc_weight"))

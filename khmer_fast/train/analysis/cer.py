@@ -69,6 +69,8 @@ def cer(log: RunLog, records: Sequence[Record], target: float) -> list[Finding]:
     observation = f"Validation CER {words.course(log.axis, x, y, '.2%')}"
     observation += f"{words.slope(late, words.an(log.axis), percent=True)}."
     reported = log.series("best_cer")[1]
+    if log.series("val_cer_capped")[1]:
+        reported = []  # the best of another measure
     if reported and min(reported) < y[best] - 1e-9:
         figures["reported_best"] = min(reported)
         observation += f" The log itself reports a best of {min(reported):.2%}."
