@@ -6,6 +6,7 @@
 #include "cpu/encode.h"
 #include "cpu/kernels.h"
 #include "cpu/measure.h"
+#include "line_module.h"
 #include "page_module.h"
 #include "segmenter_module.h"
 
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_khmer_fast, m) {
   m.def("peak_energies", &peak_energies, py::arg("seconds"), Unlocked(),
         "Terms of the additive energy a second of one thread, measured for so many seconds.");
 
+  bind_line(m);
   bind_page(m);
   bind_segmenter(m);
 

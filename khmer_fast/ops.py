@@ -51,6 +51,29 @@ def _named(version: str, toolkits: dict[str, str | None]) -> str:
 build, _native = _load()
 
 
+def clean_line(
+    grey: np.ndarray, height: int, alone: bool
+) -> tuple[np.ndarray, tuple[int, int, int, int], tuple[int, int, int, int]] | np.ndarray | None:
+    """An ordinary line's image, its ink there and in the picture: csrc/cpu/line_image.cpp.
+
+    uint8 [Y', X'] -> uint8 [height, X] and two boxes (left, top, right, bottom), to the bit what
+    `recognize.line_image.prepare_reference` gives; None where that has to look closer. Unless the
+    line is known to stand `alone`, its ink (bool [Y', X']) where some at an edge may be another's.
+    """
+    return _native.clean_line(grey, height, alone)
+
+
+def may_hold_leader(line: np.ndarray) -> bool:
+    """Whether a clean line, uint8 [Y, X], may hold a leader, at a glance: `recognize.leaders`."""
+    return _native.may_hold_leader(line)
+
+
+def read_png(file: bytes) -> np.ndarray | None:
+    """A plain PNG's grey values, uint8 [Y, X], as Pillow gives them: csrc/cpu/png.cpp. None for any
+    other file, and for one that is damaged in any way."""
+    return _native.read_png(file)
+
+
 def label_ink(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
     int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""
@@ -120,7 +143,7 @@ class Encoder:
 
     def __call__(
         self,
-        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        image: Tensor,  # [B, 1, Y, X], paper 0: float32 with ink 1, or uint8 with ink 255
         width: Tensor,  # [B] int64, pixels
         threads: int | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -170,7 +193,7 @@ class Segmenter:
 
     def __call__(
         self,
-        image: Tensor,  # [B, 1, Y, X] float32, paper 0, ink 1
+        image: Tensor,  # [B, 1, Y, X], paper 0: float32 with ink 1, or uint8 with ink 255
         threads: int | None = None,
     ) -> SegmenterOutput:
         """Maps [B, ceil(Y/4), ceil(X/4)] and rotation [B, 4]; `threads` (torch's) share the rows.

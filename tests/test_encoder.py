@@ -121,6 +121,16 @@ def test_every_instruction_set(isa):
     assert order.index(done.stdout.strip()) <= order.index(isa)
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_bytes_are_255ths(config):
+    """To the bit."""
+    fused = ops.Encoder(random_encoder(config))
+    image = torch.randint(0, 256, (3, 1, config.height, 41), dtype=torch.uint8)
+    width = torch.tensor([20, 41, 1])
+    for a, b in zip(fused(image, width), fused(image / 255, width), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_empty_batch():
     memory, length = ops.Encoder(random_encoder(CONFIGS[0]))(
         torch.zeros(0, 1, 48, 10), torch.zeros(0, dtype=torch.int64)

@@ -367,10 +367,11 @@ def test_plans_hold_every_line_with_no_more_padding_than_asked(widths, batch_siz
 def test_collate_pads_with_paper():
     lines = [np.full((48, 20), 0, np.uint8), np.full((48, 30), 55, np.uint8)]
     made = collate(lines)
-    assert made.image.shape == (2, 1, 48, 30) and made.image.dtype == torch.float32
+    assert made.image.shape == (2, 1, 48, 30) and made.image.dtype == torch.uint8
     assert made.width.tolist() == [20, 30]
-    assert (made.image[0, 0, :, :20] == 1).all() and (made.image[0, 0, :, 20:] == 0).all()
-    assert torch.allclose(made.image[1], torch.tensor(200 / 255))
+    assert (made.image[0, 0, :, :20] == 255).all() and (made.image[0, 0, :, 20:] == 0).all()
+    assert made.ink.dtype == torch.float32
+    assert (made.ink[1] == torch.tensor(200 / 255)).all()
     with pytest.raises(ValueError, match="one height"):
         collate([np.zeros((48, 9), np.uint8), np.zeros((32, 9), np.uint8)])
 

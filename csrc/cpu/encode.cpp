@@ -151,7 +151,8 @@ at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Ten
   check_rank("image", image, "[B, 1, Y, X]", 4);
   const int64_t B = image.size(0), X = image.size(3);
   check_shape("image", image, "[B, 1, Y, X]", {B, 1, encoder.height(), X});
-  check_dtype("image", image, at::kFloat);
+  const bool bytes = image.scalar_type() == at::kByte;
+  if (!bytes) check_dtype("image", image, at::kFloat);
   check_device("image", image, at::kCPU);
   check_shape("width", width, "[B]", {B});
   check_dtype("width", width, at::kLong);
@@ -160,8 +161,13 @@ at::Tensor encode(const Encoder& encoder, const at::Tensor& image, const at::Ten
   const at::Tensor pixels = plain(image), widths = plain(width);
   check_range("width", widths, 1, X);
   at::Tensor memory = at::empty({B, B ? encoder.positions(X) : 0, encoder.memory_size()});
-  encoder.run(pixels.const_data_ptr<float>(), widths.const_data_ptr<int64_t>(), B, X,
-              memory.mutable_data_ptr<float>(), static_cast<int>(std::min<int64_t>(threads, 1024)));
+  const int64_t* wide = widths.const_data_ptr<int64_t>();
+  const int workers = static_cast<int>(std::min<int64_t>(threads, 1024));
+  float* to = memory.mutable_data_ptr<float>();
+  if (bytes)
+    encoder.run(pixels.const_data_ptr<uint8_t>(), wide, B, X, to, workers);
+  else
+    encoder.run(pixels.const_data_ptr<float>(), wide, B, X, to, workers);
   return memory;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <type_traits>
 
 #include "cpu/pack.h"
 #include "cpu/thread_pool.h"
@@ -71,7 +72,8 @@ void Encoder::features(const float* image, int64_t ld, int64_t X, float* forward
                   b_input_[d].data(), d == 0 ? forward : backward, gates);
 }
 
-void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X, float* memory,
+template <class Pixel>
+void Encoder::run(const Pixel* image, const int64_t* width, int64_t B, int64_t X, float* memory,
                   int threads) const {
   const int64_t T = B ? positions(X) : 0, Y = height(), gates = 3 * Hp_;
   // Lines of like length go together, the longest first.
@@ -92,7 +94,18 @@ void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X
       for (int64_t i = 0; i < count; ++i) {
         const auto [b, length] = lines[i];
         float* input = buffers.gates.data() + i * longest * gates;
-        features(image + b * Y * X, X, width[b], input, input + count * longest * gates, buffers);
+        const Pixel* from = image + b * Y * X;
+        if constexpr (std::is_same_v<Pixel, float>) {
+          features(from, X, width[b], input, input + count * longest * gates, buffers);
+        } else {
+          const int64_t wide = width[b];
+          buffers.image.reserve(Y * wide);
+          float* to = buffers.image.data();
+          for (int64_t y = 0; y < Y; ++y)
+            for (int64_t x = 0; x < wide; ++x)
+              to[y * wide + x] = static_cast<float>(from[y * X + x]) / 255.0f;
+          features(to, wide, wide, input, input + count * longest * gates, buffers);
+        }
         std::fill(memory + (b * T + length) * 2 * H_, memory + (b + 1) * T * 2 * H_, 0.0f);
       }
       // 5. both directions, each from a valid position
@@ -100,6 +113,9 @@ void Encoder::run(const float* image, const int64_t* width, int64_t B, int64_t X
     }
   });
 }
+
+template void Encoder::run(const float*, const int64_t*, int64_t, int64_t, float*, int) const;
+template void Encoder::run(const uint8_t*, const int64_t*, int64_t, int64_t, float*, int) const;
 
 void Encoder::recurrent(int direction, const std::vector<Line>& lines, int64_t T, float* memory,
                         Buffers& buffers) const {

@@ -48,9 +48,10 @@ class Encoder {
   }
   int64_t memory_size() const { return 2 * H_; }
 
-  // image [B, Y, X] contiguous, paper 0 and ink 1, width [B] in [1, X] -> memory [B, T, 2H], 0 at
-  // padding. `threads` share the lines.
-  void run(const float* image, const int64_t* width, int64_t B, int64_t X, float* memory,
+  // image [B, Y, X] contiguous, paper 0 and ink 1 (as float) or 255 (as uint8_t), width [B] in
+  // [1, X] -> memory [B, T, 2H], 0 at padding. `threads` share the lines.
+  template <class Pixel>
+  void run(const Pixel* image, const int64_t* width, int64_t B, int64_t X, float* memory,
            int threads) const;
 
  private:
@@ -60,6 +61,7 @@ class Encoder {
   struct Buffers {  // scratch of one thread
     ConvBuffers convs;
     QuantizedBuffers quantized;
+    Buffer image;    // [Y, X] of one line, of bytes
     Buffer columns;  // [T, Y' C] of one line
     Buffer feature;  // [T, Fp] of one line
     Buffer gates;    // [2, lines, T, 3 Hp] the input's part

@@ -51,8 +51,12 @@ constexpr int most_rows<Int8Operands>(int v) {
 
 typedef Whole Wholes __attribute__((vector_size(W * sizeof(Whole))));
 
-KHMER_FAST_MATH F load_wholes(const Whole* p) {
-  Wholes x;
+KHMER_FAST_MATH F load_wholes(const uint8_t* p) {
+  return __builtin_convertvector(load_bytes(p), F);
+}
+KHMER_FAST_MATH F load_wholes(const int16_t* p) {
+  typedef int16_t Shorts __attribute__((vector_size(W * sizeof(int16_t))));
+  Shorts x;
   __builtin_memcpy(&x, p, sizeof x);
   return __builtin_convertvector(__builtin_convertvector(x, I), F);
 }

@@ -8,6 +8,7 @@
 #include "cpu/int8_loops.h"
 #include "cpu/kernels.h"
 #include "cpu/product.h"
+#include "cpu/resample_loops.h"
 #include "cpu/segmenter_loops.h"
 
 namespace khmer_fast {
@@ -45,6 +46,7 @@ constexpr Kernels make_kernels(const char* name) {
           layer_norm,
           winograd_input,
           winograd_output,
+          weigh_bytes,
           &kInt8Kernels,
           &kSegmenterKernels,
           &kSequenceKernels};

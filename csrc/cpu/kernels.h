@@ -86,6 +86,11 @@ struct Kernels {
   void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias,
                           const float* add, float* out, int64_t column, int64_t valid);
 
+  // out[i] = sum_k weight[k] x[k ld + i], rounded from kWeightBits and held to a byte, i < n; n a
+  // multiple of kLanes.
+  void (*weigh_bytes)(int64_t n, int64_t taps, const int32_t* weight, const uint8_t* x, int64_t ld,
+                      uint8_t* out);
+
   // Of whole numbers, of the segmenter and of training in float32, on this instruction set.
   const Int8Kernels* int8;
   const SegmenterKernels* segmenter;

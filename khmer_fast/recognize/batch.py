@@ -17,8 +17,13 @@ MAX_COLUMNS = 24_576  # pixel columns of a batch, padding included: bounds the m
 class Batch:
     """B lines as the encoder takes them; X is the widest of them."""
 
-    image: Tensor  # [B, 1, Y, X] float32, paper and padding 0, ink 1
+    image: Tensor  # [B, 1, Y, X], paper and padding 0: uint8 with ink 255, or float32 with ink 1
     width: Tensor  # [B] int64, pixels
+
+    @property
+    def ink(self) -> Tensor:
+        """The image as numbers: [B, 1, Y, X] float32, paper and padding 0, ink 1."""
+        return self.image / 255 if self.image.dtype == torch.uint8 else self.image
 
 
 def collate(lines: Sequence[np.ndarray], width_step: int = 1) -> Batch:
@@ -32,10 +37,9 @@ def collate(lines: Sequence[np.ndarray], width_step: int = 1) -> Batch:
         raise ValueError(f"expected lines of one height, got heights {sorted(heights)}")
     widths = [line.shape[1] for line in lines]
     columns = -(-max(widths) // width_step) * width_step
-    image = np.zeros((len(lines), 1, heights.pop(), columns), np.float32)
+    image = np.zeros((len(lines), 1, heights.pop(), columns), np.uint8)
     for b, line in enumerate(lines):
-        np.subtract(255, line, out=image[b, 0, :, : widths[b]], dtype=np.float32)
-    image /= 255
+        np.subtract(255, line, out=image[b, 0, :, : widths[b]])
     return Batch(torch.from_numpy(image), torch.tensor(widths, dtype=torch.int64))
 
 

@@ -88,7 +88,7 @@ class ReferenceEngine:
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
-        return Encoded(*self._encode(batch.image, batch.width))
+        return Encoded(*self._encode(batch.ink, batch.width))
 
     @torch.inference_mode()
     def decode(self, encoded: Encoded, beam: int, n_best: int) -> BeamResult:
@@ -174,7 +174,7 @@ class CudaEngine:
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Encoded:
-        image = batch.image.pin_memory().to(GPU, non_blocking=True)
+        image = batch.ink.pin_memory().to(GPU, non_blocking=True)
         narrow = self.choice.dtype == "bfloat16"
         # float32 means float32: cuDNN would round the factors to TF32
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=narrow):

@@ -59,6 +59,13 @@ class _Mark:
 
 def find(line: np.ndarray) -> list[Leader]:
     """The leaders of a line, left to right: uint8 [Y, X], prepared, dark on white."""
+    from khmer_fast.ops import may_hold_leader  # the compiled module only where it is needed
+
+    return find_reference(line) if may_hold_leader(np.ascontiguousarray(line)) else []
+
+
+def find_reference(line: np.ndarray) -> list[Leader]:
+    """The specification of `find`, whose first looks are compiled."""
     rows = line.shape[0] // BAND * BAND  # a margin's rows may be left over
     bands = line[:rows].reshape(-1, BAND, line.shape[1])  # [Y / BAND, BAND, X]
     # letters are higher than two bands: where they stand close, there is no room for a leader

@@ -91,10 +91,26 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
         raise ImageError(
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
+    from khmer_fast.ops import clean_line  # the compiled module only where it is needed
+
+    grey = np.ascontiguousarray(grey)
+    clean = clean_line(grey, height, alone=False)
+    if isinstance(clean, np.ndarray):
+        from khmer_fast.recognize.neighbours import neighbours_ink
+
+        alone = neighbours_ink(clean) is None
+        clean = clean_line(grey, height, alone=True) if alone else None
+    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height)
+
+
+def prepare_reference(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
+    """The specification of `prepare`, step by step, and what prepares lines that are not ordinary:
+    on several papers, in two inks, in uneven light, leaning, very large, without ink."""
     Y, X = grey.shape
     if grey.size > MAX_PICTURE_PIXELS:
         shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
-        return _enlarged(prepare(np.asarray(Image.fromarray(grey).reduce(shrink)), height), shrink)
+        small = np.asarray(Image.fromarray(grey).reduce(shrink))
+        return _enlarged(prepare_reference(small, height), shrink)
     first = papers.even(grey)
     counts = Image.fromarray(first).histogram()
     grey = even_light(turn_dark_background(two_inks.merge(first, counts)))
@@ -157,13 +173,15 @@ def _scaled(
     line = np.full((height, width), 255, np.uint8)
     y, x = (height - ink_height) // 2, (width - ink_width) // 2
     line[y : y + ink_height, x : x + ink_width] = levels.stretch(resized)
-    a, d = (right - left) / ink_width, (bottom - top) / ink_height
-    return PreparedLine(
-        line,
-        (x, y, x + ink_width, y + ink_height),
-        (left, top, right, bottom),
-        (a, 0, 0, d, left - a * x, top - d * y),
-    )
+    return _placed(line, (x, y, x + ink_width, y + ink_height), (left, top, right, bottom))
+
+
+def _placed(image: np.ndarray, ink: tuple[int, int, int, int], box: Box) -> PreparedLine:
+    """A line, uint8 [Y, X], whose ink was that of a box of its picture."""
+    x, y, x_end, y_end = ink
+    left, top, right, bottom = box
+    a, d = (right - left) / (x_end - x), (bottom - top) / (y_end - y)
+    return PreparedLine(image, ink, box, (a, 0, 0, d, left - a * x, top - d * y))
 
 
 def _upright(grey: np.ndarray, levels: Levels, line: PreparedLine, degrees: float) -> PreparedLine:

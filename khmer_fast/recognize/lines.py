@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -212,16 +211,19 @@ def _characters(
     if raw != text:
         log_prob, x = carry_over(raw, text, log_prob), _carried_positions(raw, text, x)
     parts = clusters(text)
-    ends = list(itertools.accumulate(len(part) for part in parts))
-    starts = [0, *ends][:-1]
-    middles = [
-        x[i] if j - i == 1 else sum(x[i:j]) / (j - i) for i, j in zip(starts, ends, strict=True)
-    ]
+    middles: list[float] = []
+    chances: list[float] = []  # log-probabilities of the clusters
+    i = 0
+    for part in parts:
+        j = i + len(part)
+        middles.append(x[i] if j - i == 1 else sum(x[i:j]) / (j - i))
+        chances.append(log_prob[i] if j - i == 1 else sum(log_prob[i:j]))
+        i = j
     boxes = character_boxes(prepared, middles)
     pair = calibration["character"]
     return tuple(
-        Character(part, _calibrated(pair, math.exp(sum(log_prob[i:j]))), box)
-        for part, i, j, box in zip(parts, starts, ends, boxes, strict=True)
+        Character(part, _calibrated(pair, math.exp(chance)), box)
+        for part, chance, box in zip(parts, chances, boxes, strict=True)
     )
 
 
@@ -246,11 +248,8 @@ def _words(characters: Sequence[Character]) -> tuple[Word, ...]:
         if character.text != " ":
             run.append(character)
         elif run:
-            boxes = [c.box for c in run if c.box is not None]
-            box = (
-                min(b[0] for b in boxes), min(b[1] for b in boxes),
-                max(b[2] for b in boxes), max(b[3] for b in boxes),
-            )  # fmt: skip
+            left, top, right, bottom = zip(*(c.box for c in run if c.box is not None), strict=True)
+            box = (min(left), min(top), max(right), max(bottom))
             confidence = math.prod(c.confidence for c in run)
             words.append(Word("".join(c.text for c in run), confidence, box))
             run = []

@@ -18,27 +18,8 @@ def read_by_ctc(
     length: Tensor,  # [B] int64
     lines: Sequence[int],  # of the batch, at least one
 ) -> BeamResult:
-    """One answer to each of the lines, on the CPU, one at a time: no padding is computed."""
-    found = []
-    for b in lines:
-        positions = length[b : b + 1].cpu()
-        logits = head(memory[b : b + 1, : int(positions)]).cpu()  # [1, T, V]
-        found.append(ctc_greedy(logits, positions))
-    return _stacked(found)
-
-
-def _stacked(results: Sequence[BeamResult]) -> BeamResult:
-    """Results of one line each, as one."""
-
-    def padded(name: str) -> Tensor:
-        rows = [getattr(result, name)[0, 0] for result in results]  # [S] each
-        return pad_sequence(rows, batch_first=True)[:, None]
-
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(result, name) for result in results])
-
-    return BeamResult(
-        *(padded("tokens"), joined("length"), joined("score"), padded("log_prob")),
-        *(joined("truncated"), joined("failed"), joined("steps")),
-        position=padded("position"),
-    )
+    """One answer to each of the lines, on the CPU; no padding is computed by the head."""
+    positions = length[list(lines)].cpu()
+    rows = torch.cat([memory[b, :n] for b, n in zip(lines, positions.tolist(), strict=True)])
+    logits = head(rows).cpu().split(positions.tolist())  # [T_b, V] each
+    return ctc_greedy(pad_sequence(logits, batch_first=True), positions)

@@ -55,7 +55,7 @@ def measure(encoder: Encoder, batches: Iterable[Batch]) -> Scales:
     try:
         with torch.inference_mode():
             for batch in batches:
-                for image, width in zip(batch.image, batch.width.tolist(), strict=True):
+                for image, width in zip(batch.ink, batch.width.tolist(), strict=True):
                     line = image[None, ..., :width]
                     found, _ = encoder.features(line, torch.tensor([width]))
                     feature = torch.maximum(feature, found.abs().amax((0, 1)))

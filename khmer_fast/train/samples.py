@@ -144,7 +144,7 @@ def collate(lines: list[TrainLine], dtype: torch.dtype = torch.float32) -> Train
     for b, line in enumerate(lines):
         label[b, : len(line.ids)] = torch.tensor(line.ids, dtype=torch.int64)
     return TrainBatch(
-        batch.image.to(dtype),
+        batch.ink.to(dtype),
         batch.width,
         label,
         torch.tensor([len(line.ids) for line in lines]),

@@ -26,6 +26,17 @@ KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
   return sum + (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
 
+KHMER_FAST_MATH I load_bytes(const uint8_t* p) {
+  return (I)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
+}
+KHMER_FAST_MATH void store_bytes(uint8_t* p, I x) {
+  const __m256i shorts = _mm256_packs_epi32((__m256i)x, (__m256i)x);
+  const __m256i bytes = _mm256_packus_epi16(shorts, shorts);  // four in each half
+  const __m128i both =
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64((__m128i*)p, both);
+}
+
 #ifdef KHMER_FAST_VNNI
 // sum += the products of four bytes of 0..255 and four of -128..127 in each lane.
 KHMER_FAST_MATH I dot_quads(I sum, I a, I b) {

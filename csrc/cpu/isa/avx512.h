@@ -25,6 +25,14 @@ KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
   return sum + (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 }
 
+KHMER_FAST_MATH I load_bytes(const uint8_t* p) {
+  return (I)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
+}
+KHMER_FAST_MATH void store_bytes(uint8_t* p, I x) {
+  const __m512i positive = _mm512_max_epi32((__m512i)x, _mm512_setzero_si512());
+  _mm_storeu_si128((__m128i*)p, _mm512_cvtusepi32_epi8(positive));
+}
+
 #ifdef KHMER_FAST_VNNI
 // sum += the products of four bytes of 0..255 and four of -128..127 in each lane.
 KHMER_FAST_MATH I dot_quads(I sum, I a, I b) {

@@ -15,7 +15,7 @@
 //   vectors in a panel of training's weights, which as many rows are multiplied with as kRows
 //   allows
 // - if it has a faster way than the ones here: max_vector, min_vector, mask_greater, scale,
-//   reciprocals, sum_lanes, max_lanes, dot_shorts
+//   reciprocals, sum_lanes, max_lanes, dot_shorts, load_bytes, store_bytes
 // The build forbids the compiler to fuse, so what is to be fused says so.
 #pragma once
 
@@ -186,6 +186,22 @@ KHMER_FAST_MATH void reciprocals(V a, V b, V& x, V& y) {
   const V both = 1.0f / (a * b);
   x = b * both;
   y = a * both;
+}
+
+// W bytes as integers, which the compiler would take one by one.
+template <class Byte>
+KHMER_FAST_MATH I load_bytes(const Byte* p) {
+  Byte byte[W];
+  __builtin_memcpy(byte, p, sizeof byte);
+  I x = {};
+  for (int i = 0; i < W; ++i) x[i] = byte[i];
+  return x;
+}
+
+// Held to 0..255, of integers of 16 bits.
+template <class Byte>
+KHMER_FAST_MATH void store_bytes(Byte* p, I x) {
+  for (int i = 0; i < W; ++i) p[i] = static_cast<Byte>(x[i] < 0 ? 0 : x[i] > 255 ? 255 : x[i]);
 }
 
 // sum += the products of two 16-bit integers in each lane.
