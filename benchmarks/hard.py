@@ -24,7 +24,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.drawn import announce, line_source
-from benchmarks.hard_lines import HardLine, HardLines, turn
+from benchmarks.hard_lines import NEIGHBOURS, HardLine, HardLines, turn
 from benchmarks.page_sets import load_page_set
 from khmer_fast.data.corpus import data_folder
 from khmer_fast.document import Line
@@ -45,11 +45,10 @@ COUNTS = {
     "plain": 500, "250 characters": 300, "400 characters": 300, "joined 4": 300,
     "a sentence five times": 100, "two inks": 250, "weak ink": 100, "highlighted": 250,
     "leaders": 300, "machine-readable": 300, "machine-readable, other faces": 300,
-    "tiny type": 1000, "cells": 1000,
+    "tiny type": 1000, "cells": 1000, "neighbours": 300,
 }  # fmt: skip
 ANGLES = (-10, -5, 5, 10)  # degrees
 DEVELOPMENT = ("real_lines", "real_varied")
-NEIGHBOURS = 0.25  # of a line's height above and below it
 LOST = (6, 24)  # characters of a planted loss
 
 

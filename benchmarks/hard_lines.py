@@ -20,6 +20,7 @@ from khmer_fast.data.form_texts import LABELS, machine_readable, short_cell
 from khmer_fast.text import clusters
 
 PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
+NEIGHBOURS = 0.25  # of a line's height, seen of the lines above and below
 OCR_B = ("OCRB.otf", "OCRBS.otf")  # of Debian's fonts-ocr-b: round and sharp ends
 TRIES = 200  # texts that the fonts cannot draw, one after the other
 
@@ -159,6 +160,33 @@ def _of_a_line(text: str, most: int) -> list[str]:
         else:
             pieces.append(unit)
     return pieces
+
+
+def neighbours(lines: HardLines, rng: random.Random) -> HardLine:
+    """A line cut with a quarter of its height of the lines above and below; alone it is easy."""
+    for _ in range(TRIES):
+        texts = [lines.running(rng, rng.randint(30, 80)) for _ in range(3)]
+        face = lines.source.fonts.choose(rng, "".join(texts), heading=False)
+        spans = [lines.source.fonts.spans(rng, text, face) if face else None for text in texts]
+        drawn = [draw_line(some, PLAIN, lines.cache) for some in spans if some]
+        if len(drawn) < 3:
+            continue
+        own = drawn[1]
+        height, width = own.ink.shape
+        more, pitch = round(NEIGHBOURS * height), rng.uniform(1.25, 1.9) * MASTER
+        page = np.zeros((height + 2 * more, width), np.uint8)
+        for other, away in zip(drawn, (-pitch, 0, pitch), strict=True):
+            first = round(more + own.baseline + away) - other.baseline
+            rows = slice(max(0, first), max(0, first + other.ink.shape[0]))
+            place = page[rows, : other.ink.shape[1]]
+            np.maximum(place, other.ink[rows.start - first :][: len(place), :width], out=place)
+        size, side, state = rng.uniform(22, 46), round(0.2 * MASTER), rng.getstate()
+        around = finished(rng, 255 - np.pad(page, ((0, 0), (side, side))), size / MASTER)
+        rng.setstate(state)
+        alone = np.pad(own.ink, ((more, more), (side, side)))
+        easy = HardLine(finished(rng, 255 - alone, size / MASTER), texts[1])
+        return HardLine(around, texts[1], (easy,))
+    raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
 def repeated(lines: HardLines, rng: random.Random) -> HardLine:
@@ -316,4 +344,5 @@ KINDS: dict[str, Callable[[HardLines, random.Random], HardLine]] = {
     "machine-readable, other faces": machine_line_elsewhere,
     "tiny type": tiny,
     "cells": cell,
+    "neighbours": neighbours,
 }

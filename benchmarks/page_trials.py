@@ -12,6 +12,7 @@ too.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -202,19 +203,24 @@ def whole_lines(sample: PageSample, found: FoundPage) -> list[int | None]:
         if line.cut or ink[i + 1] == 0:
             continue
         others = [k for k, owner in whole.items() if k != i and owner == whole.get(i)]
-        row = all(_in_one_row(line, sample.lines[k], sample.rotation) for k in others)
+        row = all(_in_one_row(line, sample.lines[k], sample.rotation, found.skew) for k in others)
         together.append(len(others) if i in whole and row else None)
     return together
 
 
-def _in_one_row(a: PageLine, b: PageLine, rotation: int) -> bool:
-    """Whether two lines of a page that lies turned by `rotation` stand beside each other."""
+def _in_one_row(a: PageLine, b: PageLine, rotation: int, skew: float) -> bool:
+    """Whether two lines of a page that lies turned by `rotation`, and falls to the right by `skew`
+    degrees, stand beside each other."""
     across = 1 if rotation in (0, 180) else 0  # the axis from line to line
-    middles = [float(np.median(line.baseline[:, across])) for line in (a, b)]
+    falls = math.tan(math.radians(skew)) * (1 if across else -1)
+    (along_a, across_a), (along_b, across_b) = (
+        np.median(line.baseline, axis=0)[[1 - across, across]].tolist() for line in (a, b)
+    )
     ends = [line.baseline[[0, -1]][:, 1 - across] for line in (a, b)]
     apart = min(abs(float(p) - float(q)) for p in ends[0] for q in ends[1])
-    slope = 0.1 * (apart + max(abs(float(e[1] - e[0])) for e in ends) / 2)  # of a skewed page
-    return abs(middles[0] - middles[1]) < 0.6 * max(a.letter_height, b.letter_height) + slope
+    bend = 0.1 * (apart + max(abs(float(e[1] - e[0])) for e in ends) / 2)
+    away = across_b - across_a - falls * (along_b - along_a)
+    return abs(away) < 0.6 * max(a.letter_height, b.letter_height) + bend
 
 
 def true_owners(sample: PageSample, found: FoundPage) -> np.ndarray:

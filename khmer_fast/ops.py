@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,12 @@ def _named(version: str, toolkits: dict[str, str | None]) -> str:
 
 
 build, _native = _load()
+
+
+def label_ink(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
+    int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""
+    return _native.page_label(ink)
 
 
 def attn_gru_step(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from khmer_fast.page.bands import STRIDE, Maps, columns_of, find_bands
+from khmer_fast.page.bands import Maps, columns_of, find_bands
+from khmer_fast.page.parts import STRIDE
 from khmer_fast.page.pixels import Columns
 
 

@@ -158,11 +158,78 @@ def amounts(sheet: Sheet) -> None:
         sheet.line(800 - amount, 800, 300 + 40 * k)
 
 
+def newspaper(sheet: Sheet) -> None:
+    """Two rows of articles whose gutters lie over each other, each under a head of its own."""
+    sheet.centred(450, [300], 60, letter=30)
+    for top, heads in ((140, (60, 590)), (535, (60, 590))):
+        for left, right in zip(heads, (*heads[1:], 860), strict=True):
+            sheet.line(left, left + 190, top, 16)
+            for column in range(left, right - 100, 275):
+                sheet.block(column, column + 240, top + 40, 12, pitch=28)
+
+
+def links_over_a_text(sheet: Sheet) -> None:
+    """A page's links in one row, and below them, at the left, the short lines of its head."""
+    for left in range(60, 840, 110):
+        sheet.line(left, left + 60, 100)
+    sheet.line(60, 190, 150, 20)
+    sheet.line(60, 140, 190)
+    sheet.block(60, 840, 240, 5)
+
+
+def goes_on_at_the_left(sheet: Sheet) -> None:
+    """The left one of two columns of prose goes on, after white, where the right one has ended."""
+    sheet.block(60, 430, 100, 14)
+    sheet.block(60, 430, 100 + 18 * PITCH, 3)
+    sheet.block(80, 400, 100 + 24 * PITCH, 6)
+    sheet.block(470, 840, 110, 12)
+
+
+def signers_under_a_long_date(sheet: Sheet) -> None:
+    """The place and date over the right one of two signers, whose names stand far below."""
+    sheet.block(60, 840, 300, 6, last=0.5)
+    sheet.centred(650, [100, 240], 560)
+    sheet.line(160, 280, 620)
+    sheet.line(180, 260, 720)
+    sheet.line(590, 710, 620)
+    sheet.line(610, 690, 720)
+
+
+def boxes(sheet: Sheet) -> None:
+    """Frames in rows of two and of three, their lines nearly level."""
+    for top, edges in ((100, (60, 450, 840)), (300, (60, 320, 580, 840)), (500, (60, 450, 840))):
+        for k, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):
+            sheet.box(left, top, right - 20, top + 180)
+            for y in (40, 90 + 4 * k, 140):
+                sheet.line(left + 30, right - 70 - y / 4, top + y)
+
+
+def box_of_underlined_lines(sheet: Sheet) -> None:
+    """A frame with underlined lines, as wide as it nearly, beside free lines on other baselines."""
+    sheet.block(60, 400, 200, 6, pitch=34)
+    sheet.box(440, 150, 840, 420)
+    for y in range(192, 400, 30):
+        sheet.line(460, 820, y)
+        sheet.level.append((462, 818, y + 4))
+
+
+def lists_under_large_heads(sheet: Sheet) -> None:
+    """Two price lists beside each other, their heads as large as a card's number."""
+    for left, tops in ((60, (120, 480)), (480, (128, 400))):
+        for top in tops:
+            sheet.line(left, left + 90, top, 15)
+            for k in range(1, 7):
+                sheet.line(left, left + 110 + 17 * (k * 3 % 4), top + 10 + 32 * k)
+                sheet.line(left + 330 - 11 * (k * 2 % 5), left + 370, top + 10 + 32 * k)
+
+
 LAYOUTS = {
     function.__name__: function
     for function in (
         letter_head, two_sided_head, kingdom_above_right, two_columns, columns_on_one_grid,
-        three_columns, justified_gaps, signers, addresses, amounts,
+        three_columns, justified_gaps, signers, addresses, amounts, newspaper, links_over_a_text,
+        goes_on_at_the_left, signers_under_a_long_date, boxes, box_of_underlined_lines,
+        lists_under_large_heads,
     )
 }  # fmt: skip
 

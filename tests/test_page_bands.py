@@ -51,6 +51,24 @@ def test_gaps_of_a_letter_are_joined_and_columns_stay_apart():
     assert len(find_bands(DrawnPage(100, 400, lines=steps).maps())) == 2
 
 
+def test_parts_of_a_bent_line_are_joined_where_it_leads():
+    def baseline(x):
+        return 60 + 0.0004 * (x - 300) ** 2
+
+    words = [DrawnLine(20, 470, baseline), DrawnLine(480, 580, baseline)]
+    assert len(find_bands(DrawnPage(200, 600, lines=words).maps())) == 1
+    aside = [DrawnLine(20, 470, baseline), DrawnLine(480, 580, lambda x: baseline(x) + 7)]
+    assert len(find_bands(DrawnPage(200, 600, lines=aside).maps())) == 2
+
+
+def test_a_short_part_that_looks_lower_than_it_is_belongs_to_its_line():
+    mark = DrawnLine(24, 48, level(57), letter=7)  # its middle stands where the line's does
+    words = [mark, DrawnLine(60, 300, level(60), letter=14)]
+    assert len(find_bands(DrawnPage(100, 400, lines=words).maps())) == 1
+    long = [DrawnLine(20, 148, level(57), letter=7), DrawnLine(160, 300, level(60), letter=14)]
+    assert len(find_bands(DrawnPage(100, 400, lines=long).maps())) == 2
+
+
 def test_a_wall_splits_a_line():
     page = DrawnPage(100, 400, lines=[DrawnLine(20, 380, level(50))])
     walls = np.array([[201, 0, 100]], np.float32)

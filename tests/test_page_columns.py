@@ -98,6 +98,14 @@ def test_a_fold_that_runs_through_letters_parts_no_lines():
 def test_a_rule_with_white_at_its_sides_parts_them():
     page, columns = page_of_lines()
     page.grey[:, 180:210] = page.paper
-    page.box(195, 0, 196, 300, 20)
-    wall = np.array([[195, 0, 300]], np.float32)
+    page.box(195, 10, 196, 290, 20)
+    wall = np.array([[195, 10, 290]], np.float32)
     np.testing.assert_array_equal(without_folds(wall, columns, page.grey), wall)
+
+
+def test_a_streak_from_edge_to_edge_parts_no_lines():
+    page, columns = page_of_lines()
+    page.grey[:, 180:210] = page.paper
+    page.box(195, 0, 196, 300, 20)
+    pieces = np.array([[195, 0, 120], [196, 150, 300]], np.float32)
+    assert len(without_folds(pieces, columns, page.grey)) == 0

@@ -119,10 +119,10 @@ def test_a_rule_that_text_touches_is_taken_out():
 
 
 def test_specks_and_far_ink_are_nobodys():
-    page = DrawnPage(200, 400, lines=[DrawnLine(40, 360, level(60), 24)])
+    page = DrawnPage(200, 420, lines=[DrawnLine(40, 360, level(60), 24)])
     page.box(100, 20, 102, 22, 20)  # dirt over the line
     page.box(100, 150, 130, 170, 20)  # a blot
-    page.box(388, 40, 398, 60, 20)  # and one beyond the line's end
+    page.box(402, 40, 412, 60, 20)  # and one beyond the line's end
     owners = owners_of(page)
     np.testing.assert_array_equal(owners == 1, page.owner == 1)
 
@@ -151,3 +151,14 @@ def test_extents_and_colours_of_a_line():
 def test_pages_of_one_colour_have_no_ink(grey):
     found = find_ink(np.full((50, 70), grey, np.uint8), columns_of([], 50, 70))
     assert not found.ink.any() and (np.abs(found.paper.astype(int) - grey) <= 4).all()
+
+
+@pytest.mark.parametrize("length", [120, 300])
+def test_signs_farther_from_a_lines_ends_are_its_own_but_for_a_lists_mark(length):
+    line = DrawnLine(60, 60 + length, level(60), 24)
+    page = DrawnPage(120, 460, lines=[line])
+    page.box(86 + length, 56, 92 + length, 68, 20)  # a comma, a letter height behind it
+    page.box(26, 46, 38, 50, 20)  # a minus, a letter height before it
+    owners = owners_of(page)
+    assert (owners[56:68, 86 + length : 92 + length] == 1).all()
+    assert (owners[46:50, 26:38] == (1 if length < 6 * 24 else pixels.NOBODY)).all()

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
+
+#include "cpu/page_lines.h"
 
 namespace khmer_fast {
 namespace {
@@ -13,6 +14,10 @@ constexpr double kSureCore = 0.25;   // letter heights squared of ink in a band
 constexpr double kSlack = 0.5;       // letter heights beyond a line's distances
 constexpr double kMarkSlack = 0.75;  // the same for marks, which stand over or under a band
 constexpr double kBeside = 0.8;      // letter heights beside a line's end
+constexpr double kEndBeside = 1.3;   // the same for signs before and after it,
+constexpr double kEndUp = 0.6, kEndDown = 1.1;  // so far above and below its middle,
+constexpr double kEndWide = 1.0;                // so wide,
+constexpr double kFigure = 6.0;                 // and before a line only if it is no longer
 constexpr double kOffsetWeight = 0.5;
 constexpr double kMarkReach = 0.5;              // letter heights to both sides of a mark
 constexpr double kWideMark = 4.0, kThin = 0.5;  // letter heights
@@ -20,72 +25,6 @@ constexpr double kLong = 2.0;                   // times a line's length
 constexpr double kVoted = 0.15;                 // letter heights squared
 constexpr double kSpeck = 0.012;                // letter heights squared
 constexpr size_t kMostShared = 200;             // lines
-
-// Calls `each` for the columns of a row from `from` to `to` (exclusive) whose value is not 0.
-template <class T, class Each>
-void each_inked(const T* row, int64_t from, int64_t to, Each&& each) {
-  constexpr int64_t kStep = 32 / sizeof(T);
-  for (int64_t x = from; x < to;) {
-    const int64_t end = std::min(x + kStep, to);
-    if (end - x == kStep) {  // 32 bytes of paper at once
-      uint64_t words[4];
-      std::memcpy(words, row + x, sizeof(words));
-      if (!(words[0] | words[1] | words[2] | words[3])) {
-        x = end;
-        continue;
-      }
-    }
-    for (; x < end; ++x)
-      if (row[x]) each(x);
-  }
-}
-
-struct Line {
-  int64_t first, end;    // page columns
-  int64_t from_x, to_x;  // of them those that the band reaches
-  double letter;
-  const float *middle, *above, *below;  // [end - first]
-  std::vector<int32_t> lettered;        // [end - first + 1] columns before with ink in the band
-
-  int64_t at(int64_t x) const { return std::clamp(x, first, end - 1) - first; }
-  bool holds(int64_t x) const { return first <= x && x < end; }
-  // Rows of the band at column x, within Y rows.
-  int64_t from_y(int64_t x, int64_t Y) const { return row(middle[at(x)] - letter / 2, Y); }
-  int64_t to_y(int64_t x, int64_t Y) const { return row(middle[at(x)] + letter / 2, Y); }
-
- private:
-  static int64_t row(double y, int64_t Y) {
-    return std::clamp<int64_t>(static_cast<int64_t>(std::floor(y + 0.5)), 0, Y);
-  }
-};
-
-std::vector<Line> lines_of(const LineColumns& columns) {
-  std::vector<Line> lines;
-  lines.reserve(columns.lines);
-  for (int64_t l = 0; l < columns.lines; ++l) {
-    const int64_t begin = columns.begin[l], first = columns.left[l];
-    lines.push_back({first, first + columns.begin[l + 1] - begin, columns.inner[2 * l],
-                     columns.inner[2 * l + 1], columns.letter[l], columns.middle + begin,
-                     columns.above + begin, columns.below + begin});
-  }
-  return lines;
-}
-
-// Rows of a line's band by column, from_x to to_x.
-struct BandRows {
-  std::vector<int32_t> from, to;
-  int64_t top, bottom;  // of all columns
-
-  BandRows(const Line& line, int64_t Y)
-      : from(line.to_x - line.from_x), to(from), top(Y), bottom(0) {
-    for (int64_t x = line.from_x; x < line.to_x; ++x) {
-      const int64_t first = line.from_y(x, Y), end = line.to_y(x, Y);
-      from[x - line.from_x] = static_cast<int32_t>(first);
-      to[x - line.from_x] = static_cast<int32_t>(end);
-      top = std::min(top, first), bottom = std::max(bottom, end);
-    }
-  }
-};
 
 struct Core {
   int32_t line, pixels;
@@ -115,6 +54,18 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
   return cores;
 }
 
+// Whether a piece beside a line is a sign before or after it: a comma, the minus of a figure. What
+// stands before a longer line is a list's mark.
+bool is_end_mark(const Component& box, const Line& line, double up, double down) {
+  const double letter = line.letter;
+  const bool level = up >= -kEndUp * letter && down <= kEndDown * letter;
+  const bool after = box.left >= line.to_x;
+  const bool before = box.right <= line.from_x;
+  const bool figure = static_cast<double>(line.to_x - line.from_x) <= kFigure * letter;
+  return level && static_cast<double>(box.right - box.left) <= kEndWide * letter &&
+         (after || (before && figure));
+}
+
 // The line whose band is nearest to a piece that touches none, or -1 if none is near. What stands
 // over or under a band is a mark of letters that stand there, too.
 int64_t nearest_line(const Component& box, double opinion, const std::vector<Line>& lines) {
@@ -125,17 +76,19 @@ int64_t nearest_line(const Component& box, double opinion, const std::vector<Lin
     const double letter = line.letter;
     const double beside =
         static_cast<double>(std::max<int64_t>({line.from_x - box.right, box.left - line.to_x, 0}));
-    if (beside > kBeside * letter || box.area < kSpeck * letter * letter) continue;
+    if (beside > kEndBeside * letter || box.area < kSpeck * letter * letter) continue;
     const int64_t at = line.at((box.left + box.right) / 2);
     const double middle = line.middle[at], above = line.above[at], below = line.below[at];
     const double up = box.top - middle, down = box.bottom - middle;
+    const bool end_mark = is_end_mark(box, line, up, down);
+    if (beside > kBeside * letter && !end_mark) continue;
     const double gap = std::max({up - letter / 2, -letter / 2 - down, 0.0});
     const double overshoot = std::max(-above - up, 0.0) + std::max(down - below, 0.0);
     if (overshoot > kMarkSlack * letter) continue;
     if (gap > 0 && box.right - box.left > kWideMark * letter) continue;
     const int64_t reach = static_cast<int64_t>(kMarkReach * letter);
     const int64_t from = line.at(box.left - reach), to = line.at(box.right - 1 + reach);
-    if (gap > 0 && line.lettered[from] == line.lettered[to + 1]) continue;
+    if (gap > 0 && !end_mark && line.lettered[from] == line.lettered[to + 1]) continue;
     double cost = gap + overshoot + beside + kOffsetWeight * std::abs(opinion - middle);
     cost /= std::sqrt(letter);
     if (cost < cheapest) best = static_cast<int64_t>(l), cheapest = cost;

@@ -5,20 +5,18 @@ Lengths are pixels of the network's scale; row and column i cover [i, i + 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from khmer_fast.page import pixels
+from khmer_fast.page.parts import STRIDE, Parts, join, weighted_median
 
-STRIDE = 4  # network pixels of a cell of the maps
 SURE = 0.5  # probability of a cell that belongs to a band
 SOFT = 0.1  # and of one at its edge that counts for its height and middle
 UNLIKELY = -2.3  # logit under which a cell counts nowhere: its probability is below SOFT
 SMALLEST = 1.0  # cells of probability that a band has at least
-JOINED_GAP = 1.0  # letter heights between two parts of one line
-JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
-JOINED_RATIO = 1.6  # of their letter heights
 CURVES = (3.0, 12.0, 30.0)  # letter heights from which a line has a slope, a bend, a wave
 AVERAGED = 4.0  # letter heights to both sides that a distance is averaged over
 LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom of its line's ink
@@ -59,23 +57,6 @@ class Band:
         return float(self.middle[-1, 0]) + STRIDE / 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """Connected parts of bands and their columns of cells, part by part: n parts, N columns."""
-
-    begin: np.ndarray  # [n + 1] int64 where a part's columns stand
-    x: np.ndarray  # [N] middles of the columns
-    y: np.ndarray  # [N] middles of the band there
-    height: np.ndarray  # [N] of the band
-    weight: np.ndarray  # [N] cells of probability
-    above: np.ndarray  # [N]
-    below: np.ndarray  # [N]
-    left: np.ndarray  # [n]
-    right: np.ndarray  # [n]
-    letter: np.ndarray  # [n]
-    score: np.ndarray  # [n]
-
-
 def find_bands(
     maps: Maps, walls: np.ndarray | None = None, least_letter: float = 0.0
 ) -> list[Band]:
@@ -92,7 +73,7 @@ def find_bands(
     parts = _find_parts(probability, maps)
     if parts.height.max(initial=0.0) < max(least_letter, 1e-9):
         return []
-    line_of_part = _join(parts, walls)  # [n]
+    line_of_part = join(parts, walls)  # [n]
     return without_fragments(_smooth(parts, line_of_part))
 
 
@@ -132,7 +113,7 @@ def without_fragments(bands: list[Band]) -> list[Band]:
     return kept
 
 
-def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
+def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
     labels, boxes, _ = pixels.label((probability >= SURE).astype(np.uint8))
     # 1. cells at the upper and lower edge count, too: the band is soft
     edge = labels.copy()
@@ -167,7 +148,7 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
     owner = np.repeat(np.arange(len(boxes)), width)
     height = STRIDE * weight
     cells = np.bincount(part, inside > 0, minlength=len(boxes))
-    return _Parts(
+    return Parts(
         begin=begin,
         x=STRIDE * (np.arange(total) - first[owner] + boxes[owner, 0] + 0.5),
         y=STRIDE * sums(p * (row + 0.5)) / weight,
@@ -177,7 +158,7 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> _Parts:
         below=sums(inside * _length(maps.below[row, column])) / inner,
         left=STRIDE * boxes[:, 0].astype(np.float64),
         right=STRIDE * boxes[:, 2].astype(np.float64),
-        letter=_median(height, weight, owner, len(boxes)),
+        letter=weighted_median(height, weight, owner, len(boxes)),
         score=np.bincount(part, inside, minlength=len(boxes)) / np.maximum(cells, 1),
     )
 
@@ -187,89 +168,7 @@ def _length(value: np.ndarray) -> np.ndarray:
     return 4 * (np.exp2(np.clip(value, 0, 10)) - 1)
 
 
-def _median(values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Weighted median of the values of each group: [N] three times -> [groups]."""
-    order = np.lexsort((values, group))
-    total = np.cumsum(weight[order])
-    size = np.bincount(group, minlength=groups)
-    last = np.cumsum(size) - 1
-    before = np.concatenate([[0.0], total[last[:-1]]])
-    at = np.searchsorted(total, before + (total[last] - before) / 2)
-    return values[order][np.clip(at, last - size + 1, last)]
-
-
-def _join(parts: _Parts, walls: np.ndarray) -> np.ndarray:
-    """The line that each part belongs to, [n] int64: parts that follow each other are joined."""
-    n = len(parts.letter)
-    slope, height_left, height_right = _ends(parts)
-    order = np.argsort(parts.left, kind="stable")
-    line = np.arange(n)
-    taken = np.zeros(n, bool)  # has a part to its left
-    starts = parts.left[order]
-    # each part's right end looks for the nearest part that goes on there
-    for i in np.argsort(parts.right, kind="stable"):
-        letter = parts.letter[i]
-        low, high = np.searchsorted(
-            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 2 * JOINED_GAP * letter]
-        )
-        candidates = order[low:high]
-        candidates = candidates[(candidates != i) & ~taken[candidates]]
-        if not len(candidates):
-            continue
-        other = parts.letter[candidates]
-        mean = (letter + other) / 2
-        gap = parts.left[candidates] - parts.right[i]
-        step = np.abs(
-            height_left[candidates] - height_right[i] - gap * (slope[i] + slope[candidates]) / 2
-        )
-        fits = (
-            (gap <= JOINED_GAP * mean)
-            & (step <= JOINED_STEP * mean)
-            & (np.maximum(other / letter, letter / other) <= JOINED_RATIO)
-            & (parts.right[candidates] > parts.right[i])
-        )
-        for j in candidates[fits][np.argsort(gap[fits] + 4 * step[fits], kind="stable")][:1]:
-            between = (walls[:, 0] >= parts.right[i] - STRIDE) & (
-                walls[:, 0] <= parts.left[j] + STRIDE
-            )
-            y = height_right[i]
-            if (between & (walls[:, 1] < y) & (walls[:, 2] > y)).any():
-                continue
-            taken[j] = True
-            line[j] = i
-    for i in order:  # a part's line is that of the part to its left, and so on
-        line[i] = line[line[i]] if line[i] != i else i
-    return line
-
-
-def _ends(parts: _Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope of each part and the height of its middle at its left and right end: [n] each."""
-    n = len(parts.letter)
-    owner = np.repeat(np.arange(n), np.diff(parts.begin))
-    weight = np.bincount(owner, parts.weight, minlength=n)
-    mean_x = np.bincount(owner, parts.weight * parts.x, minlength=n) / weight
-    mean_y = np.bincount(owner, parts.weight * parts.y, minlength=n) / weight
-    dx = parts.x - mean_x[owner]
-    spread = np.bincount(owner, parts.weight * dx * dx, minlength=n)
-    tilt = np.bincount(owner, parts.weight * dx * (parts.y - mean_y[owner]), minlength=n)
-    # a short part hardly knows its slope: the page's counts as a dozen letter heights of it
-    long = parts.right - parts.left
-    page = float(
-        _median(tilt / np.maximum(spread, 1e-9), weight * long**2 + 1e-9, np.zeros(n, np.int64), 1)[
-            0
-        ]
-    )
-    trust = spread + 0.0
-    prior = weight * (6 * parts.letter) ** 2 / 12
-    slope = (tilt + prior * page) / np.maximum(trust + prior, 1e-9)
-    return (
-        slope,
-        mean_y + slope * (parts.left - mean_x),
-        mean_y + slope * (parts.right - mean_x),
-    )
-
-
-def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
+def _smooth(parts: Parts, line_of_part: np.ndarray) -> list[Band]:
     """Lines with a smooth middle and averaged distances."""
     # 1. columns line by line, left to right
     owner = np.repeat(np.arange(len(line_of_part)), np.diff(parts.begin))
@@ -283,7 +182,7 @@ def _smooth(parts: _Parts, line_of_part: np.ndarray) -> list[Band]:
         a[order] for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)
     )
     begin = np.searchsorted(line, np.arange(lines + 1))
-    letter = _median(height, weight, line, lines)
+    letter = weighted_median(height, weight, line, lines)
     scores = np.bincount(line, weight * parts.score[owner][order], minlength=lines)
     score = scores / np.bincount(line, weight, minlength=lines)
     # 2. a polynomial of the degree that a line's length bears
@@ -333,7 +232,7 @@ def _page_slope(t, y, weight, half, line, degree, lines) -> float:  # [N], half,
     spread = np.bincount(line, weight * dt * dt, minlength=lines)
     slope = np.bincount(line, weight * dt * (y - mean_y[line]), minlength=lines)
     slope = slope[long] / spread[long] / half[long]
-    return float(_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
+    return float(weighted_median(slope, total[long], np.zeros(int(long.sum()), np.int64), 1)[0])
 
 
 def _fit(
@@ -368,6 +267,16 @@ def _fit(
         error = np.abs(y - fitted) / (0.1 * letter[line])
         trust = 1 / np.maximum(error, 1)
     return fitted
+
+
+def page_slope(bands: Sequence[Band]) -> float:
+    """The slope that most of the text has; 0 where all lines are short."""
+    long = [band for band in bands if len(band.middle) > 1]
+    if not long:
+        return 0.0
+    run = np.array([band.middle[-1] - band.middle[0] for band in long], np.float64)  # [n, 2]
+    middle = weighted_median(run[:, 1] / run[:, 0], run[:, 0], np.zeros(len(run), np.int64), 1)[0]
+    return float(middle) if run[:, 0].max() > 6 * min(b.letter_height for b in long) else 0.0
 
 
 def columns_of(bands: list[Band], Y: int, X: int) -> pixels.Columns:

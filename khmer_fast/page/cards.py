@@ -1,8 +1,9 @@
-"""Rows of cards: small blocks of a number or a name, large, and a line or two about it."""
+"""Rows of cards: small blocks of a number or a name, large, and a line or two about it; and rows of
+boxes, whatever stands in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from khmer_fast.page.places import Place
 from khmer_fast.page.white import bands_of, columns_of
@@ -12,6 +13,9 @@ _LARGER = 1.3  # times the card's other letters: its number
 _CARDS = 0.75  # of a row's blocks are cards
 _FEWEST = 3  # cards on a page that has rows of them
 _WHITE = 0.8  # letter heights between rows of cards, at least
+_TOUCH = 0.25  # of its height by which a box may reach into the row above
+_BOXES = 0.5  # of what stands on a page of boxes,
+_MANY_BOXES = 4  # or so many of them
 
 
 def card_rows(places: Sequence[Place]) -> list[list[Place]]:
@@ -38,6 +42,26 @@ def card_rows(places: Sequence[Place]) -> list[list[Place]]:
             most = sum(cards)
             best = _around(sections, cards)
     return best if most >= _FEWEST else [list(places)]
+
+
+def box_rows(places: Sequence[Place], boxes: Collection[int]) -> list[list[list[Place]]]:
+    """Places in rows of boxes and what stands between them, from top to bottom, each parted into
+    its columns; `boxes` are their indices. None where most places are no boxes, or none stand
+    beside each other."""
+    count = sum(place.index in boxes for place in places)
+    if count < 2 or count < min(_MANY_BOXES, _BOXES * len(places)):
+        return []
+    rows: list[list[list[Place]]] = []
+    between: list[Place] = []  # what stands between two rows of boxes
+    for band in bands_of(places, _TOUCH)[0]:
+        if any(place.index in boxes for place in band):
+            rows += [[between]] if between else []
+            rows.append(columns_of(band))
+            between = []
+        else:
+            between += band
+    rows += [[between]] if between else []
+    return rows if any(len(row) > 1 for row in rows) else []
 
 
 def _around(sections: Sequence[list[Place]], cards: Sequence[int]) -> list[list[Place]]:

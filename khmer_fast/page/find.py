@@ -13,6 +13,7 @@ from khmer_fast.page.bands import Band, Maps, columns_of, find_bands
 from khmer_fast.page.crops import Crop, LineInk, cut_line, line_inks, outline
 from khmer_fast.page.ink import Owners, PageInk, assign_ink, find_ink
 from khmer_fast.page.lines import FoundLine
+from khmer_fast.page.lone import lone_bands
 from khmer_fast.page.rules import Rules, find_rules
 from khmer_fast.page.segment import PageNetwork, network_scale, scale_page
 from khmer_fast.page.walls import crossed, walls_of, without_folds, without_strokes
@@ -128,6 +129,10 @@ def find_lines(
     # 4. ink
     ink = find_ink(small, columns, rules.mask)
     owners = assign_ink(ink, columns, maps.offset)
+    lone = lone_bands(ink, owners, both, maps)
+    if lone:
+        both = both + lone
+        owners = assign_ink(ink, columns_of(both, *small.shape), maps.offset)
     inks = line_inks(owners)
     size = (grey.shape[1], grey.shape[0])
     lines = [outline(owners, line, size) for line in inks]

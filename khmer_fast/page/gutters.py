@@ -32,6 +32,7 @@ _ARTICLE = 2.8  # times the white between lines: another article begins
 _ARTICLE_WIDER = 2.0  # times the width of the column of links beside an article
 _ARTICLE_LINE = 20.0  # letter heights of most lines of an article
 _LINKS = 11.0  # letter heights of a link beside it: amounts are shorter
+_ROW = 4  # pieces of one row
 _MANY = 3  # lines on both sides: these need not stand exactly beside each other
 
 
@@ -105,7 +106,8 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
         high += 1
     while low > 0 and _joins(places, low, high, low - 1, gutter, page):
         low -= 1
-    run = _trimmed(places[low : high + 1], gutter, page)
+    run = _one_row(_trimmed(places[low : high + 1], gutter, page), gutter)
+    run += _rest_of_column(run, places, gutter, page)
     left = [place for place in run if gutter.is_left(place)]
     right = [place for place in run if not gutter.is_left(place)]
     fewer = min(len(left), len(right))
@@ -119,6 +121,43 @@ def _run(places: Sequence[Place], i: int, j: int, page: LevelPage) -> Run | None
     if fewer <= _FEW and _in_paragraph(run, places):
         return None
     return Run(tuple(run), *edges, fewer)
+
+
+def _one_row(places: Sequence[Place], gutter: _Gutter) -> list[Place]:
+    """The run, or its row alone where one side is several pieces of one row (a page's links, boxes
+    to tick) that goes on, with several pieces or many, on the other side: a row is no column."""
+    for is_left in (True, False):
+        side = [place for place in places if gutter.is_left(place) == is_left]
+        if len(side) < 2 or not all(_level(side[0], place) for place in side[1:]):
+            continue
+        row = [place for place in places if any(_level(place, other) for other in side)]
+        others = len(row) - len(side)
+        if others and len(side) + others >= _ROW and (others > 1 or len(side) >= _ROW):
+            return row
+    return list(places)
+
+
+def _rest_of_column(
+    run: Sequence[Place], places: Sequence[Place], gutter: _Gutter, page: LevelPage
+) -> list[Place]:
+    """What the left one of two columns of prose goes on with where the right one has ended: all
+    that stands below, up to a rule, if nothing of it leaves the column."""
+    left = [place for place in run if gutter.is_left(place)]
+    right = [place for place in run if not gutter.is_left(place)]
+    if not (is_prose(left) and is_prose(right)):
+        return []
+    edges = min(place.left for place in left), max(place.right for place in left)
+    end = max(place.bottom for place in run)
+    inside = {place.index for place in run}
+    below = [place for place in places if place.index not in inside and place.bottom > end]
+    rest: list[Place] = []
+    for place in sorted(below, key=lambda place: place.bottom):
+        if place.left < edges[0] - place.letter or place.right > edges[1] + place.letter:
+            return []
+        if any(_parted(above, place, page) for above in (rest or left)[-1:]):
+            break
+        rest.append(place)
+    return rest
 
 
 def _in_paragraph(run: Sequence[Place], places: Sequence[Place]) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from khmer_fast.page.articles import find_articles
-from khmer_fast.page.cards import card_rows
-from khmer_fast.page.grounds import find_grounds
+from khmer_fast.page.articles import article_rows, find_articles
+from khmer_fast.page.cards import box_rows, card_rows
+from khmer_fast.page.grounds import apart, find_grounds
 from khmer_fast.page.gutters import longest_run
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.page_columns import find_page_columns
@@ -53,11 +53,18 @@ def arrange(
         return [RegionPlan("text", tuple(place.index for place in order))]
     reader = _Reader(page)
     places = list(page.lines)
+    grounds = find_grounds(places, page)
+    boxed = {place.index for box in apart(grounds, page.letter) for place in box.places}
     for table in ruled_tables(page):
+        if sum(index in boxed for index in table.lines) > 0.5 * len(table.lines):
+            continue  # cards in rows, each in a frame of its own
         places = reader.put(table.place(reader.next_index), [table.plan()], table.lines, places)
-    for ground in find_grounds(places, page):
+    if len(places) < len(lines):
+        grounds = find_grounds(places, page)
+    for ground in grounds:
         place = ground.place(reader.next_index)
         inside = {place.index for place in ground.places}
+        reader.boxes[place.index] = ground.text_place(place.index)
         places = reader.put(place, reader.plans(ground.places), inside, places)
     sides = [_without_foot(side, page) for side in _pages(places, page)]
     numbered = all(foot for _, foot in sides)  # both pages of a book are, or it is no book's
@@ -106,6 +113,7 @@ class _Reader:
     def __init__(self, page: LevelPage):
         self.page = page
         self.finished: dict[int, list[RegionPlan]] = {}
+        self.boxes: dict[int, Place] = {}  # what stands on grounds, among what is finished
 
     @property
     def next_index(self) -> int:
@@ -132,10 +140,18 @@ class _Reader:
         """Columns of rows, one after the other as they are read."""
         if not places:
             return []
-        sections = card_rows(places)
+        rows = box_rows(places, self.boxes)
+        if rows:
+            return [column for row in rows for block in row for column in self.read(block)]
+        text = [self.boxes.get(place.index, place) for place in places]
+        articles = [article for row in article_rows(text, self.page) for article in row]
+        if articles:
+            blocks = [part for article in articles for part in (article.head, *article.columns)]
+            return [column for block in blocks for column in self.read(block)]
+        through = find_page_columns(places)
+        sections = card_rows(places) if through is None or not through.lists else []
         if len(sections) > 1:
             return [column for section in sections for column in self.read(section)]
-        through = find_page_columns(places)
         if through is not None:
             read_one = self._list if through.lists else self.read
             middle = [column for side in through.columns for column in read_one(side)]
@@ -157,8 +173,8 @@ class _Reader:
             blocks = [part for article in articles for part in (article.head, *article.columns)]
             read = [column for block in blocks for column in self.read(block)]
         elif asked := questions_and_answers(columns):
-            rows = [(rows_of(q), _rows_across(columns_of(a), self.page)) for q, a in asked]
-            read = [[row for pair in rows for part in pair for row in part]]
+            pairs = [(rows_of(q), _rows_across(columns_of(a), self.page)) for q, a in asked]
+            read = [[row for pair in pairs for part in pair for row in part]]
         else:
             read = self._beside(columns, before[-1] if before else None)
         return [*self.read(before), *read, *self.read(below), *self.read(after)]
@@ -188,13 +204,19 @@ class _Reader:
 
     def _list(self, places: Sequence[Place]) -> list[list[Row]]:
         """Names and their prices, row by row; tables where there are enough of them."""
-        return [self._table_or_rows(columns_of(section)) for section in _sections(places)]
+        return [
+            self._table(columns_of(section)) or rows_of(section) for section in _sections(places)
+        ]
 
     def _table_or_rows(self, columns: Sequence[Sequence[Place]]) -> list[Row]:
         """What is read across, as a table where it is one."""
+        return self._table(columns) or _rows_across(columns, self.page)
+
+    def _table(self, columns: Sequence[Sequence[Place]]) -> list[Row]:
+        """The row of a table if columns are one."""
         table = unruled_table(columns, self.page)
         if table is None:
-            return _rows_across(columns, self.page)
+            return []
         place = table.place(self.next_index)
         self.finished[place.index] = [table.plan()]
         return [[place]]

@@ -12,6 +12,10 @@ SURE_CORE = 0.25  # letter heights squared of ink in a line's band that make a p
 SLACK = 0.5  # letter heights that ink may overshoot the distances of its line
 MARK_SLACK = 0.75  # the same for marks, which stand over or under a band
 BESIDE = 0.8  # letter heights that ink may stand beside the end of its line
+END_BESIDE = 1.3  # the same for signs before and after it,
+END_UP, END_DOWN = 0.6, 1.1  # so far above and below its middle,
+END_WIDE = 1.0  # so wide,
+FIGURE = 6.0  # and before a line only if it is no longer
 OFFSET_WEIGHT = 0.5  # of the network's own opinion, against gap and overshoot
 MARK_REACH = 0.5  # letter heights to both sides of a mark in which its letter begins
 WIDE_MARK = 4.0  # letter heights: what is wider and outside of the band is a rule
@@ -111,26 +115,41 @@ def nearest_line(
         letter = float(columns.letter[line])
         from_x, to_x = (int(v) for v in columns.inner[line])
         beside = max(from_x - right, left - to_x, 0)
-        if beside > BESIDE * letter or area < SPECK * letter * letter:
+        if beside > END_BESIDE * letter or area < SPECK * letter * letter:
             continue
         at = columns.at(line, (left + right) // 2)
         middle, above, below = (
             float(a[at]) for a in (columns.middle, columns.above, columns.below)
         )
         up, down = top - middle, bottom - middle
+        end_mark = is_end_mark(box, columns, line, up, down)
+        if beside > BESIDE * letter and not end_mark:
+            continue
         gap = max(up - letter / 2, -letter / 2 - down, 0.0)
         overshoot = max(-above - up, 0.0) + max(down - below, 0.0)
         if overshoot > MARK_SLACK * letter or (gap > 0 and right - left > WIDE_MARK * letter):
             continue
         reach = int(MARK_REACH * letter)
         first, last = (columns.at(line, x) for x in (left - reach, right - 1 + reach))
-        if gap > 0 and not lettered[first : last + 1].any():
+        if gap > 0 and not end_mark and not lettered[first : last + 1].any():
             continue
         cost = gap + overshoot + beside + OFFSET_WEIGHT * abs(opinion - middle)
         cost /= np.sqrt(letter)
         if cost < cheapest:
             best, cheapest = line, cost
     return best
+
+
+def is_end_mark(box: np.ndarray, columns: Columns, line: int, up: float, down: float) -> bool:
+    """Whether a piece beside a line is a sign before or after it: a comma, the minus of a figure.
+    What stands before a longer line is a list's mark."""
+    letter = float(columns.letter[line])
+    from_x, to_x = (int(v) for v in columns.inner[line])
+    level = up >= -END_UP * letter and down <= END_DOWN * letter
+    after, before = int(box[0]) >= to_x, int(box[2]) <= from_x
+    figure = to_x - from_x <= FIGURE * letter
+    narrow = int(box[2]) - int(box[0]) <= END_WIDE * letter
+    return level and narrow and (after or before and figure)
 
 
 def overshoots(box: np.ndarray, columns: Columns, line: int) -> bool:

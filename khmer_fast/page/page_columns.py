@@ -14,6 +14,7 @@ from khmer_fast.page.white import bands_of, columns_of
 _HEAD, _FOOT = 5, 2  # rows over and under the columns, at most
 _FEWEST = 3  # lines of a column
 _LEVEL = 0.45  # letter heights between baselines of one row
+_LEVEL_ROWS = 0.3  # of a list's rows, where it is not level
 _ROWS = 0.6  # of a narrow column's lines have one of the wide one beside them: rows
 _WIDER = 1.5  # times a narrow column's width: an article's
 _ARTICLE_LINES = 4  # of at least
@@ -99,8 +100,18 @@ def _are_price_lists(left: Sequence[Place], right: Sequence[Place]) -> bool:
 def _is_price_list(places: Sequence[Place]) -> bool:
     """Whether names stand flush at the left, and short prices flush at the right beside them."""
     prices, names = [], []
+    begins = [
+        place for place in places if place.left < min(p.left for p in places) + 8 * place.letter
+    ]
+    steps = [b.bottom - a.bottom for a, b in zip(begins, begins[1:], strict=False)]
+    level = _LEVEL_ROWS * statistics.median(steps or [0.0])
     for place in places:
-        before = [other for other in places if _in_row(place, other) and other.right < place.left]
+        before = [
+            other
+            for other in places
+            if other.right < place.left
+            and (_in_row(place, other) or abs(place.bottom - other.bottom) < level)
+        ]
         if before and place.width < _PRICE * place.letter:
             prices.append(place)
         elif not before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +33,7 @@ FIRST_READ = 8  # lines at first, so that the first page comes soon
 SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way round
 SURER = 1.5  # so many times the sure letters must another way have,
 FEWEST_LETTERS = 3.0  # and so many of them
+AS_MUCH_TEXT = 0.5  # of the lines' length another way has, to be tried
 TRIED_LINES = 8  # of a page turned another way
 MOST_LINES = 1_000  # of a page
 MOST_SECONDS = 120.0  # a page
@@ -227,13 +229,17 @@ class PageReader:
         says so more surely than the network does, and costs nothing where it is sure."""
         if _sureness(sheet.lines) >= SURE_PAGE:
             return sheet
-        best, most = sheet, max(FEWEST_LETTERS, SURER * _sure_letters(sheet.lines))
+        longest = set(_longest(sheet, found))
+        read = zip(sheet.chosen, sheet.lines, strict=False)  # not all where time was short
+        letters = _sure_letters([line for i, line in read if i in longest])
+        best, most = sheet, max(FEWEST_LETTERS, SURER * letters)
         for turn in (180, 90, 270):
             rotation = (found.rotation + turn) % 360
             turned = find_lines(sheet.image.grey, self.segmenter, rotation)
+            if _text_length(turned) < AS_MUCH_TEXT * _text_length(found):
+                continue  # lines that lie across are few and short
             other = self._chosen(sheet.image, turned)
-            longest = sorted(other.chosen, key=lambda i: turned.inks[i].first - turned.inks[i].end)
-            tried = _Sheet(sheet.image, turned, longest[:TRIED_LINES])
+            tried = _Sheet(sheet.image, turned, _longest(other, turned))
             self._read([tried])
             letters = _sure_letters(tried.lines)
             if letters > most:
@@ -263,10 +269,24 @@ def _sureness(lines: Sequence[ReadLine]) -> float:
 
 
 def _sure_letters(lines: Sequence[ReadLine]) -> float:
-    """Characters of the longest lines that were read, each as much as its line is sure."""
+    """Letters and digits of lines that were read, each as much as its line is sure: rows of dots
+    are read surely any way round."""
     read = [x.answer for x in lines if isinstance(x.answer, Line)]
-    longest = sorted(read, key=lambda line: -len(line.text))[:TRIED_LINES]
-    return sum(len(line.text) * line.confidence for line in longest)
+    return sum(
+        line.confidence * sum(unicodedata.category(c)[0] in "LMN" for c in line.text)
+        for line in read
+    )
+
+
+def _longest(sheet: _Sheet, found: FoundPage) -> list[int]:
+    """Of a sheet's lines the longest on the page, those that tell which way round it lies."""
+    lengths = {i: found.inks[i].end - found.inks[i].first for i in sheet.chosen}
+    return sorted(lengths, key=lambda i: -lengths[i])[:TRIED_LINES]
+
+
+def _text_length(found: FoundPage) -> int:
+    """The length of all lines of a page, in pixels of the network."""
+    return sum(line.end - line.first for line in found.inks)
 
 
 def _failed(image: FilePage, error: KhmerFastError) -> Page:

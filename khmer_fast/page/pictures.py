@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from khmer_fast.document import Page
 from khmer_fast.page import pixels
-from khmer_fast.page.bands import STRIDE
 from khmer_fast.page.find import FoundPage
+from khmer_fast.page.parts import STRIDE
 
 BAND = (255, 210, 0)
 LINE, BASELINE, RULE, UNREAD = (0, 60, 255), (0, 150, 0), (255, 0, 255), (255, 0, 0)

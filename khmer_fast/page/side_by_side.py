@@ -190,7 +190,8 @@ def _across(group: Sequence[Sequence[Place]], rules: Sequence[LevelRule]) -> boo
         return True
     cells = _cells(group, rules)
     counts = [sum(cell.column == side for cell in cells) for side in (0, 1)]
-    if _spread(left, counts[0]) and _spread(right, counts[1]):
+    several = max(counts) <= 2 and len(left) + len(right) > sum(counts)  # signers, and a date
+    if _spread(left, counts[0]) and _spread(right, counts[1]) and not several:
         return True
     if min(counts) == 1:
         return max(counts) == 1

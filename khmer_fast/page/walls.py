@@ -20,6 +20,7 @@ FOLD = 2  # network pixels to both sides of a fold that are its own
 NEAR_FOLD = 0.3  # letter heights beside it in which letters stand
 LETTERED = 0.5  # of the contrast of most ink: more is ink
 FOLDED, FOLDED_LINES = 0.25, 2  # of the lines that it crosses have letters at both sides, at least
+EDGE = 0.02  # of the page's height
 LEVEL_STROKE = 3.5  # and shorter ones that run in a line
 
 
@@ -53,8 +54,9 @@ def crossed(wall: np.ndarray, columns: Columns) -> np.ndarray:
 
 
 def without_folds(walls: np.ndarray, columns: Columns, grey: np.ndarray) -> np.ndarray:
-    """The walls but for folds and scratches of the paper, which run through the letters of lines:
-    [W, 3] float32 both. A rule that parts cells has white at both sides. grey uint8 [Y, X]."""
+    """The walls but for folds, scratches and streaks of the paper, which run through the letters of
+    lines, or from the page's upper edge to its lower one: [W, 3] float32 both. A rule that parts
+    cells has white at both sides. grey uint8 [Y, X]."""
     counts = np.zeros((len(walls), 2), int)  # lines that each crosses, and of them those lettered
     for count, wall in zip(counts, walls, strict=True):
         lines = crossed(wall, columns)
@@ -63,7 +65,10 @@ def without_folds(walls: np.ndarray, columns: Columns, grey: np.ndarray) -> np.n
     # pieces of one fold stand over each other
     near = np.abs(walls[:, None, 0] - walls[None, :, 0]) <= 2 * FOLD
     lines, lettered = (near @ counts).T
-    return walls[lettered < np.maximum(FOLDED_LINES, FOLDED * lines)]
+    tops, bottoms = (np.where(near, walls[:, i], walls[:, i, None]) for i in (1, 2))
+    edge = EDGE * len(grey)
+    streaks = (tops.min(1, initial=np.inf) < edge) & (bottoms.max(1, initial=0) > len(grey) - edge)
+    return walls[(lettered < np.maximum(FOLDED_LINES, FOLDED * lines)) & ~streaks]
 
 
 def _letters_at_both_sides(wall: np.ndarray, line: int, columns: Columns, grey: np.ndarray) -> bool:

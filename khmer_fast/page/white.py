@@ -26,13 +26,14 @@ def columns_of(places: Sequence[Place]) -> list[list[Place]]:
     return [sorted(column, key=lambda place: (place.bottom, place.left)) for column in columns]
 
 
-def bands_of(places: Sequence[Place]) -> tuple[list[list[Place]], list[float]]:
-    """Places parted by white over the whole width, and how high that white is."""
+def bands_of(places: Sequence[Place], touch: float = 0.0) -> tuple[list[list[Place]], list[float]]:
+    """Places parted by white over the whole width, and how high that white is; `touch` is the share
+    of its height by which a place may reach into the band above."""
     bands: list[list[Place]] = []
     whites = []
     end = float("-inf")
     for place in sorted(places, key=lambda place: place.top):
-        if bands and place.top < end:
+        if bands and place.top + touch * (place.bottom - place.top) < end:
             bands[-1].append(place)
         else:
             if bands:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from khmer_fast.document import Box
 from khmer_fast.errors import ImageError
@@ -101,13 +101,35 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     if grey is not first:
         counts = Image.fromarray(grey).histogram()
     levels = find_levels(counts, LEGIBLE)
-    box = None if levels is None else ink_box(grey < levels.threshold(INK))
+    box = None
+    if levels is not None:
+        ink = grey < levels.threshold(INK)
+        box = ink_box(ink)
+        if box is not None and (box[0] == 0 or box[1] == Y):
+            grey, ink = _alone(grey, ink, levels)
+            box = ink_box(ink)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
     line = _scaled(grey, levels, box, height)
     degrees = slant.angle(line.ink_pixels())
     return _upright(grey, levels, line, degrees) if degrees else line
+
+
+def _alone(
+    grey: np.ndarray,  # uint8 [Y', X']
+    ink: np.ndarray,  # bool [Y', X']
+    levels: Levels,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both without the ink of lines above and below, and without its edges."""
+    from khmer_fast.recognize.neighbours import neighbours_ink  # the compiled module
+
+    theirs = neighbours_ink(ink)
+    if theirs is None:
+        return grey, ink
+    grown = np.asarray(Image.fromarray(theirs.view(np.uint8)).filter(ImageFilter.MaxFilter(3)))
+    ink = ink & ~theirs
+    return np.where(grown.astype(bool) & ~ink, np.uint8(round(levels.paper)), grey), ink
 
 
 def _scaled(
