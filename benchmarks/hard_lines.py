@@ -270,7 +270,13 @@ def leader(lines: HardLines, rng: random.Random) -> HardLine:
     """Labels or words, a run of dots or dashes as on forms, and sometimes words again."""
     count = rng.randint(8, 60)
     run = rng.choice(
-        ("." * count, " ".join("." * count), "…" * (count // 3), "-" * count, "_" * (count // 2))
+        (
+            "." * count,
+            " ".join("." * count),
+            "…" * (count // 3),
+            "-" * count,
+            "_" * max(8, count // 2),
+        )
     )
 
     def words() -> str:

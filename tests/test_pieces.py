@@ -101,6 +101,23 @@ def test_a_rule_is_read_as_underscores():
     assert set(found.text) == {"_"} and 10 < len(found.text) < 60
 
 
+def test_a_short_rule_on_the_line_is_read_and_a_dash_above_it_is_not():
+    for row, found in ((43, 1), (26, 0)):
+        grey = draw("Name", 600, 60).copy()
+        grey[row : row + 3, 150:195] = 0
+        assert len(leaders.find(prepare(grey).image)) == found
+
+
+@pytest.mark.parametrize(("height", "mark"), [(0, "."), (14, "-")])
+def test_thick_marks_above_the_line_are_dashes(height, mark):
+    grey = draw("Name", 600, 60).copy()
+    end = int(np.flatnonzero((grey < 128).any(axis=1))[-1]) + 1 - height
+    for left in range(150, 500, 18):
+        grey[end - 5 : end, left : left + 7] = 0
+    (found,) = leaders.find(prepare(grey).image)
+    assert found.text == mark * 20
+
+
 @pytest.mark.parametrize(
     "text",
     ["Ellipsis... and more", "a.b.c.d.e.f.g.h.", "i. ii. iii. iv. v. vi.", "1,000,000,000.00",

@@ -19,11 +19,14 @@ BAND = 8  # rows: a mark touches two such bands, at most
 ROOM = 24  # pixels of a leader, at least
 DASH = 34  # pixels that a dash is wide, at most
 GAP = 40  # pixels between the marks of a leader, at most
-RULE = 90  # pixels of a mark that is a rule by itself
+RULE = 90  # pixels of a mark that is a rule by itself,
+LOW_RULE = 60  # and of one on the line, where no dash stands
+RAISED = 4  # pixels that a dash stands above the row that letters end at, at least
 LEVEL = 3  # pixels that neighbouring marks differ in height and place, at most
 TOP = 14  # row that a leader's middle lies below: quotation marks stand higher
 EVEN = 0.3  # share that widths and distances of a leader's marks differ from the usual, at most
-LONG = 1.6  # times as wide as high: a dash, less is a dot
+LONG = 1.6  # times as wide as high: a dash, less is a dot,
+LONG_RAISED = 1.2  # and where a mark stands above the line
 TOUCHING = 4  # marks that may have grown together to one, at most
 WAVES = 0.3  # of its greatest ink, that a rule of marks that touch varies along its way
 UNDERSCORE, LONG_DASH = 14.0, 28.0  # pixels of one of those that do not even vary, about
@@ -93,7 +96,7 @@ def _may_hold_marks(bands: np.ndarray) -> bool:
     if np.count_nonzero(np.logical_and.reduceat(thin, left)) >= LEAST:
         return True
     start, end = runs(thin & (inked > 0))
-    return bool((end - start >= RULE).any())
+    return bool((end - start >= LOW_RULE).any())
 
 
 def _merged(found: list[Leader], more: list[Leader]) -> list[Leader]:
@@ -191,14 +194,15 @@ def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
             and _alone(line[:, left:right])
         ):
             return Leader(left, right, _mark(usual, high, row, line, ink) * count)
-    one = widths.max() >= RULE or (np.abs(widths - usual) <= EVEN * usual).mean() >= 0.7
-    if one and right - left >= RULE and widths.sum() >= 0.6 * (right - left):
+    one = widths.max() >= LOW_RULE or (np.abs(widths - usual) <= EVEN * usual).mean() >= 0.7
+    low = _is_low(row, line, ink, alone=True)
+    if one and right - left >= (LOW_RULE if low else RULE) and widths.sum() >= 0.6 * (right - left):
         wave = _wave(line[:, left:right])
         if wave:
             return Leader(
                 left, right, _mark(0.7 * wave, high, row, line, ink) * round((right - left) / wave)
             )
-        mark = "_" if _is_low(row, line, ink, alone=True) else "—"
+        mark = "_" if low else "—"
         width = UNDERSCORE if mark == "_" else LONG_DASH
         return Leader(left, right, mark * max(1, round((right - left) / width)))
     return None
@@ -222,7 +226,9 @@ def _level(row: list[_Mark]) -> bool:
 
 def _mark(width: float, height: float, row: list[_Mark], line: np.ndarray, ink: int) -> str:
     """The character of a mark of this width and height."""
-    if width < LONG * height:
+    end = _end_of_letters(row, line, ink)
+    raised = end is not None and row[0].bottom <= end - RAISED
+    if width < (LONG_RAISED if raised else LONG) * height:
         return "."
     return "_" if _is_low(row, line, ink, alone=False) else "-"
 
@@ -230,12 +236,17 @@ def _mark(width: float, height: float, row: list[_Mark], line: np.ndarray, ink: 
 def _is_low(row: list[_Mark], line: np.ndarray, ink: int, alone: bool) -> bool:
     """Whether marks lie on or below the row that most columns of the other text end at; `alone` is
     the answer where there is none."""
+    end = _end_of_letters(row, line, ink)
+    return alone if end is None else row[0].bottom >= end - 1
+
+
+def _end_of_letters(row: list[_Mark], line: np.ndarray, ink: int) -> float | None:
+    """The row that most columns of the text beside marks end at; None where there is none."""
     outside = np.concatenate([line[:, : row[0].left], line[:, row[-1].right :]], axis=1) < ink
     inked = outside.any(axis=0)
     if not inked.any():
-        return alone
-    baseline = np.median(line.shape[0] - outside[::-1, inked].argmax(axis=0))
-    return row[0].bottom >= float(baseline) - 1
+        return None
+    return float(np.median(line.shape[0] - outside[::-1, inked].argmax(axis=0)))
 
 
 def _wave(rule: np.ndarray) -> float:  # uint8 [Y, X] -> pixels
