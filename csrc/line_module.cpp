@@ -8,7 +8,6 @@
 
 #include "cpu/kernels.h"
 #include "cpu/line_image.h"
-#include "cpu/png.h"
 
 namespace py = pybind11;
 
@@ -49,21 +48,6 @@ bool may_hold_leader_of(const Image& line) {
   return may_hold_leader(line.data(), line.shape(0), line.shape(1));
 }
 
-py::object read_png_of(const py::bytes& file) {
-  char* data;
-  py::ssize_t size;
-  if (PyBytes_AsStringAndSize(file.ptr(), &data, &size) != 0) throw py::error_already_set();
-  std::optional<GreyPicture> picture;
-  {
-    py::gil_scoped_release release;
-    picture = read_png(reinterpret_cast<const uint8_t*>(data), size);
-  }
-  if (!picture) return py::none();
-  Image grey({picture->Y, picture->X});
-  std::copy(picture->grey.begin(), picture->grey.end(), grey.mutable_data());
-  return std::move(grey);
-}
-
 }  // namespace
 
 void bind_line(py::module_& m) {
@@ -74,8 +58,6 @@ void bind_line(py::module_& m) {
       "None where the reference has to look closer.");
   m.def("may_hold_leader", &may_hold_leader_of, py::arg("line").noconvert(),
         "Whether a clean line may hold a leader, at a glance.");
-  m.def("read_png", &read_png_of, py::arg("file"),
-        "Grey pixels of a plain PNG, or None where Pillow has to look closer.");
 }
 
 }  // namespace khmer_fast

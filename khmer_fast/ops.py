@@ -68,12 +68,6 @@ def may_hold_leader(line: np.ndarray) -> bool:
     return _native.may_hold_leader(line)
 
 
-def read_png(file: bytes) -> np.ndarray | None:
-    """A plain PNG's grey values, uint8 [Y, X], as Pillow gives them: csrc/cpu/png.cpp. None for any
-    other file, and for one that is damaged in any way."""
-    return _native.read_png(file)
-
-
 def label_ink(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
     int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""

@@ -16,12 +16,11 @@ import torch
 
 from khmer_fast.document import Line
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError, printable
-from khmer_fast.files.images import is_stream, read_stream
+from khmer_fast.files.images import is_stream, load_grey, read_stream
 from khmer_fast.recognize.batch import plan_batches
 from khmer_fast.recognize.engine import Choice, Engine, make_engine
 from khmer_fast.recognize.line_image import PreparedLine, prepare
 from khmer_fast.recognize.lines import Reading, join, known, make_line, read_images
-from khmer_fast.recognize.picture import open_grey
 from khmer_fast.recognize.pieces import pieces_of
 from khmer_fast.text import Vocabulary
 from khmer_fast.threads import Share, mend_after_fork, usable_processors
@@ -160,7 +159,7 @@ class Reader:
         """The first half of `read`: an image, as `read` takes it, to a clean line."""
         if name is None and isinstance(image, (str, os.PathLike)):
             name = printable(os.fspath(image))
-        grey = open_grey(image, name)
+        grey = load_grey(image, name)
         try:
             return prepare(grey, self.weights.config.height)
         except ImageError as error:
