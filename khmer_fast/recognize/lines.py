@@ -163,7 +163,8 @@ def known(piece: Piece) -> Reading:
 
 def settled(reading: Reading) -> Reading:
     """The reading of a machine-readable line with each character as its place has it, and what
-    the check digits say; any other as it is."""
+    the check digits say; any other as it is. A line of as many characters as its layout has no
+    ink left to read: wide capitals look like it."""
     line = machine_readable.settle(reading.text)
     if line is None:
         return reading
@@ -172,7 +173,7 @@ def settled(reading: Reading) -> Reading:
         text=line.text,
         log_prob=[reading.log_prob[i] for i in line.places],
         x=[reading.x[i] for i in line.places],
-        flags=(*reading.flags, *line.flags),
+        flags=(*(flag for flag in reading.flags if flag != "unread ink"), *line.flags),
     )
 
 
