@@ -145,7 +145,7 @@ def memory(of: str) -> int:
 def measure(path: Path, reader: PageReader, folder: Path, formats: tuple[str, ...]) -> dict:
     """Reads the PDF into all formats: seconds by part, peak memory by page, sizes."""
     watch = Stopwatch()
-    reader.reader.read_batch = watch.timed("read", reader.reader.read_batch)  # type: ignore[method-assign]
+    reader.reader.read_crops = watch.timed("read", reader.reader.read_crops)  # type: ignore[method-assign]
     apply = text_layer.apply
     text_layer.apply = watch.timed("layer", apply)
     outputs = Outputs(OutputOptions(formats, str(folder), replace_text_layer=True), [str(path)])

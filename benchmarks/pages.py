@@ -74,7 +74,7 @@ def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
     parts.timed(page_reader, "find_lines", "lines")
     parts.timed(reader.segmenter, "maps", "network")
     parts.timed(find, "find_rules", "rules")
-    parts.timed(reader.reader, "read_batch", "read")
+    parts.timed(reader.reader, "read_crops", "read")
     parts.timed(find.FoundPage, "crop", "crops")
     parts.timed(assemble, "arrange", "order")
     parts.timed(reader, "read", "rest")

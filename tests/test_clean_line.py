@@ -137,6 +137,10 @@ def test_the_first_look_for_leaders_misses_none():
         rule = np.full((48, width), 255, np.uint8)
         rule[40:43, 5:] = 180
         pictures += [sparse, rule, rng.integers(0, 256, (50, width)).astype(np.uint8)]
+    for width in (leaders.LOW_RULE, leaders.LOW_RULE + 3):  # the shortest rules
+        short = np.full((48, 120), 255, np.uint8)
+        short[40:42, 8 : 8 + width] = 0
+        pictures.append(short)
     found = 0
     for picture in (*pictures, *map(prepare_line, pictures)):
         expected = leaders.find_reference(picture) if picture.shape[0] >= 8 else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from khmer_fast.recognize.line_image import prepare
+from khmer_fast.recognize.line_image import prepare, prepare_reference
 from khmer_fast.recognize.neighbours import neighbours_ink
 
 WIDTH, LETTER = 400, 20
@@ -84,3 +84,11 @@ def test_the_line_is_scaled_as_if_it_stood_alone():
     assert around.box == expected.box
     assert around.image.shape == expected.image.shape
     assert np.abs(around.image.astype(int) - expected.image).mean() < 2
+
+
+def test_a_line_that_is_known_to_stand_alone_keeps_all_its_ink():
+    grey = np.where(page(34 - 50, 34, 34 + 50, rows=90), np.uint8(20), np.uint8(250))
+    line = prepare(grey, alone=True)
+    assert line.box[1] == 0 and line.box[3] == 90
+    reference = prepare_reference(grey, alone=True)
+    assert np.array_equal(line.image, reference.image) and line.box == reference.box

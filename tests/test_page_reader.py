@@ -145,13 +145,13 @@ def test_what_reads_surely_is_the_right_way_up(make_reader, monkeypatch, upright
     found = find_lines(drawn.grey, reader.segmenter, 0)
     known = {found.crop(i).grey.tobytes() for i in range(5)}
 
-    def read_batch(images, on_error):
+    def read_crops(images, alone):
         return [
             Line("text", 0.9 if x.tobytes() in known else 0.01, (0, 0, *x.shape[::-1]))
             for x in images
         ]
 
-    monkeypatch.setattr(reader.reader, "read_batch", read_batch)
+    monkeypatch.setattr(reader.reader, "read_crops", read_crops)
     grey = drawn.grey if upright else np.ascontiguousarray(drawn.grey[::-1, ::-1])
     page = reader.read_page(grey)
     assert page.rotation == (0 if upright else 180)
@@ -308,14 +308,14 @@ def test_the_first_page_does_not_wait_for_the_last(make_reader, monkeypatch):
 def test_a_line_that_cannot_be_read_is_flagged(make_reader, monkeypatch):
     drawn = text_page()
     reader = make_reader(drawn)
-    real = reader.reader.read_batch
+    real = reader.reader.read_crops
 
-    def read_batch(images, on_error):
-        answers = real(images, on_error)
+    def read_crops(images, alone):
+        answers = real(images, alone)
         answers[0] = ImageError("a line of 30000 x 20 pixels")
         return answers
 
-    monkeypatch.setattr(reader.reader, "read_batch", read_batch)
+    monkeypatch.setattr(reader.reader, "read_crops", read_crops)
     page = reader.read_page(drawn.grey)
     failed = [line for line in page.lines() if "failed" in line.flags]
     assert len(failed) == 1 and failed[0].text == ""

@@ -21,7 +21,7 @@ constexpr double kLeastInk = 0.003;
 constexpr double kDrift = 1.0, kShort = 4.0;
 constexpr double kEdge = 0.06;
 constexpr int64_t kSlantColumns = 4;
-constexpr int64_t kBand = 8, kRoom = 24, kRule = 90, kLeastMarks = 6;
+constexpr int64_t kBand = 8, kRoom = 24, kRule = 60, kLeastMarks = 6;
 constexpr uint8_t kInks[] = {160, 208};
 
 using Histogram = std::array<int64_t, 256>;

@@ -220,7 +220,7 @@ class PageReader:
                 sheet.image.grey if crop is None else crop.grey
                 for (sheet, _), crop in zip(group, crops, strict=True)
             ]
-            answers = self.reader.read_batch(pictures, on_error="return")
+            answers = self.reader.read_crops(pictures, [crop is not None for crop in crops])
             for (sheet, _), crop, answer in zip(group, crops, answers, strict=True):
                 sheet.lines.append(ReadLine(answer, crop))
 

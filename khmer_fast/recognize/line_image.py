@@ -80,12 +80,13 @@ def prepare_line(grey: np.ndarray, height: int = HEIGHT) -> np.ndarray:
     return prepare(grey, height).image
 
 
-def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
+def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:
     """Cleans one line: uint8 [Y', X'] as a scanner gives it to uint8 [height, X], ink 0, paper 255.
 
     Light text on dark is turned, uneven light evened, contrast stretched; blank rows and columns
     are trimmed and a margin put round the ink, whose aspect stays. An image without ink gives an
-    all-white line. Raises ImageError for a line that would be wider than MAX_WIDTH.
+    all-white line. Bits of the lines above and below are taken out, but for a line that is known to
+    stand `alone`. Raises ImageError for a line that would be wider than MAX_WIDTH.
     """
     if grey.ndim != 2 or grey.dtype != np.uint8 or 0 in grey.shape:
         raise ImageError(
@@ -94,23 +95,23 @@ def prepare(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     from khmer_fast.ops import clean_line  # the compiled module only where it is needed
 
     grey = np.ascontiguousarray(grey)
-    clean = clean_line(grey, height, alone=False)
+    clean = clean_line(grey, height, alone)
     if isinstance(clean, np.ndarray):
         from khmer_fast.recognize.neighbours import neighbours_ink
 
-        alone = neighbours_ink(clean) is None
-        clean = clean_line(grey, height, alone=True) if alone else None
-    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height)
+        stands_alone = neighbours_ink(clean) is None
+        clean = clean_line(grey, height, alone=True) if stands_alone else None
+    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height, alone)
 
 
-def prepare_reference(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
+def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:
     """The specification of `prepare`, step by step, and what prepares lines that are not ordinary:
     on several papers, in two inks, in uneven light, leaning, very large, without ink."""
     Y, X = grey.shape
     if grey.size > MAX_PICTURE_PIXELS:
         shrink = math.ceil(math.sqrt(grey.size / MAX_PICTURE_PIXELS))
         small = np.asarray(Image.fromarray(grey).reduce(shrink))
-        return _enlarged(prepare_reference(small, height), shrink)
+        return _enlarged(prepare_reference(small, height, alone), shrink)
     first = papers.even(grey)
     counts = Image.fromarray(first).histogram()
     grey = even_light(turn_dark_background(two_inks.merge(first, counts)))
@@ -121,8 +122,8 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     if levels is not None:
         ink = grey < levels.threshold(INK)
         box = ink_box(ink)
-        if box is not None and (box[0] == 0 or box[1] == Y):
-            grey, ink = _alone(grey, ink, levels)
+        if box is not None and not alone and (box[0] == 0 or box[1] == Y):
+            grey, ink = _without_neighbours(grey, ink, levels)
             box = ink_box(ink)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
@@ -132,7 +133,7 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT) -> PreparedLine:
     return _upright(grey, levels, line, degrees) if degrees else line
 
 
-def _alone(
+def _without_neighbours(
     grey: np.ndarray,  # uint8 [Y', X']
     ink: np.ndarray,  # bool [Y', X']
     levels: Levels,

@@ -95,6 +95,20 @@ class Reader:
                 return list(self._read_arrays(images, on_error))
         return list(self.read_many(images, on_error))
 
+    def read_crops(
+        self, pictures: Sequence[np.ndarray], alone: Sequence[bool]
+    ) -> list[Line | KhmerFastError]:
+        """Reads pictures in memory, each uint8 [Y', X'], an error in the place of a bad one.
+
+        `alone` says of each whether it was cut along its own ink, so that nothing in it is another
+        line's.
+        """
+        window = [
+            self._prepare_or_error(picture, alone=cut)
+            for picture, cut in zip(pictures, alone, strict=True)
+        ]
+        return list(self._read_window(window, "return"))
+
     def _read_arrays(
         self, images: Sequence[np.ndarray], on_error: str
     ) -> Iterator[Line | KhmerFastError]:
@@ -155,21 +169,22 @@ class Reader:
             return failed
         return pool.submit(self._prepare_or_error, data, printable(os.fspath(image)))
 
-    def prepare(self, image: Any, name: str | None = None) -> PreparedLine:
-        """The first half of `read`: an image, as `read` takes it, to a clean line."""
+    def prepare(self, image: Any, name: str | None = None, alone: bool = False) -> PreparedLine:
+        """The first half of `read`: an image, as `read` takes it, to a clean line. One that is
+        known to stand `alone` has no bits of other lines to be taken out."""
         if name is None and isinstance(image, (str, os.PathLike)):
             name = printable(os.fspath(image))
         grey = load_grey(image, name)
         try:
-            return prepare(grey, self.weights.config.height)
+            return prepare(grey, self.weights.config.height, alone)
         except ImageError as error:
             raise ImageError(f"{name}: {error}" if name else str(error)) from None
 
     def _prepare_or_error(
-        self, image: Any, name: str | None = None
+        self, image: Any, name: str | None = None, alone: bool = False
     ) -> PreparedLine | KhmerFastError:
         try:
-            return self.prepare(image, name)
+            return self.prepare(image, name, alone)
         except KhmerFastError as error:
             return error
 
