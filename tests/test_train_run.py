@@ -154,35 +154,12 @@ def test_killed_and_resumed_is_the_uninterrupted_run(whole, lines, tmp_path, wor
     assert_same_run(whole, out)
 
 
-# khmer-fast that gets a signal when it has said that its second checkpoint is saved: sent from
-# outside, it comes when the machine lets it, which may be after the run.
-SIGNALS_ITSELF = """
-import os, sys
-from khmer_fast.cli import main
-
-class Heard:
-    def __init__(self, stream):
-        self.stream, self.left = stream, 2
-    def write(self, text):
-        written = self.stream.write(text)
-        self.left -= text.count("Saved checkpoint")
-        if self.left == 0 and "Saved checkpoint" in text:
-            os.kill(os.getpid(), int(sys.argv[1]))
-        return written
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-sys.stderr = Heard(sys.stderr)
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_first_and_the_backup_alone_goes_on(whole, lines, tmp_path, number):
     out, backup, new = (tmp_path / name for name in ("run", "backup", "new"))
     values = options(lines, out=out, backup=backup, workers=1, **STEPWISE)
     process = subprocess.run(
-        [sys.executable, "-c", SIGNALS_ITSELF, str(int(number)), "train", *command_line(values)],
+        [sys.executable, "-m", "tests.train_signalled", str(int(number)), *command_line(values)],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     said = process.stderr
