@@ -3,6 +3,7 @@ has said that its second checkpoint is saved. Sent from outside, it comes when t
 which may be after the run."""
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -28,5 +29,7 @@ class Heard:
 
 
 if __name__ == "__main__":  # not in the loader's workers
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.stderr = Heard(sys.stderr, int(sys.argv[1]))
     sys.exit(main(["train", *sys.argv[2:]]))
