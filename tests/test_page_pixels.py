@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from khmer_fast.ops import label_ink
 from khmer_fast.page import owners_reference, pixels, pixels_reference
 from khmer_fast.page.bands import columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
@@ -69,7 +70,7 @@ def test_paper_and_ink_equal_the_reference(shape, seed):
 def test_pieces_equal_the_reference(shape, share):
     for kinds in (1, 3):
         ink = blots(shape, 5, share, kinds)
-        for a, b in zip(pixels.label(ink), pixels_reference.label(ink), strict=True):
+        for a, b in zip(label_ink(ink), pixels_reference.label(ink), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -115,7 +116,7 @@ def test_owners_equal_the_reference(seed):
     rules = np.zeros(page.grey.shape, bool)
     rules[70:72] = True
     ink = ink_of(page, columns, rules)
-    pieces = pixels.label(ink)
+    pieces = label_ink(ink)
     owners = pixels.assign_ink(ink, *pieces, offset, columns)
     np.testing.assert_array_equal(
         owners, owners_reference.assign_ink(ink, *pieces, offset, columns)
@@ -181,7 +182,7 @@ def test_callers_on_several_threads_get_what_one_gets():
 def test_wrong_arrays_are_refused():
     grey = np.zeros((20, 20), np.uint8)
     with pytest.raises(TypeError):
-        pixels.label(grey.astype(np.float32))
+        label_ink(grey.astype(np.float32))
     with pytest.raises(ValueError, match="paper must have shape"):
         nodes = np.zeros((1, 1), np.uint8)
         rules = np.zeros(grey.shape, bool)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from khmer_fast.ops import label_ink
 from khmer_fast.page import pixels
 from khmer_fast.page.parts import STRIDE, Parts, join, weighted_median
 
@@ -114,7 +115,7 @@ def without_fragments(bands: list[Band]) -> list[Band]:
 
 
 def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
-    labels, boxes, _ = pixels.label((probability >= SURE).astype(np.uint8))
+    labels, boxes, _ = label_ink((probability >= SURE).astype(np.uint8))
     # 1. cells at the upper and lower edge count, too: the band is soft
     edge = labels.copy()
     edge[:-1] = np.where(edge[:-1] == 0, labels[1:], edge[:-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from khmer_fast.document import Box
+from khmer_fast.ops import label_ink
 from khmer_fast.page import pixels
 
 LETTER = 0.2  # letter heights squared of a small letter's ink
@@ -50,7 +51,7 @@ def find_ink(
     ink, paper = pixels.find_ink(
         grey, *pixels.estimate_paper(grey), columns, *pixels.line_paper(grey, columns), rules
     )
-    return PageInk(ink, paper, *pixels.label(ink))
+    return PageInk(ink, paper, *label_ink(ink))
 
 
 def assign_ink(

@@ -79,12 +79,6 @@ def find_ink(
     )
 
 
-def label(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
-    int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""
-    return _native.page_label(ink)
-
-
 def assign_ink(
     ink: np.ndarray,  # uint8 [Y, X]
     labels: np.ndarray,  # int32 [Y, X]

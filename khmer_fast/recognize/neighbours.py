@@ -16,8 +16,8 @@ COVERED = 0.1  # of the columns, by what is taken for the neighbour's
 ROOM = 0.8  # letter heights between the letters and an edge, where a neighbour may stand
 APART = 0.4  # letter heights between the letters and a neighbour's piece that touches the edge,
 FAR = 0.7  # and any other piece
-GRAIN = 16  # of most pieces' heights are the picture's, or more: they are no letters
-CUT = 0.85  # letter heights from the letters on, where a piece that touches both is cut
+GRAIN = 16  # times the median height of the pieces is the picture's, or more: that is grain
+CUT = 0.85  # letter heights from the letters: beyond, what touches the edge is the neighbour's
 
 
 def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
