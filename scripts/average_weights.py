@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from khmer_fast.errors import OptionError
@@ -45,7 +46,9 @@ def main() -> None:
         if kind != kinds[0]:
             raise OptionError(f"{name}: another configuration or charset than {names[0]}")
     state = {
-        key: sum(share * other[key].float() for share, other in zip(shares, states, strict=True))
+        key: torch.stack(
+            [share * other[key].float() for share, other in zip(shares, states, strict=True)]
+        ).sum(0)
         for key in states[0]
     }
     if args.segmenter:
