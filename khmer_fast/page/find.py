@@ -269,6 +269,6 @@ def _level(grey: np.ndarray, skew: float) -> np.ndarray:
     """The page turned so that its lines are level, on paper: uint8 [Y, X] -> uint8 [Y', X']."""
     paper = int(np.median(grey[:: max(1, grey.shape[0] // 64), :: max(1, grey.shape[1] // 64)]))
     turned = Image.fromarray(grey).rotate(
-        skew, Image.Resampling.BILINEAR, expand=True, fillcolor=paper
+        skew, Image.Resampling.BICUBIC, expand=True, fillcolor=paper
     )
     return np.asarray(turned)
