@@ -289,13 +289,12 @@ void QuantizedFeatures::normalise(int64_t T, float* feature) const {
   }
 }
 
-void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* forward,
-                            float* backward, QuantizedBuffers& buffers) const {
-  const int64_t T = positions(X), gates = 3 * Hp_;
+bool QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, void* levels,
+                            QuantizedBuffers& buffers) const {
+  const int64_t T = positions(X);
   if (!take_image(image, ld, X, buffers.image)) {
-    for (float* out : {forward, backward})
-      std::fill_n(out, T * gates, std::numeric_limits<float>::quiet_NaN());
-    return;
+    std::memset(levels, 0, static_cast<size_t>(T * Fp_ * 4 / kernels_.int8->depth));
+    return false;
   }
   int64_t width = X, widest = 0;
   for (const Conv& layer : convs_) {
@@ -320,17 +319,19 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
 
   const Conv& last = convs_.back();
   buffers.feature.reserve(T * Fp_);
-  buffers.levels.reserve(floats(T * Fp_));
   float* feature = buffers.feature.data();
   kernels_.int8->gemm(T, Fp_, project_.K, at(*in, last.column_out() + last.width),
                       last.column_out(), project_.W.data(), project_.multiplier.data(),
                       project_.bias.data(), feature, Fp_);
   normalise(T, feature);
-  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, at(buffers.levels, 0));
-  for (int d = 0; d < 2; ++d)
-    kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
-                        gates_[d].multiplier.data(), gates_[d].bias.data(),
-                        d == 0 ? forward : backward, gates);
+  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, levels);
+  return true;
+}
+
+void QuantizedFeatures::input(int direction, int64_t rows, const void* levels, float* out) const {
+  const Dense& layer = gates_[direction];
+  kernels_.int8->gemm(rows, layer.N, layer.K, levels, Fp_, layer.W.data(), layer.multiplier.data(),
+                      layer.bias.data(), out, layer.N);
 }
 
 void QuantizedFeatures::begin(int64_t lines, Buffer& level) const {

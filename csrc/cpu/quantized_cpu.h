@@ -40,7 +40,6 @@ struct QuantizedBuffers {
   Buffer V;         // [6, tiles, column] transformed columns
   Buffer sums;      // [6, tiles, rows, Cp] of their products, int32
   Buffer feature;   // [T, Fp]
-  Buffer levels;    // [T, Fp] whole numbers
 };
 
 class QuantizedFeatures {
@@ -51,10 +50,16 @@ class QuantizedFeatures {
   int64_t height() const { return height_; }
   int64_t positions(int64_t X) const;
 
-  // image [Y, X], rows `ld` apart -> the input's part of the gates [T, 3 Hp] of both directions;
-  // NaN where a pixel is not finite.
-  void run(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
+  // image [Y, X], rows `ld` apart -> levels [T, Fp] of the features; false, and levels of 0, where
+  // a pixel is not finite.
+  bool run(const float* image, int64_t ld, int64_t X, void* levels,
            QuantizedBuffers& buffers) const;
+  // levels [rows, Fp] -> the input's part of the gates [rows, 3 Hp]
+  void input(int direction, int64_t rows, const void* levels, float* out) const;
+  // Floats that hold so many whole numbers
+  int64_t floats(int64_t wholes) const {
+    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
+  }
 
   // The recurrent half, by steps of several lines. level [lines, Hp]: of states of 0
   void begin(int64_t lines, Buffer& level) const;
@@ -95,9 +100,6 @@ class QuantizedFeatures {
   }
   const uint8_t* at(const Buffer& buffer, int64_t i) const {
     return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
-  }
-  int64_t floats(int64_t wholes) const {
-    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
   }
 
   // The image to the first layer's whole numbers; false where a pixel is not finite.
