@@ -149,7 +149,7 @@ void Convolutions::direct(const Layer& layer, const float* in, int64_t X, const 
 
 void Convolutions::winograd(const Layer& layer, const float* in, int64_t X, const float* add,
                             float* out, ConvBuffers& buffers) const {
-  const int64_t C = layer.depth(), N = layer.width(), column = layer.column_in();
+  const int64_t N = layer.width(), column = layer.column_in();
   const int64_t row = layer.rows * N, tiles = (X + 3) / 4;
   const int64_t chunks = (tiles + kTiles - 1) / kTiles;
   buffers.V.reserve(6 * kTiles * column);
@@ -216,14 +216,14 @@ void Convolutions::multiply_rows(const Layer& layer, int64_t j, int64_t count, c
 
 void Convolutions::run(const float* image, int64_t ld, int64_t X, float* out,
                        ConvBuffers& buffers) const {
-  // 1. the image by columns
+  // 1. the image by columns, a few at a time: they stay in the L1
   const int64_t column = height_ + 2;
   buffers.image.reserve(X * column);
-  for (int64_t x = 0; x < X; ++x) {
-    float* to = buffers.image.data() + x * column;
-    to[0] = to[column - 1] = 0;
-    for (int64_t y = 0; y < height_; ++y) to[y + 1] = image[y * ld + x];
-  }
+  for (int64_t x = 0; x < X; x += kLanes)
+    for (int64_t y = 0; y < height_; ++y)
+      for (int64_t i = x; i < std::min(x + kLanes, X); ++i)
+        buffers.image.data()[i * column + y + 1] = image[y * ld + i];
+  clear_borders(buffers.image.data(), X, column, 1);
   int64_t width = X, widest = 0, zeros = 0;
   for (const Layer& layer : layers_) {
     width = (width - 1) / layer.stride_x + 1;

@@ -39,6 +39,8 @@ struct QuantizedBuffers {
   Buffer x, next;   // [X + 2, column], a column of zeros before and after
   Buffer V;         // [6, tiles, column] transformed columns
   Buffer sums;      // [6, tiles, rows, Cp] of their products, int32
+  Buffer row_V;     // [5, tiles, rows / 3, Cp] of one of the six, transformed along y, too
+  Buffer row_sums;  // and of their products
   Buffer feature;   // [T, Fp]
 };
 
@@ -82,8 +84,10 @@ class QuantizedFeatures {
     Dense product;
     Buffer residual;              // [N], or empty
     std::vector<int32_t> offset;  // of each group of k, from the column left of the output's
-    // F(4, 3) along x, where the kernels have it and its sums fit 32 bits; else empty:
-    Buffer transformed;                     // [6][3 depth, width] 24 times the weights, by (dy, c)
+    // F(4, 3) along x and, for 144 times, F(3, 3) along y, where the kernels have it and its
+    // outputs fit 32 bits; else empty:
+    int64_t times = 0;   // the weights: 24 or 144
+    Buffer transformed;  // [6][3 depth, width], by (dy, c), or [6, 5][depth, width]
     Buffer multipliers, biases, residuals;  // [rows, width]
 
     int64_t column_in() const { return (height + 2) * depth; }
@@ -110,8 +114,10 @@ class QuantizedFeatures {
                         const QuantizedLayer& weights) const;
   void winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
                 QuantizedBuffers& buffers) const;
-  // Feature [T, Fp] to its whole numbers.
-  void normalise(int64_t T, float* feature) const;
+  // Of transformed column j of `count` tiles: V [count, column_in] -> sums [count, rows, Cp]
+  void multiply(const Conv& layer, int64_t j, int64_t count, const void* V, int32_t* sums) const;
+  void multiply_rows(const Conv& layer, int64_t j, int64_t count, const void* V, int32_t* sums,
+                     QuantizedBuffers& buffers) const;
   void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
 
   int64_t height_, F_, Fp_, Hp_;
@@ -120,7 +126,7 @@ class QuantizedFeatures {
   Buffer first_W_;                        // [9, Cp] packed floats
   Buffer first_multiplier_, first_bias_;  // [rows, Cp]
   Dense project_, gates_[2], hidden_[2];
-  std::vector<double> norm_gain_, norm_bias_;  // [F]
+  std::vector<double> norm_gain_, norm_bias_;  // [Fp]
 };
 
 }  // namespace khmer_fast
