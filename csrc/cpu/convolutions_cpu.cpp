@@ -8,7 +8,7 @@
 namespace khmer_fast {
 namespace {
 
-constexpr int64_t kTiles = 32;  // that go through the products together: V and M stay in the L2
+constexpr int64_t kTiles = 24;  // that go through the products together: V and M stay in the L2
 
 // Points of F(4, 3) along x and of F(3, 3) along y (Lavin and Gray 2016), infinity after them;
 // encoder_loops.h has the transforms. With 1/sqrt(2) and sqrt(2) float32 loses less than with 1 and
