@@ -49,12 +49,9 @@ def lone_bands(found: PageInk, owners: Owners, bands: Sequence[Band], maps: Maps
 
 def _free_pieces(found: PageInk, owners: Owners, letters: np.ndarray) -> np.ndarray:
     """Boxes [n, 4] of pieces that are nobody's and may be letters of some row."""
-    nobodys = np.zeros(pixels.NOBODY + 1, bool)
-    nobodys[pixels.NOBODY] = True
-    unread, _ = pixels.unread_ink(owners.owners, found.ink, found.labels, nobodys, len(found.areas))
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))
     free = (
-        (unread == found.areas)
+        (owners.unread[:, 0] == found.areas)
         & (found.areas >= LEAST_INK * letters.min() ** 2)
         & (height >= LETTER[0] * letters.min())
         & (height <= LETTER[1] * letters.max())

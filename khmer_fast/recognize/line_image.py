@@ -96,12 +96,27 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
 
     grey = np.ascontiguousarray(grey)
     clean = clean_line(grey, height, alone)
+    plain = clean is None and _is_plain(grey)
+    if plain:
+        clean = clean_line(grey, height, alone, plain)
     if isinstance(clean, np.ndarray):
         from khmer_fast.recognize.neighbours import neighbours_ink
 
         stands_alone = neighbours_ink(clean) is None
-        clean = clean_line(grey, height, alone=True) if stands_alone else None
-    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height, alone)
+        clean = clean_line(grey, height, True, plain) if stands_alone else None
+    if isinstance(clean, tuple):
+        *placed, may_lean = clean
+        line = _placed(*placed)
+        if not may_lean or not slant.angle(line.ink_pixels()):
+            return line
+    return prepare_reference(grey, height, alone)
+
+
+def _is_plain(grey: np.ndarray) -> bool:
+    """Whether a picture, uint8 [Y', X'], is on one paper in one ink, though it did not seem so."""
+    if grey.size > MAX_PICTURE_PIXELS:
+        return False  # it is looked at when it is shrunk
+    return papers.even(grey) is grey and two_inks.merge(grey) is grey
 
 
 def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:
