@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from khmer_fast.page import pixels
 from khmer_fast.page.bands import Band, Maps, page_slope
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.parts import STRIDE

@@ -105,8 +105,8 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
         stands_alone = neighbours_ink(clean) is None
         clean = clean_line(grey, height, True, plain) if stands_alone else None
     if isinstance(clean, tuple):
-        *placed, may_lean = clean
-        line = _placed(*placed)
+        image, ink, box, may_lean = clean
+        line = _placed(image, ink, box)
         if not may_lean or not slant.angle(line.ink_pixels()):
             return line
     return prepare_reference(grey, height, alone)
