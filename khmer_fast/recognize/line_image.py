@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from khmer_fast.document import Box
 from khmer_fast.errors import ImageError
@@ -92,18 +92,13 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
         raise ImageError(
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
-    from khmer_fast.ops import clean_line  # the compiled module only where it is needed
-
     grey = np.ascontiguousarray(grey)
-    clean = clean_line(grey, height, alone)
-    plain = clean is None and _is_plain(grey)
-    if plain:
-        clean = clean_line(grey, height, alone, plain)
+    clean = _clean(grey, height, alone)
     if isinstance(clean, np.ndarray):
-        from khmer_fast.recognize.neighbours import neighbours_ink
+        from khmer_fast.recognize.neighbours import without_neighbours
 
-        stands_alone = neighbours_ink(clean) is None
-        clean = clean_line(grey, height, True, plain) if stands_alone else None
+        grey, alone = without_neighbours(grey, clean), True
+        clean = _clean(grey, height, alone)
     if isinstance(clean, tuple):
         image, ink, box, may_lean = clean
         line = _placed(image, ink, box)
@@ -112,11 +107,16 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
     return prepare_reference(grey, height, alone)
 
 
-def _is_plain(grey: np.ndarray) -> bool:
-    """Whether a picture, uint8 [Y', X'], is on one paper in one ink, though it did not seem so."""
-    if grey.size > MAX_PICTURE_PIXELS:
-        return False  # it is looked at when it is shrunk
-    return papers.even(grey) is grey and two_inks.merge(grey) is grey
+def _clean(grey: np.ndarray, height: int, alone: bool) -> tuple | np.ndarray | None:
+    """What `clean_line` says, who looks closer where a line may be on several papers or in two
+    inks: most are not."""
+    from khmer_fast.ops import clean_line  # the compiled module only where it is needed
+
+    clean = clean_line(grey, height, alone)
+    if clean is None and grey.size <= MAX_PICTURE_PIXELS:
+        if papers.even(grey) is grey and two_inks.merge(grey) is grey:
+            return clean_line(grey, height, alone, plain=True)
+    return clean
 
 
 def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:
@@ -138,30 +138,15 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = Fals
         ink = grey < levels.threshold(INK)
         box = ink_box(ink)
         if box is not None and not alone and (box[0] == 0 or box[1] == Y):
-            grey, ink = _without_neighbours(grey, ink, levels)
-            box = ink_box(ink)
+            from khmer_fast.recognize.neighbours import without_neighbours  # the compiled module
+
+            return prepare_reference(without_neighbours(grey, ink), height, alone=True)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
     line = _scaled(grey, levels, box, height)
     degrees = slant.angle(line.ink_pixels())
     return _upright(grey, levels, line, degrees) if degrees else line
-
-
-def _without_neighbours(
-    grey: np.ndarray,  # uint8 [Y', X']
-    ink: np.ndarray,  # bool [Y', X']
-    levels: Levels,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both without the ink of lines above and below, and without its edges."""
-    from khmer_fast.recognize.neighbours import neighbours_ink  # the compiled module
-
-    theirs = neighbours_ink(ink)
-    if theirs is None:
-        return grey, ink
-    grown = np.asarray(Image.fromarray(theirs.view(np.uint8)).filter(ImageFilter.MaxFilter(3)))
-    ink = ink & ~theirs
-    return np.where(grown.astype(bool) & ~ink, np.uint8(round(levels.paper)), grey), ink
 
 
 def _scaled(
