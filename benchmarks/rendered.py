@@ -57,14 +57,16 @@ def read(reader: Reader, samples: Sequence[Sample]) -> Readings:
     return Readings(samples, texts, edits)
 
 
-def difference(a: Reader, b: Reader, source: LineSource, count: int) -> Comparison:
-    """What `b` changes against `a` on the first `count` lines, a few of them in memory."""
-    edits: tuple[list[LineEdits], list[LineEdits]] = ([], [])
+def differences(
+    base: Reader, others: dict[str, Reader], source: LineSource, count: int
+) -> dict[str, Comparison]:
+    """What each of the others changes against `base` on `count` lines, a few of them in memory."""
+    edits: dict[str, list[LineEdits]] = {name: [] for name in ("", *others)}
     for start in range(0, count, CHUNK):
         samples = [source.sample(SEED, i) for i in range(start, min(start + CHUNK, count))]
-        for reader, found in zip((a, b), edits, strict=True):
-            found.extend(read(reader, samples).edits)
-    return compare(*edits)
+        for name, reader in {"": base, **others}.items():
+            edits[name].extend(read(reader, samples).edits)
+    return {name: compare(edits[""], edits[name]) for name in others}
 
 
 def samples_in(face: Face, count: int) -> list[Sample]:
@@ -128,14 +130,13 @@ def main(argv: list[str] | None = None) -> int:
         for face in unseen.fonts.faces()
         if face.khmer
     }
-    narrow = {}
+    others = {}
     for dtype in ("bfloat16", "int8"):
         try:
-            other = Reader(options.weights, dtype=dtype)
+            others[dtype] = Reader(options.weights, dtype=dtype)
         except WeightsError as error:  # int8 without scales beside weights of one's own
             print(f"{dtype} is left out: {error}", file=sys.stderr)
-            continue
-        narrow[dtype] = difference(reader, other, source, max(options.paired, options.lines))
+    narrow = differences(reader, others, source, options.paired)
 
     print(json.dumps(machine.describe()))
     print(f"{'':<44}{'lines':>7}{'CER':>10}  {'95 %':<18}{'exact':>8}")
@@ -144,8 +145,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"their errors: {held_out.scores().cer / trained.scores().cer:.2f} times as many")
     for dtype, found in narrow.items():
         low, high = found.interval
-        lines = f"{max(options.paired, options.lines):,} lines"
-        print(f"{dtype}: {found.difference:+.3%} [{low:+.3%}, {high:+.3%}] on {lines}")
+        print(
+            f"{dtype}: {found.difference:+.3%} [{low:+.3%}, {high:+.3%}], {options.paired:,} lines"
+        )
     print("\nby font never trained on")
     for font, scores in by_font.items():
         print(row(font, scores))
