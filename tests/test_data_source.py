@@ -166,6 +166,24 @@ def test_vowels_run_into_their_consonants_and_nothing_is_lost():
     assert far.ink.any() and far.advance > 0
 
 
+def test_legacy_faces_set_marks_over_the_base_alone():
+    face, cache = open_face(str(FONT)), GlyphCache()
+
+    def drawn(text: str, legacy: bool) -> np.ndarray:
+        setting = Setting(40, 0, 0.0, 0.0, False, legacy=legacy)
+        return draw_line([Span(text, face)], setting, cache).ink > 128
+
+    for text in ("ម្ប", "មី", "ស្ត្រី", "ទ្ធិ", "១"):  # nothing to move: no mark, or all of it below
+        assert np.array_equal(drawn(text, True), drawn(text, False)), text
+    modern, legacy = drawn("ម្បី", False), drawn("ម្បី", True)
+    top = legacy[: len(legacy) - drawn("ម្ប", False).shape[0]]  # rows of the vowel alone
+    alone = drawn("មី", False)
+    assert not np.array_equal(modern, legacy) and abs(legacy.sum() - modern.sum()) < 60
+    assert np.array_equal(top[:, : alone.shape[1]].any(0), alone[: len(top)].any(0))
+    one, again = drawn("១", True), drawn("ៗ", True)
+    assert again.shape[0] == pytest.approx(0.8 * one.shape[0], abs=2)
+
+
 def test_clusters_stand_beside_their_places():
     face, cache = open_face(str(FONT)), GlyphCache()
     setting = Setting(40, 0, 10.0, 0.0, False)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image, ImageFont, features
 
 from khmer_fast.data.fonts import FontError, Span
 from khmer_fast.errors import KhmerFastError
-from khmer_fast.text import clusters
+from khmer_fast.text import COENG, clusters
 
 MASTER = 40  # pixels of the font size that cached glyphs are drawn at
 _CACHE_BYTES = 160 * 1024 * 1024
 _GLYPH_OVERHEAD = 800  # bytes of the objects around a glyph's pixels
+ABOVE = frozenset("ិីឹឺើំ៍័")  # marks over the base (ើ has a part before it, too)
+COENG_RO = COENG + "រ"
 PREBASE = frozenset("េែៃើឿៀោៅ")  # vowels with a part that stands before the consonant
 
 
@@ -135,7 +137,8 @@ def embolden(ink: np.ndarray, pixels: int) -> np.ndarray:
 class Setting:
     """How a line is set, in pixels of the size it is drawn at: widening of strokes, extra width a
     cluster and a space, pixels a font size; `whole` draws words in one go, as screens do.
-    `overlap` pushes vowels that stand before their consonant into it, as broken fonts do."""
+    `overlap` pushes vowels that stand before their consonant into it, as broken fonts do; `legacy`
+    is of faces like Limon, which set marks over the base alone and ៗ as a small ១."""
 
     size: int
     bold: int
@@ -143,6 +146,7 @@ class Setting:
     word_space: float
     whole: bool
     overlap: int = 0
+    legacy: bool = False
 
 
 def draw_line(
@@ -166,7 +170,8 @@ def draw_line(
                 glyph = draw_glyph(span.face.path, setting.size, piece)
                 glyph = _embolden_glyph(glyph, bold) if bold else glyph
             else:
-                glyph = cache.get(span.face.path, setting.size, bold, piece)
+                get = partial(cache.get, span.face.path, setting.size, bold)
+                glyph = _legacy(get, piece) if setting.legacy else get(piece)
                 if setting.overlap and not PREBASE.isdisjoint(piece):
                     glyph = _overlapped(glyph, setting.size, setting.overlap)
             placed.append((glyph, round(pen + nudge()) if nudge else round(pen)))
@@ -186,6 +191,40 @@ def draw_line(
         view = ink[y : y + glyph.ink.shape[0], x : x + glyph.ink.shape[1]]
         np.maximum(view, glyph.ink, out=view)
     return Ink(ink, -top, -left, pen)
+
+
+def _legacy(get: Callable[[str], Glyph], cluster: str) -> Glyph:
+    """A cluster as faces without shaping set it: what stands above, where the base alone has it."""
+    if cluster == "ៗ":
+        return _smaller(get("១"), 0.8)
+    marks = "".join(c for c in cluster if c in ABOVE)
+    if not marks or COENG not in cluster or COENG_RO in cluster:  # which stands before the base
+        return get(cluster)
+    below = "".join(c for c in cluster if c not in ABOVE)
+    below += "េ" if "ើ" in marks else ""
+    plain, marked = get(below), get(cluster[0] + marks)
+    if plain.advance <= marked.advance:
+        return get(cluster)  # all of it stands below the base
+    left, top = min(plain.left, marked.left), min(plain.top, marked.top)
+    right, bottom = (
+        max(end(plain), end(marked))
+        for end in (lambda g: g.left + g.ink.shape[1], lambda g: g.top + g.ink.shape[0])
+    )
+    ink = np.zeros((bottom - top, right - left), np.uint8)
+    for glyph in (plain, marked):
+        y, x = glyph.top - top, glyph.left - left
+        view = ink[y : y + glyph.ink.shape[0], x : x + glyph.ink.shape[1]]
+        np.maximum(view, glyph.ink, out=view)
+    return Glyph(ink, left, top, plain.advance)
+
+
+def _smaller(glyph: Glyph, scale: float) -> Glyph:
+    """A glyph that stands on the baseline, smaller."""
+    if not glyph.ink.size:
+        return glyph
+    h, w = (max(1, round(n * scale)) for n in glyph.ink.shape)
+    ink = np.asarray(Image.fromarray(glyph.ink).resize((w, h), Image.Resampling.BOX))
+    return Glyph(ink, round(glyph.left * scale), round(glyph.top * scale), glyph.advance * scale)
 
 
 def _overlapped(glyph: Glyph, size: int, pixels: int) -> Glyph:

@@ -75,8 +75,9 @@ class Style:
     `stretch` is the horizontal scale; `slant` the shear of italics; `margin` the white around the
     text, `pitch` the distance of lines, `cut_by` what a crop cuts off, all in font sizes.
     `unevenness` is the standard deviation of each cluster's place, `overlap_by` how far a vowel
-    that stands before its consonant is pushed into it, both in font sizes; `proportion` is the
-    logarithm of how much parts of the height grow or shrink.
+    that stands before its consonant is pushed into it, both in font sizes; `legacy` faces set marks
+    over the base alone and ៗ as a small ១; `proportion` is the logarithm of how much parts of the
+    height grow or shrink.
     """
 
     bold: float
@@ -102,6 +103,7 @@ class Style:
     unevenness: tuple[float, float] = (0.0, 0.0)
     overlap: float = 0.0
     overlap_by: tuple[float, float] = (0.0, 0.0)
+    legacy: float = 0.0
     proportions: float = 0.0
     proportion: tuple[float, float] = (0.0, 0.0)
 

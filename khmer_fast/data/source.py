@@ -135,6 +135,7 @@ class LineSource:
                 if style.overlap and rng.random() < style.overlap
                 else 0
             ),
+            legacy=style.legacy > 0 and rng.random() < style.legacy,
         )
         nudge: Callable[[], float] | None = None
         if style.uneven and rng.random() < style.uneven:
