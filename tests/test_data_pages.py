@@ -14,9 +14,10 @@ from khmer_fast.data.config import ConfigError
 from khmer_fast.data.dataset import DatasetError
 from khmer_fast.data.page_canvas import INKED
 from khmer_fast.data.page_composer import Composer
-from khmer_fast.data.page_config import load_page_config
+from khmer_fast.data.page_config import DEFAULT_PAGES, load_page_config
 from khmer_fast.data.page_files import page_text, read_page, write_pages
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
+from khmer_fast.data.page_hard import over_lines
 from khmer_fast.data.page_layouts import LAYOUTS, begin
 from khmer_fast.data.page_type import Run
 from khmer_fast.data.pages import _without_unseen
@@ -27,6 +28,7 @@ from tests.data_fixtures import KHMER_FONTS, LATIN_FONTS, needs_fonts, small_con
 pytestmark = needs_fonts
 SIDE = 360
 CONFIG = load_page_config()
+HARD = load_page_config(DEFAULT_PAGES.with_name("hard_pages.toml"))
 
 
 def small_pages(folder: Path, config=CONFIG, **options) -> PageSource:
@@ -44,6 +46,11 @@ def small_pages(folder: Path, config=CONFIG, **options) -> PageSource:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> PageSource:
     return small_pages(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory) -> PageSource:
+    return small_pages(tmp_path_factory.mktemp("texts"), HARD)
 
 
 @pytest.fixture
@@ -77,8 +84,8 @@ def test_sample_depends_on_seed_and_index_alone(pages, tmp_path):
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-def test_every_layout_draws_pages_that_hold_together(pages, layout):
-    source = pages.only(layout)
+def test_every_layout_draws_pages_that_hold_together(pages, hard, layout):
+    source = (pages if layout in {choice.name for choice in CONFIG.layouts} else hard).only(layout)
     for index in range(6):
         page = source.sample(11, index)
         Y, X = page.image.shape
@@ -151,6 +158,16 @@ def test_rules_strokes_and_stamps_own_nothing_and_take_nothing(flat):
     assert np.array_equal(flat.canvas.owner, before)
     flat.canvas.fill((0, 0, 600, 600), 128)  # something opaque
     assert not flat.canvas.owner.any()
+
+
+def test_strokes_and_seals_over_lines_leave_them_their_ink(flat):
+    flat.line("ក្រសួងព័ត៌មាន", 200, 300)
+    owner, grey = flat.canvas.owner.copy(), flat.canvas.grey.copy()
+    for _ in range(12):
+        over_lines(flat)
+    assert np.array_equal(flat.canvas.owner, owner)
+    assert (flat.canvas.grey != grey)[280:310, 200:300].mean() > 0.1
+    over_lines(flat, first=1)  # there is no such line
 
 
 def test_lines_are_not_overprinted_and_always_seen(flat):

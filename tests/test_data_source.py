@@ -123,9 +123,9 @@ def test_legal_clusters_are_one_cluster_without_dotted_circle(tmp_path):
 def test_what_is_drawn_is_the_label(lines, monkeypatch):
     drawn: list[list[Span]] = []
 
-    def record(spans, setting, cache, bold_span=None):
+    def record(spans, setting, cache, bold_span=None, nudge=None):
         drawn.append(spans)
-        return draw_line(spans, setting, cache, bold_span)
+        return draw_line(spans, setting, cache, bold_span, nudge)
 
     monkeypatch.setattr(source, "draw_line", record)
     for i in range(150):
@@ -150,6 +150,52 @@ def test_clusters_side_by_side_look_like_raqm_on_the_whole_line():
     a, b = line.ink[:, :width] > 128, whole.ink[:, :width] > 128
     assert (a & b).sum() > 0.7 * (a | b).sum()
     assert abs(int(line.ink.sum()) - int(whole.ink.sum())) < 0.02 * whole.ink.sum()
+
+
+def test_vowels_run_into_their_consonants_and_nothing_is_lost():
+    face, cache = open_face(str(FONT)), GlyphCache()
+    setting = Setting(40, 0, 0.0, 0.0, False)
+    plain = draw_line([Span("ការលើក", face)], setting, cache)
+    near = draw_line([Span("ការលើក", face)], replace(setting, overlap=6), cache)
+    assert plain.advance - near.advance == 6  # one vowel stands before its consonant
+    assert plain.ink.shape[1] - near.ink.shape[1] == 6
+    until = cache.get(str(FONT), 40, 0, "កា").ink.shape[1]
+    assert np.array_equal(plain.ink[:, :until], near.ink[:, :until])
+    assert 0.8 * plain.ink.sum() < near.ink.sum() <= plain.ink.sum()
+    far = draw_line([Span("លើ", face)], replace(setting, overlap=1000), cache)  # no further back
+    assert far.ink.any() and far.advance > 0
+
+
+def test_clusters_stand_beside_their_places():
+    face, cache = open_face(str(FONT)), GlyphCache()
+    setting = Setting(40, 0, 10.0, 0.0, False)
+    moves = iter([0.0, 5.0, 0.0])
+    line = draw_line([Span("កកក", face)], setting, cache, nudge=lambda: next(moves))
+    letter = cache.get(str(FONT), 40, 0, "ក")
+    for i, move in enumerate((0, 5, 0)):
+        x = round(i * (letter.advance + 10) + move)
+        assert np.array_equal(line.ink[:, x : x + letter.ink.shape[1]], letter.ink), i
+
+
+def test_rows_are_stretched_in_order():
+    ink = np.repeat(np.arange(100, dtype=np.uint8)[:, None], 30, 1)
+    out = source._stretch_rows(random.Random(3), ink, 0.3)
+    assert out.shape == ink.shape and not np.array_equal(out, ink)
+    rows = out[:, 15].astype(int)
+    assert (np.diff(rows) >= 0).all() and rows[0] < 4 and rows[-1] > 95
+    assert abs(rows - np.arange(100)).max() < 25
+    assert np.array_equal(source._stretch_rows(random.Random(3), ink, 0.0), ink)
+
+
+def test_a_style_that_is_off_draws_no_number(lines, tmp_path):
+    """So mixtures from before `overlap`, `uneven` and `proportions` give the same pixels."""
+    style = lines.config.style
+    assert not (style.overlap or style.uneven or style.proportions)
+    on = replace(lines.config, style=replace(style, proportions=1.0, proportion=(0.2, 0.3)))
+    other = LineSource(on, text_folder=lines._text_folder, font_folders=(KHMER_FONTS, LATIN_FONTS))
+    pairs = [(lines.sample(7, i), other.sample(7, i)) for i in range(6)]
+    assert all(a.text == b.text for a, b in pairs)
+    assert any(not np.array_equal(a.image, b.image) for a, b in pairs)
 
 
 @pytest.mark.parametrize("path", sorted(KHMER_FONTS.glob("*.ttf")), ids=lambda path: path.stem)

@@ -11,9 +11,10 @@ import torch
 
 from khmer_fast.recognize import engine
 from khmer_fast.train import loop
-from khmer_fast.train.line_objective import LineObjective, capped_cer, find_amp, is_loop
+from khmer_fast.train.line_objective import LineObjective, capped_cer, is_loop
 from khmer_fast.train.loop import LossError, Progress, Trainer, update_average
 from khmer_fast.train.loss import check, losses
+from khmer_fast.train.optimizer import find_amp
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import LineDataset, TrainLine, batch_count, batches, collate
 from khmer_fast.train.sources import Mixture

@@ -154,6 +154,19 @@ def test_killed_and_resumed_is_the_uninterrupted_run(whole, lines, tmp_path, wor
     assert_same_run(whole, out)
 
 
+def test_killed_and_resumed_with_muon(lines, tmp_path):
+    values = options(lines, optimizer="muon", **STEPWISE)
+    whole = train(out=tmp_path / "whole", say=quiet, **values)
+    out = tmp_path / "run"
+    process = start(command_line({**values, "out": out}))
+    wait_for(process, "Saved checkpoint", 2)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    train(resume=out, say=quiet)
+    assert_same_run(whole, out)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_first_and_the_backup_alone_goes_on(whole, lines, tmp_path, number):
     out, backup, new = (tmp_path / name for name in ("run", "backup", "new"))

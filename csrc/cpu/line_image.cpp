@@ -289,13 +289,13 @@ bool may_hold_marks(const std::vector<uint8_t>& inked) {
 }  // namespace
 
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
-                                    bool alone, const Kernels& kernels) {
+                                    bool alone, bool plain, const Kernels& kernels) {
   if (Y * X > kMaxPixels) return std::nullopt;
-  if (Y >= kPaperRows && X >= 2 * kPaperColumns &&
+  if (!plain && Y >= kPaperRows && X >= 2 * kPaperColumns &&
       (varies(grey, X) || varies(grey + (Y - 2) * X, X)))
     return std::nullopt;
   Histogram counts = count_values(grey, Y, X, X);
-  if (may_have_two_inks(counts, Y * X)) return std::nullopt;
+  if (!plain && may_have_two_inks(counts, Y * X)) return std::nullopt;
   const std::optional<bool> dark = is_dark(grey, Y, X);
   if (!dark) return std::nullopt;
   std::vector<uint8_t> turned;
@@ -351,8 +351,7 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
     uint8_t* to = line.image.data() + (top + y) * line.width + left;
     for (int64_t x = 0; x < columns; ++x) to[x] = stretched[from[x]];
   }
-  if (may_lean(line.image.data() + top * line.width + left, rows, columns, line.width))
-    return std::nullopt;
+  line.may_lean = may_lean(line.image.data() + top * line.width + left, rows, columns, line.width);
   return line;
 }
 

@@ -32,8 +32,8 @@ struct Core {
 
 // Ink of each piece in each line's band, lines ascending: [C]. Counts the columns with ink of each
 // line, up to each: line.lettered.
-std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int64_t X, size_t C,
-                                           std::vector<Line>& lines) {
+std::vector<std::vector<Core>> count_cores(const uint8_t* ink, const int32_t* labels, int64_t Y,
+                                           int64_t X, size_t C, std::vector<Line>& lines) {
   std::vector<std::vector<Core>> cores(C);
   for (size_t l = 0; l < lines.size(); ++l) {
     std::vector<int32_t>& lettered = lines[l].lettered;
@@ -41,7 +41,7 @@ std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int
     const int64_t from_x = lines[l].from_x, to_x = lines[l].to_x;
     const BandRows rows(lines[l], Y);
     for (int64_t y = rows.top; y < rows.bottom; ++y)
-      each_inked(labels + y * X, from_x, to_x, [&](int64_t x) {
+      each_inked(ink + y * X, from_x, to_x, [&](int64_t x) {
         if (y < rows.from[x - from_x] || y >= rows.to[x - from_x]) return;
         std::vector<Core>& found = cores[labels[y * X + x] - 1];
         if (found.empty() || found.back().line != static_cast<int32_t>(l))
@@ -271,14 +271,14 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   std::vector<double> opinion(C, 0.0);
   std::vector<uint8_t> kind(C, 0);
   for (int64_t y = 0; y < Y; ++y)
-    each_inked(labels + y * X, 0, X, [&](int64_t x) {
+    each_inked(ink + y * X, 0, X, [&](int64_t x) {
       const int32_t c = labels[y * X + x] - 1;
       opinion[c] += pieces.opinion(y, x);
       kind[c] = ink[y * X + x];
     });
   for (size_t c = 0; c < C; ++c) opinion[c] /= components[c].area;
   // 2. ink of each piece in each line's band
-  const std::vector<std::vector<Core>> cores = count_cores(labels, Y, X, C, lines);
+  const std::vector<std::vector<Core>> cores = count_cores(ink, labels, Y, X, C, lines);
   // 3. each piece to a line, to nobody, or cut
   std::vector<uint16_t> owner(C, kNobody);
   std::vector<std::vector<int32_t>> cuts(C);
@@ -316,7 +316,7 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
   }
   std::fill_n(owners, Y * X, 0);
   for (int64_t y = 0; y < Y; ++y)
-    each_inked(labels + y * X, 0, X, [&](int64_t x) {
+    each_inked(ink + y * X, 0, X, [&](int64_t x) {
       const uint16_t own = owner[labels[y * X + x] - 1];
       owners[y * X + x] = own < kFrame ? owner_at(lines, own - 1, x) : own;
     });
@@ -349,7 +349,7 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
   std::fill_n(bottom, columns.begin[columns.lines], 0);
   std::fill_n(counts, 2 * columns.lines, 0);
   for (int64_t y = 0; y < Y; ++y)
-    each_inked(owners + y * X, 0, X, [&](int64_t x) {
+    each_inked(ink + y * X, 0, X, [&](int64_t x) {
       const uint16_t own = owners[y * X + x];
       if (own >= kFrame) return;
       const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
@@ -388,14 +388,13 @@ void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& c
 }
 
 void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
-                int64_t X, const bool* nobodys, int32_t* areas, int64_t C, int64_t* all) {
-  std::fill_n(areas, C, 0);
-  *all = 0;
+                int64_t X, int32_t* areas, int64_t C) {
+  std::fill_n(areas, 2 * C, 0);
   for (int64_t y = 0; y < Y; ++y)
     each_inked(ink + y * X, 0, X, [&](int64_t x) {
       const int64_t i = y * X + x;
-      ++*all;
-      if (ink[i] != kRule && nobodys[owners[i]]) ++areas[labels[i] - 1];
+      if (owners[i] >= kFrame && ink[i] != kRule)
+        ++areas[2 * (labels[i] - 1) + (owners[i] == kFrame)];
     });
 }
 

@@ -20,6 +20,7 @@ from khmer_fast.text import clusters
 MASTER = 40  # pixels of the font size that cached glyphs are drawn at
 _CACHE_BYTES = 160 * 1024 * 1024
 _GLYPH_OVERHEAD = 800  # bytes of the objects around a glyph's pixels
+PREBASE = frozenset("េែៃើឿៀោៅ")  # vowels with a part that stands before the consonant
 
 
 class ShapingError(KhmerFastError):
@@ -133,13 +134,15 @@ def embolden(ink: np.ndarray, pixels: int) -> np.ndarray:
 @dataclass(frozen=True)
 class Setting:
     """How a line is set, in pixels of the size it is drawn at: widening of strokes, extra width a
-    cluster and a space, pixels a font size; `whole` draws words in one go, as screens do."""
+    cluster and a space, pixels a font size; `whole` draws words in one go, as screens do.
+    `overlap` pushes vowels that stand before their consonant into it, as broken fonts do."""
 
     size: int
     bold: int
     spacing: float
     word_space: float
     whole: bool
+    overlap: int = 0
 
 
 def draw_line(
@@ -147,10 +150,12 @@ def draw_line(
     setting: Setting,
     cache: GlyphCache,
     bold_span: Callable[[int], int] | None = None,
+    nudge: Callable[[], float] | None = None,
 ) -> Ink:
     """Set spans on one baseline; ink is cropped to what is drawn, and never empty.
 
-    `bold_span` gives the widening of strokes of span i where it differs.
+    `bold_span` gives the widening of strokes of span i where it differs, `nudge` by how many
+    pixels the next cluster stands beside its place.
     """
     placed: list[tuple[Glyph, int]] = []
     pen = 0.0
@@ -162,7 +167,9 @@ def draw_line(
                 glyph = _embolden_glyph(glyph, bold) if bold else glyph
             else:
                 glyph = cache.get(span.face.path, setting.size, bold, piece)
-            placed.append((glyph, round(pen)))
+                if setting.overlap and not PREBASE.isdisjoint(piece):
+                    glyph = _overlapped(glyph, setting.size, setting.overlap)
+            placed.append((glyph, round(pen + nudge()) if nudge else round(pen)))
             pen += glyph.advance + setting.spacing
             if piece == " ":
                 pen += setting.word_space
@@ -179,6 +186,28 @@ def draw_line(
         view = ink[y : y + glyph.ink.shape[0], x : x + glyph.ink.shape[1]]
         np.maximum(view, glyph.ink, out=view)
     return Ink(ink, -top, -left, pen)
+
+
+def _overlapped(glyph: Glyph, size: int, pixels: int) -> Glyph:
+    """A cluster whose consonant, with all that stands on it, is `pixels` nearer to its vowel."""
+    h, w = glyph.ink.shape
+    baseline = min(max(-glyph.top, 0), h)
+    inked = glyph.ink[max(0, baseline - size // 3) : baseline].any(0)  # [w], of the letters' feet
+    start = int(inked.argmax()) if inked.any() else w
+    first = start + int((~inked[start:]).argmax()) if not inked[start:].all() else 0
+    pixels = min(pixels, first - start, w - first)
+    if pixels <= 0:
+        return glyph
+    top = baseline  # of the vowel; what stands over it is the consonant's
+    while top and glyph.ink[top - 1, :first].any():
+        top -= 1
+    vowel = glyph.ink[top:, :first]
+    rest = glyph.ink.copy()
+    rest[top:, :first] = 0
+    ink = np.zeros_like(glyph.ink)
+    ink[:, : w - pixels] = rest[:, pixels:]
+    np.maximum(ink[top:, :first], vowel, out=ink[top:, :first])
+    return Glyph(ink[:, : w - pixels], glyph.left, glyph.top, glyph.advance - pixels)
 
 
 def _pieces(text: str, whole: bool) -> list[str]:

@@ -74,6 +74,9 @@ class Style:
     `spacing` is extra width a cluster and `word_space` extra width a space, in font sizes;
     `stretch` is the horizontal scale; `slant` the shear of italics; `margin` the white around the
     text, `pitch` the distance of lines, `cut_by` what a crop cuts off, all in font sizes.
+    `unevenness` is the standard deviation of each cluster's place, `overlap_by` how far a vowel
+    that stands before its consonant is pushed into it, both in font sizes; `proportion` is the
+    logarithm of how much parts of the height grow or shrink.
     """
 
     bold: float
@@ -95,6 +98,12 @@ class Style:
     cut: float
     cut_by: tuple[float, float]
     native: float
+    uneven: float = 0.0
+    unevenness: tuple[float, float] = (0.0, 0.0)
+    overlap: float = 0.0
+    overlap_by: tuple[float, float] = (0.0, 0.0)
+    proportions: float = 0.0
+    proportion: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class PageMarks:
     holes: float
     dark_border: float
     cut_margin: float
+    over_lines: float = 0.0  # a seal, signature or scribble over a line
 
 
 @dataclass(frozen=True)

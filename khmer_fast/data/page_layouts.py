@@ -12,6 +12,7 @@ from khmer_fast.data.page_canvas import Canvas
 from khmer_fast.data.page_charts import report
 from khmer_fast.data.page_composer import POINTS, Composer, choose_type
 from khmer_fast.data.page_forms import form, invoice, receipt
+from khmer_fast.data.page_hard import figures, overprinted, signs
 from khmer_fast.data.page_letters import law, letter
 from khmer_fast.data.page_posters import card, certificate, cover, menu, poster, styles
 from khmer_fast.data.page_prose import book, columns, contents, exam, newspaper
@@ -45,6 +46,9 @@ LAYOUTS: dict[str, Callable[[Composer], None]] = {
     "word": word,
     "lines": lines,
     "blank": blank,
+    "overprinted": overprinted,
+    "figures": figures,
+    "signs": signs,
     "certificate": certificate,
     "menu": menu,
     "exam": exam,

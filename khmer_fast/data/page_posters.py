@@ -10,7 +10,7 @@ from khmer_fast.data.page_type import Run, Type
 
 def poster(page: Composer) -> None:
     """Few words in large type, on paper, colour or a picture."""
-    ink = _ground(page)
+    ink = ground(page)
     x = page.some(0.05, 0.12) * page.width
     width = page.width - 2 * x
     y = page.some(0.06, 0.2) * page.height
@@ -92,7 +92,7 @@ def _poster_line(
     return y + pitch
 
 
-def _ground(page: Composer) -> int:
+def ground(page: Composer) -> int:
     """Paint the page; returns the level of ink that can be read on it."""
     roll = page.rng.random()
     whole = (0, 0, page.width, page.height)
@@ -170,7 +170,7 @@ def cover(page: Composer) -> None:
 def card(page: Composer) -> None:
     """A card or sign: name, small lines, icons, on colour at times; fills its picture."""
     if page.chance(0.5):
-        ink = _ground(page)
+        ink = ground(page)
     else:
         ink = page.rng.randint(0, 60)
     size = page.height / page.some(11, 20)
@@ -356,7 +356,7 @@ def certificate(page: Composer) -> None:
 
 def menu(page: Composer) -> None:
     """A restaurant's card: names and prices in two columns, pictures, headings on bands."""
-    ink = _ground(page) if page.chance(0.4) else 20
+    ink = ground(page) if page.chance(0.4) else 20
     page.body = page.body.at(level=ink)
     y = 0.08 * page.height
     title = page.heading.at(size=page.unit * page.some(24, 40), level=ink)

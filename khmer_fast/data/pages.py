@@ -28,6 +28,7 @@ from khmer_fast.data.page_config import (
     load_page_config,
 )
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
+from khmer_fast.data.page_hard import over_lines
 from khmer_fast.data.page_layouts import LAYOUTS, begin
 from khmer_fast.data.page_marks import (
     dark_border,
@@ -216,6 +217,8 @@ def _mark(page: Composer, marks: PageMarks) -> None:
         wide = page.some(2, 12) * size
         if not page.inked((x, y - size, x + wide, y + size)):
             handwriting(page, x, y, wide, size)
+    if marks.over_lines and page.chance(marks.over_lines):
+        over_lines(page)
     if page.chance(marks.watermark):
         watermark(page)
     if page.chance(marks.holes):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +130,15 @@ class LineSource:
                 rng.uniform(*style.word_space) * drawn if rng.random() < style.justified else 0.0
             ),
             whole=native,
+            overlap=(
+                round(rng.uniform(*style.overlap_by) * drawn)
+                if style.overlap and rng.random() < style.overlap
+                else 0
+            ),
         )
+        nudge: Callable[[], float] | None = None
+        if style.uneven and rng.random() < style.uneven:
+            nudge = partial(rng.gauss, 0.0, rng.uniform(*style.unevenness) * drawn)
         emphasised: frozenset[int] = frozenset()
         if rng.random() < style.emphasis:
             spans, emphasised = self._emphasise(rng, spans)
@@ -136,13 +147,15 @@ class LineSource:
             return max(1, setting.bold) if i in emphasised else setting.bold
 
         if spans[0].text:
-            line = draw_line(spans, setting, self._cache, bold_span)
+            line = draw_line(spans, setting, self._cache, bold_span, nudge)
         else:
             width = rng.randint(drawn, 25 * drawn)
             line = Ink(np.zeros((round(1.2 * drawn), width), np.uint8), drawn, 0, width)
         page = self._surround(rng, line, spans, setting)
         if rng.random() < style.italic:
             page = _shear(page, rng.uniform(*style.slant))
+        if style.proportions and rng.random() < style.proportions:
+            page = _stretch_rows(rng, page, rng.uniform(*style.proportion))
         scale = size / drawn
         height = min(_LARGEST_HEIGHT, max(12, round(page.shape[0] * scale)))
         scale = height / page.shape[0]
@@ -274,3 +287,21 @@ def _shear(ink: np.ndarray, slant: float) -> np.ndarray:
             Image.Resampling.BILINEAR,
         )
     )
+
+
+def _stretch_rows(rng: random.Random, ink: np.ndarray, most: float) -> np.ndarray:
+    """Other proportions of letters, marks and subscripts: each of five stretches of rows grows or
+    shrinks by up to e^most, the whole height stays: ink [Y', X'] to the same shape."""
+    Y, X = ink.shape
+    parts = [math.exp(rng.uniform(-most, most)) for _ in range(5)]
+    ends = np.concatenate(([0.0], np.cumsum(parts))) * (Y / sum(parts))  # where they end up
+    even = np.linspace(0, Y, len(ends))
+    mesh = [
+        ((0, round(y0), X, round(y1)), (0, top, 0, bottom, X, bottom, X, top))
+        for y0, y1, top, bottom in zip(ends, ends[1:], even, even[1:], strict=False)
+        if round(y1) > round(y0)
+    ]
+    image = Image.fromarray(ink).transform(
+        (X, Y), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
+    )
+    return np.asarray(image)

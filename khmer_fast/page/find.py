@@ -24,6 +24,7 @@ WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as lon
 WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
+SURE_WAY = 0.95  # so sure that a page stands on its feet, the network is asked once
 ONE_LINE = 6.0  # letter heights: a higher picture is a page, though it has one line only
 
 
@@ -90,22 +91,11 @@ def find_lines(
     small = scale_page(grey, scale)
     # 1. quarter turns
     if rotation is None:
-        maps = segmenter.maps(small)
-        rotation = _rotation(maps)
-        if rotation in (90, 270):
-            turned = np.ascontiguousarray(np.rot90(small, rotation // 90))
-            turned_maps = segmenter.maps(turned)
-            if _rotation(turned_maps) in (0, 180):
-                small, maps = turned, turned_maps
-            else:
-                rotation = 0
-        elif rotation == 180:
-            small = np.ascontiguousarray(np.rot90(small, 2))
-            maps = segmenter.maps(small)
+        small, maps, rotation = _upright(small, segmenter)
     else:
-        small = np.ascontiguousarray(np.rot90(small, rotation // 90))
+        small = _quarters(small, rotation)
         maps = segmenter.maps(small)
-    grey = np.ascontiguousarray(np.rot90(grey, rotation // 90))
+    grey = _quarters(grey, rotation)
     # 2. a slanting page is levelled
     upright = (grey.shape[1], grey.shape[0])
     bands = find_bands(maps)
@@ -141,12 +131,42 @@ def find_lines(
     )
 
 
-def _rotation(maps: Maps) -> int:
-    """Degrees clockwise that a page seems to lie turned by: first its axis, then its head."""
+def _upright(small: np.ndarray, segmenter: PageNetwork) -> tuple[np.ndarray, Maps, int]:
+    """The page [Y, X] turned upright, its maps, and the degrees clockwise that it lay turned by.
+
+    The network sees its axis surely, but not always which way round it stands: unless it is sure,
+    that is asked twice, with the page the other way round."""
+    maps = segmenter.maps(small)
+    stands, right, head, left = (float(p) for p in maps.rotation)
+    if not _stands(maps):
+        way = 90 if right >= left else 270
+    elif stands >= SURE_WAY * (stands + head):
+        return small, maps, 0
+    else:
+        way = 180
+    turned = _quarters(small, way)
+    turned_maps = segmenter.maps(turned)
+    if way != 180 and not _stands(turned_maps):
+        return small, maps, 0
+    other = (way + 180) % 360
+    this, that = maps.rotation[way // 90], maps.rotation[other // 90]
+    if this * turned_maps.rotation[0] >= that * turned_maps.rotation[2]:
+        return turned, turned_maps, way
+    if other == 0:
+        return small, maps, 0
+    turned = _quarters(turned, 180)
+    return turned, segmenter.maps(turned), other
+
+
+def _quarters(grey: np.ndarray, rotation: int) -> np.ndarray:
+    """A page [Y, X] that lies turned clockwise by `rotation` degrees, turned back."""
+    return np.ascontiguousarray(np.rot90(grey, rotation // 90))
+
+
+def _stands(maps: Maps) -> bool:
+    """Whether a page's lines run along it, as far as can be seen."""
     upright, right, head, left = (float(p) for p in maps.rotation)
-    if right + left > upright + head:
-        return 90 if right >= left else 270
-    return 0 if upright >= head else 180
+    return right + left <= upright + head
 
 
 def _large_maps(small: np.ndarray, segmenter: PageNetwork) -> tuple[Maps, tuple[float, float]]:
@@ -249,6 +269,6 @@ def _level(grey: np.ndarray, skew: float) -> np.ndarray:
     """The page turned so that its lines are level, on paper: uint8 [Y, X] -> uint8 [Y', X']."""
     paper = int(np.median(grey[:: max(1, grey.shape[0] // 64), :: max(1, grey.shape[1] // 64)]))
     turned = Image.fromarray(grey).rotate(
-        skew, Image.Resampling.BILINEAR, expand=True, fillcolor=paper
+        skew, Image.Resampling.BICUBIC, expand=True, fillcolor=paper
     )
     return np.asarray(turned)

@@ -30,7 +30,7 @@ LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
 FIRST_READ = 8  # lines at first, so that the first page comes soon
-SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way round
+SURE_PAGE = 0.75  # mean confidence of a page's clusters that surely are read the right way round
 SURER = 1.5  # so many times the sure letters must another way have,
 FEWEST_LETTERS = 3.0  # and so many of them
 AS_MUCH_TEXT = 0.5  # of the lines' length another way has, to be tried
@@ -44,8 +44,9 @@ class _Sheet:
     """A page whose lines were found and are to be read."""
 
     image: FilePage
-    found: FoundPage | None  # None: the picture is one line
+    found: FoundPage | None  # None: lines were not looked for
     chosen: list[int]  # of the found lines, those that are read
+    whole: bool = False  # the picture, as it is, is the one line that is read
     lines: list[ReadLine] = field(default_factory=list)  # what was read so far, in that order
 
 
@@ -163,13 +164,13 @@ class PageReader:
         if image.error is not None:
             return image.unread()
         if self.layout == "line":
-            return _Sheet(image, None, [0])
+            return _Sheet(image, None, [0], whole=True)
         try:
             found = find_lines(image.grey, self.segmenter)
         except KhmerFastError as error:
             return _failed(image, error)
         if self.layout == "auto" and is_one_line(found):
-            return _Sheet(image, None, [0])
+            return _Sheet(image, found, [0], whole=True)
         return self._chosen(image, found)
 
     def _chosen(self, image: FilePage, found: FoundPage) -> _Sheet:
@@ -184,14 +185,14 @@ class PageReader:
         """Reads the lines of sheets and gives their pages, all in order."""
         sheets = [sheet for sheet in waiting if isinstance(sheet, _Sheet)]
         # what finding took goes back before reading takes its own
-        give_back(sum(sheet.image.grey.size for sheet in sheets if sheet.found is not None))
+        give_back(sum(sheet.image.grey.size for sheet in sheets if not sheet.whole))
         self._read(sheets)
         for sheet in waiting:
             if isinstance(sheet, _Sheet) and sheet.found is not None:
                 sheet = self._right_way_up(sheet, sheet.found)
             if isinstance(sheet, Page):
                 yield sheet
-            elif sheet.found is None:
+            elif sheet.found is None or sheet.whole:
                 yield layers.apply(self._line_page(sheet), sheet.image.text_layer)
             else:
                 page = make_page(
@@ -215,7 +216,10 @@ class PageReader:
             if start and time.monotonic() > deadline:
                 return
             group = jobs[start : start + READ_TOGETHER]
-            crops = [None if sheet.found is None else sheet.found.crop(i) for sheet, i in group]
+            crops = [
+                None if sheet.found is None or sheet.whole else sheet.found.crop(i)
+                for sheet, i in group
+            ]
             pictures = [
                 sheet.image.grey if crop is None else crop.grey
                 for (sheet, _), crop in zip(group, crops, strict=True)
@@ -229,7 +233,7 @@ class PageReader:
         says so more surely than the network does, and costs nothing where it is sure."""
         if _sureness(sheet.lines) >= SURE_PAGE:
             return sheet
-        longest = set(_longest(sheet, found))
+        longest = {0} if sheet.whole else set(_longest(sheet, found))
         read = zip(sheet.chosen, sheet.lines, strict=False)  # not all where time was short
         letters = _sure_letters([line for i, line in read if i in longest])
         best, most = sheet, max(FEWEST_LETTERS, SURER * letters)
@@ -262,10 +266,10 @@ class PageReader:
 
 
 def _sureness(lines: Sequence[ReadLine]) -> float:
-    """Mean confidence of what was read, by character."""
-    read = [x.answer for x in lines if isinstance(x.answer, Line) and x.answer.text]
-    characters = sum(len(line.text) for line in read)
-    return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
+    """Mean confidence of what was read, by cluster: a long line may be unsure as a whole, but no
+    clusters of a page on its head are sure."""
+    read = [c.confidence for x in lines if isinstance(x.answer, Line) for c in x.answer.characters]
+    return sum(read) / max(len(read), 1)
 
 
 def _sure_letters(lines: Sequence[ReadLine]) -> float:

@@ -92,16 +92,31 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
         raise ImageError(
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
-    from khmer_fast.ops import clean_line  # the compiled module only where it is needed
-
     grey = np.ascontiguousarray(grey)
-    clean = clean_line(grey, height, alone)
+    clean = _clean(grey, height, alone)
     if isinstance(clean, np.ndarray):
         from khmer_fast.recognize.neighbours import without_neighbours
 
         grey, alone = without_neighbours(grey, clean), True
-        clean = clean_line(grey, height, alone)
-    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height, alone)
+        clean = _clean(grey, height, alone)
+    if isinstance(clean, tuple):
+        image, ink, box, may_lean = clean
+        line = _placed(image, ink, box)
+        if not may_lean or not slant.angle(line.ink_pixels()):
+            return line
+    return prepare_reference(grey, height, alone)
+
+
+def _clean(grey: np.ndarray, height: int, alone: bool) -> tuple | np.ndarray | None:
+    """What `clean_line` says, who looks closer where a line may be on several papers or in two
+    inks: most are not."""
+    from khmer_fast.ops import clean_line  # the compiled module only where it is needed
+
+    clean = clean_line(grey, height, alone)
+    if clean is None and grey.size <= MAX_PICTURE_PIXELS:
+        if papers.even(grey) is grey and two_inks.merge(grey) is grey:
+            return clean_line(grey, height, alone, plain=True)
+    return clean
 
 
 def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:

@@ -12,6 +12,7 @@ from khmer_fast.errors import KhmerFastError
 from khmer_fast.text import BOS, Vocabulary
 from khmer_fast.train.loop import Sums, Trainer
 from khmer_fast.train.loss import Losses, check, losses, losses_of_memory
+from khmer_fast.train.optimizer import find_amp
 from khmer_fast.train.options import TrainOptions
 from khmer_fast.train.samples import TrainBatch, TrainLine, collate
 from python_ref.attn_gru_step import DecoderWeights, attn_gru_init
@@ -93,17 +94,6 @@ def find_recurrent(backend: str, device: torch.device) -> Callable:
     from khmer_fast.sequence import encoder_recurrent
 
     return encoder_recurrent
-
-
-def find_amp(choice: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of the convolutions: bfloat16 where it is faster than float32, else None."""
-    if choice == "off":
-        return None
-    if choice == "bfloat16" or device.type != "cpu":
-        return torch.bfloat16
-    from khmer_fast.recognize.engine import has_fast_bfloat16
-
-    return torch.bfloat16 if has_fast_bfloat16() else None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from khmer_fast.errors import KhmerFastError
+from khmer_fast.train.optimizer import make_optimizer
 from khmer_fast.train.options import TrainOptions
 
 PATIENCE = 3  # epochs without a better score before --schedule plateau halves the rate
@@ -125,7 +126,7 @@ class Trainer:
         self.model = objective.make_model().to(self.device, self.dtype)
         self.average = copy.deepcopy(self.model)
         self.average.requires_grad_(False)
-        self.optimizer = make_optimizer(self.model, options)
+        self.optimizer = make_optimizer(self.model, options, device)
         self.progress = Progress(since=self.since())
 
     def since(self) -> Since:
@@ -270,17 +271,6 @@ def lost_ranks(rank: int, where: str) -> Iterator[None]:
             f"rank {rank} lost the others at {where}: a process ended or stopped answering "
             f"({first}); see what that process said, and continue with --resume"
         ) from error
-
-
-def make_optimizer(model: nn.Module, options: Any) -> torch.optim.Optimizer:
-    """AdamW; gains, biases, norms and `v` are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def learning_rate(options: Any, step: int, total_steps: int) -> float:

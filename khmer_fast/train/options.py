@@ -104,12 +104,17 @@ class TrainOptions:
     )
     batch_lines: int = option(32, "lines in a batch; crops of pages", low=1)
     accumulate: int = option(1, "batches in one optimiser step", low=1)
+    optimizer: str = option(
+        "adamw",
+        "AdamW for all weights, or Muon for matrices and convolutions",
+        choices=("adamw", "muon"),
+    )
     learning_rate: float = option(2e-3, "highest learning rate", low=0)
     warmup_steps: int = option(500, "steps of linear warm-up", low=0)
     schedule: str = option(
         "cosine", "learning rate after the warm-up", choices=("cosine", "plateau", "constant")
     )
-    weight_decay: float = option(0.01, "AdamW's weight decay", low=0)
+    weight_decay: float = option(0.01, "weight decay", low=0)
     clip: float = option(1.0, "largest norm of the gradient (0: no clipping)", low=0)
     ema_decay: float = option(
         0.999, "decay of the moving average of the weights (0: no average)", low=0, high=1
@@ -119,7 +124,9 @@ class TrainOptions:
     ctc_only_epochs: int = option(0, "epochs with CTC alone, before the decoder", low=0)
     seed: int = option(0, "seed of weights, order and augmentation", low=0)
     amp: str = option(
-        "auto", "bfloat16 in the convolutions, where faster", choices=("auto", "off", "bfloat16")
+        "auto",
+        "bfloat16 in convolutions and in Muon's products, where faster",
+        choices=("auto", "off", "bfloat16"),
     )
     backend: str = option(
         "fast", "fused operators or the plain reference", choices=("fast", "reference")

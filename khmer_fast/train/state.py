@@ -46,7 +46,7 @@ def misfit_of_run(state: dict[str, Any], expected: dict[str, Any], trainer: Trai
 
 
 def _misfit_of_optimizer(found: Any, trainer: Trainer) -> str | None:
-    """The same for AdamW's moments, which a parameter has once it had a gradient."""
+    """The same for the moments, which a parameter has once it had a gradient."""
     try:
         numbers = [list(group["params"]) for group in found["param_groups"]]
         moments = dict(found["state"])
@@ -56,11 +56,14 @@ def _misfit_of_optimizer(found: Any, trainer: Trainer) -> str | None:
     if numbers != [group["params"] for group in groups]:
         return "its optimizer is of other parameters"
     parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    by_muon = {n for group in groups if "matrices" in group for n in group["params"]}
     for number, found in moments.items():
         if type(number) is not int or not 0 <= number < len(parameters):
             return f"its optimizer has a parameter {str(number)[:20]}, of {len(parameters)}"
         p = parameters[number]
         expected = {"step": torch.zeros(()), "exp_avg": p, "exp_avg_sq": p}
+        if number in by_muon:
+            expected = {"momentum": p}
         why = misfit(found, expected, f"its optimizer's parameter {number}")
         if why is not None:
             return why
