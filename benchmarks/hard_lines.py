@@ -22,6 +22,7 @@ from khmer_fast.text import clusters
 PLAIN = Setting(MASTER, 0, 0.0, 0.0, False)
 NEIGHBOURS = 0.25  # of a line's height, seen of the lines above and below
 OCR_B = ("OCRB.otf", "OCRBS.otf")  # of Debian's fonts-ocr-b: round and sharp ends
+ALIKE_ALONE = ("x", "X", "-", "–")  # by themselves
 TRIES = 200  # texts that the fonts cannot draw, one after the other
 
 
@@ -279,16 +280,19 @@ def leader(lines: HardLines, rng: random.Random) -> HardLine:
         )
     )
 
-    def words() -> str:
-        """Labels of forms, and whole words: text cut anywhere would make `:` a guess at `ៈ`."""
+    def words() -> tuple[str, bool]:
+        """Labels of forms, or whole words, and whether it is labels."""
         count = rng.choice((1, 1, 2, 3))
         if rng.random() < 0.5:
-            return " ".join(rng.sample(LABELS, count))
-        return "".join(lines.source.texts.word(rng) for _ in range(count))
+            return " ".join(rng.sample(LABELS, count)), True
+        return "".join(lines.source.texts.word(rng) for _ in range(count)), False
 
     def make() -> str:
-        text = words() + rng.choice(("", " ", "៖ ", ": ")) + run
-        text = text + rng.choice(("", "", " ")) + words() if rng.random() < 0.6 else text
+        """No colon behind words that are no labels: it would be a guess at `ៈ`, which they end in
+        and which many faces draw alike."""
+        first, label = words()
+        text = first + rng.choice(("", " ", "៖ ", ": " if label else " ")) + run
+        text = text + rng.choice(("", "", " ")) + words()[0] if rng.random() < 0.6 else text
         return lines.source.texts._clean(text, 200)
 
     return lines.drawn(rng, make)
@@ -310,15 +314,25 @@ def machine_line_elsewhere(lines: HardLines, rng: random.Random) -> HardLine:
 
 def tiny(lines: HardLines, rng: random.Random) -> HardLine:
     """Type whose line is 12 to 16 pixels high, ascenders and subscripts included."""
-    line = lines.drawn(rng, lambda: lines.running(rng, rng.randint(20, 80)), MASTER)
-    scale = rng.uniform(12, 16) / line.image.shape[0]
-    return replace(line, image=finished(rng, line.image, scale))
+    for _ in range(TRIES):
+        text = lines.running(rng, rng.randint(20, 80))
+        ink = lines.ink(rng, text)
+        if ink is not None:
+            scale = rng.uniform(12, 16) / ink.shape[0]
+            return HardLine(finished(rng, 255 - padded(rng, ink), scale), text)
+    raise RuntimeError(f"no face draws any of {TRIES} texts")
 
 
 def cell(lines: HardLines, rng: random.Random) -> HardLine:
-    """What stands in a table's cell: one to three clusters, numbers."""
+    """What stands in a table's cell: one to three clusters, numbers; nothing that only its size
+    tells from another mark."""
     source = lines.source.texts
-    return lines.drawn(rng, lambda: source._clean(short_cell(source, rng, 12), 24))
+
+    def make() -> str:
+        text = source._clean(short_cell(source, rng, 12), 24)
+        return "" if text in ALIKE_ALONE else text
+
+    return lines.drawn(rng, make)
 
 
 def turn(image: np.ndarray, degrees: float) -> np.ndarray:  # uint8 [Y, X] -> [Y', X']

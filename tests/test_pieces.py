@@ -108,6 +108,22 @@ def test_a_short_rule_on_the_line_is_read_and_a_dash_above_it_is_not():
         assert len(leaders.find(prepare(grey).image)) == found
 
 
+@pytest.mark.parametrize(("gap", "space"), [(3, False), (7, True)])
+def test_a_narrow_gap_beside_a_rule_is_a_space(gap, space):
+    line = np.full((48, 400), 255, np.uint8)
+    line[8:40, 10:14] = line[8:40, 20:24] = 0  # letters end in row 40
+    line[38:41, 24 + gap : 300] = 0
+    line[8:40, 300 + gap : 304 + gap] = 0
+    assert [piece.space for piece in pieces_of(line)] == [False, space, space]
+
+
+@pytest.mark.parametrize(("width", "found"), [(40, 0), (400, 1)])
+def test_a_short_rule_by_itself_is_a_dash(width, found):
+    grey = np.full((60, 460), 255, np.uint8)
+    grey[30:32, 20 : 20 + width] = 0
+    assert len(leaders.find(prepare(grey).image)) == found
+
+
 @pytest.mark.parametrize(("height", "mark"), [(0, "."), (14, "-")])
 def test_thick_marks_above_the_line_are_dashes(height, mark):
     grey = draw("Name", 600, 60).copy()

@@ -29,6 +29,8 @@ LONG = 1.6  # times as wide as high: a dash, less is a dot,
 LONG_RAISED = 1.2  # and where a mark stands above the line
 TOUCHING = 4  # marks that may have grown together to one, at most
 WAVES = 0.3  # of its greatest ink, that a rule of marks that touch varies along its way
+LONE = 24  # times as long as high: a rule that stands by itself, a shorter one is a dash
+RULE_SPACE = 6  # pixels of a gap beside a rule that is a space: its marks have no white around
 UNDERSCORE, LONG_DASH = 14.0, 28.0  # pixels of one of those that do not even vary, about
 
 
@@ -195,16 +197,17 @@ def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
         ):
             return Leader(left, right, _mark(usual, high, row, line, ink) * count)
     one = widths.max() >= LOW_RULE or (np.abs(widths - usual) <= EVEN * usual).mean() >= 0.7
+    if _end_of_letters(row, line, ink) is None and right - left < LONE * high:
+        return None
     low = _is_low(row, line, ink, alone=True)
     if one and right - left >= (LOW_RULE if low else RULE) and widths.sum() >= 0.6 * (right - left):
         wave = _wave(line[:, left:right])
         if wave:
-            return Leader(
-                left, right, _mark(0.7 * wave, high, row, line, ink) * round((right - left) / wave)
-            )
-        mark = "_" if low else "—"
-        width = UNDERSCORE if mark == "_" else LONG_DASH
-        return Leader(left, right, mark * max(1, round((right - left) / width)))
+            mark, width = _mark(0.7 * wave, high, row, line, ink), wave
+        else:
+            mark, width = ("_", UNDERSCORE) if low else ("—", LONG_DASH)
+        space = RULE_SPACE if mark == "_" else long_lines.SPACE
+        return Leader(left, right, mark * max(1, round((right - left) / width)), space)
     return None
 
 

@@ -40,7 +40,7 @@ def pieces_of(line: np.ndarray) -> list[Piece]:  # uint8 [Y, X], prepared, dark 
             pieces.append(_cut_out(line, start + left, start + right, space))
             inked, gap = start + right, long_lines.SPACE
         if leader:
-            space = bool(pieces) and leader.left - inked >= max(gap, leader.space)
+            space = bool(pieces) and leader.left - inked >= leader.space
             pieces.append(Piece(None, leader.left, leader.right, space, leader.text))
             start = inked = leader.right
             gap = leader.space
