@@ -11,7 +11,7 @@ import numpy as np
 
 STRIDE = 4  # network pixels of a cell of the maps
 JOINED_GAP = 1.0  # letter heights between two parts of one line
-FAINT_GAP = 2.5  # and where the network saw a little of a band all along
+FAINT_GAP = 1.8  # and where the network saw a little of a band all along
 JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
 JOINED_RATIO = 1.6  # of their letter heights
 SHORT, SHORT_RATIO = 2.5, 2.5  # the same where the lower part is no longer than so many of them
