@@ -39,7 +39,7 @@ FORMAT = "khmer_fast_segmenter"
 FORMAT_VERSION = "1"
 PACKAGED_SEGMENTER = Path(__file__).parent / "data_files" / "pages.safetensors"
 # of PACKAGED_SEGMENTER; scripts/package_segmenter.py pins it with each new default
-PACKAGED_SEGMENTER_SHA256 = "981065a9607135545fe9891c34863edcb77e3b4ff05b816136fc46911bd7b7a4"
+PACKAGED_SEGMENTER_SHA256 = "611c7c9e4ac8355d307358800dab65b53aa6c9b70d88ed59e90246e69ab17e4b"
 MAX_CHANNELS = 2048
 MAX_LEVELS = 8
 
