@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.line_floors import Floors, floors
-from benchmarks.line_rows import BEAM, OURS, DataSet
+from benchmarks.line_rows import BEAM, FLOAT32, DataSet
 from khmer_fast.errors import KhmerFastError
 from khmer_fast.recognize.batch import Batch
 from khmer_fast.recognize.engine import Encoded, Engine, make_engine
@@ -118,7 +118,7 @@ def stages_line(where: Stages) -> str:
         floor = getattr(where.floors, name, None)  # the rest has none: it may be nothing
         parts.append(part + (")" if floor is None else f", floor {floor:.2f})"))
     return (
-        f"{OURS}, where the time of a line goes: {', '.join(parts)}; floors at "
+        f"{FLOAT32}, where the time of a line goes: {', '.join(parts)}; floors at "
         f"{where.floors.peak_gflops:.0f} GFLOP/s, of prepare Pillow's decoding alone; decoder "
         f"{where.decode_us_a_step:.0f} us a line-step, a line has "
         f"{where.mean_steps:.1f} steps with {where.mean_live:.2f} live "

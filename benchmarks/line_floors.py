@@ -52,7 +52,8 @@ def floors(
 
 def encoder_products(config: ModelConfig, width: int) -> int:
     """Multiplications of a line of `width` pixels: convolutions whose columns are not strided take
-    half of them (F(4, 3) along x), and rows of zeros above and below take none."""
+    half of them (F(4, 3) along x), where rows are not, five ninths of that (F(3, 3) along y), and
+    rows of zeros above and below take none."""
     total, inputs, rows, columns = 0, 1, config.height, width
     for i, stage in enumerate(config.stages):
         columns = -(-columns // stage.stride_x)
@@ -63,6 +64,8 @@ def encoder_products(config: ModelConfig, width: int) -> int:
                 sum(0 <= top + dy < rows for dy in (-1, 0, 1)) for top in range(0, rows, stride_y)
             )
             rows = -(-rows // stride_y)
+            if half and stride_y == 1 and rows % 3 == 0:
+                taps = 5 * rows // 3
             places = 6 * -(-columns // 4) if half else 3 * columns
             total += taps * places * inputs * stage.channels
             inputs = stage.channels

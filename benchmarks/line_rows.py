@@ -15,9 +15,9 @@ from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits
 from khmer_fast.text import canonical
 
 BEAM = 5
-OURS, GREEDY, CTC, BFLOAT16, INT8 = (
+OURS, GREEDY, CTC, BFLOAT16, FLOAT32 = (
     f"khmer_fast beam {BEAM}", "khmer_fast greedy", "CTC greedy", f"khmer_fast beam {BEAM} bf16",
-    f"khmer_fast beam {BEAM} int8",
+    f"khmer_fast beam {BEAM} float32",
 )  # fmt: skip
 BAR = "Tesseract khm+Khmer"
 QUICK_LINES = 12  # of each set
@@ -133,10 +133,10 @@ class Ratio:
 
 
 def ratios(rows: Sequence[Row]) -> list[Ratio]:
-    """Our default against each other engine, bfloat16 and int8 the other way round."""
+    """Our default against each other engine, and a decoder in bfloat16 against float32."""
     by_name = {row.engine: row for row in rows}
-    pairs = [(OURS, name) for name in by_name if name not in (OURS, BFLOAT16, INT8)]
-    pairs += [(name, OURS) for name in (BFLOAT16, INT8) if name in by_name]
+    pairs = [(OURS, name) for name in by_name if name not in (OURS, BFLOAT16)]
+    pairs += [(BFLOAT16, FLOAT32 if FLOAT32 in by_name else OURS)] if BFLOAT16 in by_name else []
     out = []
     for a, b in ((by_name[x], by_name[y]) for x, y in pairs):
         paired = compare(b.edits, a.edits) if a.scores.characters else None

@@ -64,10 +64,10 @@ class Engine:
 
 
 def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
-    """khmer_fast's PageReader, one thread, float32."""
+    """khmer_fast's PageReader, one thread, as it reads by default on a CPU."""
     from khmer_fast.page import assemble, find, page_reader
 
-    reader = page_reader.PageReader(weights, segmenter, dtype="float32", threads=1)
+    reader = page_reader.PageReader(weights, segmenter, device="cpu", threads=1)
     floors = Floors(reader.segmenter.weights.model)
     parts = Parts()
     parts.timed(page_reader, "open_pages", "open")
@@ -461,7 +461,7 @@ def run_trials(
     if not (options.ink or options.rotations or options.turned or options.blank):
         return
     reader = trials.PageReader(
-        options.weights, options.segmenter, layout="page", dtype="float32", threads=1
+        options.weights, options.segmenter, layout="page", device="cpu", threads=1
     )
     if options.ink:
         yield "ink", [trials.ink_trial(options.ink, reader.segmenter)]

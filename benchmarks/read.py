@@ -1,9 +1,10 @@
 """`python -m benchmarks.read [FOLDER_OR_TSV...]`: image to text beside Tesseract, speed and errors.
 
 Parity comes first: with a beam of 5 and of 1 the fast backend must give what the reference backend
-gives on each line, else no speed is printed. Then khmer_fast (float32, int8, bfloat16 where the
-processor computes with it, greedy search, greedy CTC of the same encoder) and Tesseract take turns
-on one core; each time is the median of its rounds.
+gives on each line, else no speed is printed. Then khmer_fast (as it reads by default, an encoder in
+int8; greedily; by the CTC head; all in float32; float32 with a decoder in bfloat16, where the
+processor computes in it) and Tesseract take turns on one core; each time is the median of its
+rounds.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from benchmarks.line_rows import (
     BEAM,
     BFLOAT16,
     CTC,
+    FLOAT32,
     GREEDY,
-    INT8,
     OURS,
     QUICK_LINES,
     Contender,
@@ -42,7 +43,7 @@ from benchmarks.line_rows import (
     set_table,
 )
 from khmer_fast.document import Line
-from khmer_fast.errors import KhmerFastError, WeightsError
+from khmer_fast.errors import KhmerFastError
 from khmer_fast.recognize.engine import CpuEngine, Encoded, choose, has_fast_bfloat16
 from khmer_fast.recognize.reader import Reader
 from khmer_fast.weights import Weights, load_weights
@@ -70,7 +71,8 @@ class CtcEngine(CpuEngine):
 
 
 def ctc_reader(weights: Weights) -> Reader:
-    return Reader(weights, beam=1, engine=CtcEngine(weights, choose("cpu"), threads=1))
+    choice = choose("cpu", weights=weights)
+    return Reader(weights, beam=1, engine=CtcEngine(weights, choice, choice.dtype, threads=1))
 
 
 def reader_engine(name: str, reader: Reader, images: Sequence[Path]) -> Contender:
@@ -94,15 +96,15 @@ def tesseract_engine(name: str, languages: str, listed: Path, blank: Path) -> Co
 def readers(weights: Weights) -> tuple[dict[str, Reader], list[str]]:
     """Our readers by name, of one thread each; a sentence for each that this machine leaves out."""
     found = {
-        OURS: Reader(weights, beam=BEAM, dtype="float32", threads=1),
-        GREEDY: Reader(weights, beam=1, dtype="float32", threads=1),
+        OURS: Reader(weights, beam=BEAM, device="cpu", threads=1),
+        GREEDY: Reader(weights, beam=1, device="cpu", threads=1),
         CTC: ctc_reader(weights),
     }
     left_out = []
-    try:
-        found[INT8] = Reader(weights, beam=BEAM, dtype="int8", threads=1)
-    except WeightsError as error:  # no scales beside weights of one's own
-        left_out.append(f"{INT8}: left out, {error}.")
+    if found[OURS].choice.dtype == "float32":
+        left_out.append(f"{FLOAT32}: left out, these weights have no scales for int8.")
+    else:
+        found[FLOAT32] = Reader(weights, beam=BEAM, dtype="float32", threads=1)
     if has_fast_bfloat16():
         found[BFLOAT16] = Reader(weights, beam=BEAM, dtype="bfloat16", threads=1)
     else:
@@ -212,14 +214,17 @@ def run(data: Sequence[DataSet], options: argparse.Namespace) -> int:
         about["core"] = core
         show(machine_line(about, weights, rounds, options.quick))
         red = []
-        for fast in (ours[OURS], ours[GREEDY]):
-            reference = Reader(weights, backend="reference", beam=fast.beam)
+        gated = [ours[name] for name in (OURS, GREEDY, FLOAT32) if name in ours]
+        for fast in gated:
+            dtype = fast.choice.dtype
+            reference = Reader(weights, backend="reference", beam=fast.beam, dtype=dtype)
             red += [text for d in data for text in parity_failures(fast, reference, d)]
         if red:
             print("parity is red, no speed is printed:", *red[:5], sep="\n  ", file=sys.stderr)
             return 1
         lines = sum(len(d.labels) for d in data)
-        show(f"parity: fast is reference on {lines} of {lines} lines, beam {BEAM} and 1\n{TIMER}")
+        ways = ", ".join(f"beam {fast.beam} {fast.choice.dtype}" for fast in gated)
+        show(f"parity: fast is reference on {lines} of {lines} lines, {ways}\n{TIMER}")
         show("\n".join(left_out) + "\n" if left_out else "")
         sets = []
         for i, d in enumerate(data):

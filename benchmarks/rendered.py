@@ -2,8 +2,8 @@
 
 Character error rates by kind of text and by kind of paper, in fonts that training draws and in
 fonts that it never sees (`held_out` in the mixture: text faces, headings and scripts in about the
-shares that training has), and what bfloat16 and int8 change, paired line by line. `--sheet` draws
-the worst line of each kind of text, with what was read below it.
+shares that training has), in float32, and what bfloat16 and int8 change, paired line by line on
+`--paired` lines. `--sheet` draws the worst line of each kind of text, with what was read below it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,20 @@ from khmer_fast.data.fonts import Face
 from khmer_fast.data.sheet import draw_sheet, save_sheet
 from khmer_fast.data.source import Sample
 from khmer_fast.errors import WeightsError
-from khmer_fast.evaluation.metrics import LineEdits, Scores, compare, line_edits, summarise
+from khmer_fast.evaluation.metrics import (
+    Comparison,
+    LineEdits,
+    Scores,
+    compare,
+    line_edits,
+    summarise,
+)
 from khmer_fast.text import canonical
 
 SEED = 4_000_003  # of lines that neither training, validation nor calibration draws
 NONSENSE = "clusters"  # random clusters: nobody writes them
 KINDS_DRAWN = 12
+CHUNK = 1000  # lines
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,18 @@ def read(reader: Reader, samples: Sequence[Sample]) -> Readings:
     texts = [line.text for line in reader.read_many(sample.image for sample in samples)]
     edits = [line_edits(canonical(s.text), t) for s, t in zip(samples, texts, strict=True)]
     return Readings(samples, texts, edits)
+
+
+def differences(
+    base: Reader, others: dict[str, Reader], source: LineSource, count: int
+) -> dict[str, Comparison]:
+    """What each of the others changes against `base` on `count` lines, a few of them in memory."""
+    edits: dict[str, list[LineEdits]] = {name: [] for name in ("", *others)}
+    for start in range(0, count, CHUNK):
+        samples = [source.sample(SEED, i) for i in range(start, min(start + CHUNK, count))]
+        for name, reader in {"": base, **others}.items():
+            edits[name].extend(read(reader, samples).edits)
+    return {name: compare(edits[""], edits[name]) for name in others}
 
 
 def samples_in(face: Face, count: int) -> list[Sample]:
@@ -93,30 +113,30 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rendered", description=__doc__)
     parser.add_argument("--weights", help="a weights file (default: the packaged ones)")
     parser.add_argument("--lines", type=int, default=5000, help="in each kind of fonts")
+    parser.add_argument(
+        "--paired", type=int, default=5000, help="lines for bfloat16 and int8 against float32"
+    )
     parser.add_argument("--sheet", type=Path, help="draw what is read wrongly to this PNG")
     options = parser.parse_args(argv)
 
     if not announce():
         return 1
     source, unseen = line_source(), line_source(held_out=True)
-    trained = read(Reader(options.weights), [source.sample(SEED, i) for i in range(options.lines)])
-    held_out = read(Reader(options.weights), [unseen.sample(SEED, i) for i in range(options.lines)])
+    reader = Reader(options.weights, dtype="float32")
+    trained = read(reader, [source.sample(SEED, i) for i in range(options.lines)])
+    held_out = read(reader, [unseen.sample(SEED, i) for i in range(options.lines)])
     by_font = {
-        Path(face.path).name: read(
-            Reader(options.weights),
-            samples_in(face, options.lines // 10),
-        ).scores()
+        Path(face.path).name: read(reader, samples_in(face, options.lines // 10)).scores()
         for face in unseen.fonts.faces()
         if face.khmer
     }
-    narrow = {}
+    others = {}
     for dtype in ("bfloat16", "int8"):
         try:
-            reader = Reader(options.weights, dtype=dtype)
+            others[dtype] = Reader(options.weights, dtype=dtype)
         except WeightsError as error:  # int8 without scales beside weights of one's own
             print(f"{dtype} is left out: {error}", file=sys.stderr)
-            continue
-        narrow[dtype] = compare(trained.edits, read(reader, trained.samples).edits)
+    narrow = differences(reader, others, source, options.paired)
 
     print(json.dumps(machine.describe()))
     print(f"{'':<44}{'lines':>7}{'CER':>10}  {'95 %':<18}{'exact':>8}")
@@ -125,7 +145,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"their errors: {held_out.scores().cer / trained.scores().cer:.2f} times as many")
     for dtype, found in narrow.items():
         low, high = found.interval
-        print(f"{dtype}: {found.difference:+.3%} [{low:+.3%}, {high:+.3%}]")
+        print(
+            f"{dtype}: {found.difference:+.3%} [{low:+.3%}, {high:+.3%}], {options.paired:,} lines"
+        )
     print("\nby font never trained on")
     for font, scores in by_font.items():
         print(row(font, scores))

@@ -16,7 +16,7 @@ namespace {
 
 using Image = py::array_t<uint8_t, py::array::c_style>;
 
-py::object clean_line_of(const Image& grey, int64_t height, bool alone) {
+py::object clean_line_of(const Image& grey, int64_t height, bool alone, bool plain) {
   TORCH_CHECK_VALUE(grey.ndim() == 2 && grey.size() > 0,
                     "grey must have shape [Y, X] and pixels, got ",
                     c10::IntArrayRef(grey.shape(), grey.ndim()));
@@ -26,7 +26,7 @@ py::object clean_line_of(const Image& grey, int64_t height, bool alone) {
   std::optional<CleanLine> line;
   {
     py::gil_scoped_release release;
-    line = clean_line(pixels, Y, X, height, alone, select_kernels());
+    line = clean_line(pixels, Y, X, height, alone, plain, select_kernels());
   }
   if (!line) return py::none();
   if (!line->edge_ink.empty()) {
@@ -39,7 +39,7 @@ py::object clean_line_of(const Image& grey, int64_t height, bool alone) {
   const auto corners = [](const PixelBox& b) {
     return py::make_tuple(b.left, b.top, b.right, b.bottom);
   };
-  return py::make_tuple(std::move(image), corners(line->ink), corners(line->box));
+  return py::make_tuple(std::move(image), corners(line->ink), corners(line->box), line->may_lean);
 }
 
 bool may_hold_leader_of(const Image& line) {
@@ -53,9 +53,9 @@ bool may_hold_leader_of(const Image& line) {
 void bind_line(py::module_& m) {
   m.def(
       "clean_line", &clean_line_of, py::arg("grey").noconvert(), py::arg("height"),
-      py::arg("alone"),
-      "Image, ink and box of an ordinary line, the ink [Y, X] of one that may not stand alone, or "
-      "None where the reference has to look closer.");
+      py::arg("alone"), py::arg("plain"),
+      "Image, ink and box of an ordinary line, and whether it may lean; the ink [Y, X] of one that "
+      "may not stand alone; or None where the reference has to look closer.");
   m.def("may_hold_leader", &may_hold_leader_of, py::arg("line").noconvert(),
         "Whether a clean line may hold a leader, at a glance.");
 }

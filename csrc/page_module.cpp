@@ -198,21 +198,19 @@ py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& i
   return py::make_tuple(top, bottom, counts);
 }
 
-py::tuple unread_ink_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
-                        const Array<int32_t>& labels, const Array<bool>& nobodys, int64_t C) {
+Array<int32_t> unread_ink_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
+                             const Array<int32_t>& labels, int64_t C) {
   check("owners", owners, {-1, -1});
   const int64_t Y = owners.shape(0), X = owners.shape(1);
   check("ink", ink, {Y, X});
   check("labels", labels, {Y, X});
-  check("nobodys", nobodys, {kNobody + 1});
-  Array<int32_t> areas(C);
+  Array<int32_t> areas({C, int64_t{2}});
   int32_t* out = areas.mutable_data();
-  int64_t all = 0;
   {
     py::gil_scoped_release release;
-    unread_ink(owners.data(), ink.data(), labels.data(), Y, X, nobodys.data(), out, C, &all);
+    unread_ink(owners.data(), ink.data(), labels.data(), Y, X, out, C);
   }
-  return py::make_tuple(areas, all);
+  return areas;
 }
 
 Array<int32_t> band_ink_of(const Array<uint16_t>& owners, const Columns& columns) {
@@ -306,8 +304,7 @@ void bind_page(py::module_& m) {
   m.def("page_line_paper", &line_paper_of, py::arg("grey").noconvert(), py::arg("columns"));
   m.def("page_find_rules", &find_rules_of, py::arg("grey").noconvert(), py::arg("least"));
   m.def("page_unread_ink", &unread_ink_of, py::arg("owners").noconvert(),
-        py::arg("ink").noconvert(), py::arg("labels").noconvert(), py::arg("nobodys").noconvert(),
-        py::arg("pieces"));
+        py::arg("ink").noconvert(), py::arg("labels").noconvert(), py::arg("pieces"));
   m.def("page_label", &label_of, py::arg("ink").noconvert());
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),

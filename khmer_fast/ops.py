@@ -52,15 +52,22 @@ build, _native = _load()
 
 
 def clean_line(
-    grey: np.ndarray, height: int, alone: bool
-) -> tuple[np.ndarray, tuple[int, int, int, int], tuple[int, int, int, int]] | np.ndarray | None:
-    """An ordinary line's image, its ink there and in the picture: csrc/cpu/line_image.cpp.
+    grey: np.ndarray, height: int, alone: bool, plain: bool = False
+) -> (
+    tuple[np.ndarray, tuple[int, int, int, int], tuple[int, int, int, int], bool]
+    | np.ndarray
+    | None
+):
+    """An ordinary line's image, its ink there and in the picture, and whether it may lean:
+    csrc/cpu/line_image.cpp.
 
     uint8 [Y', X'] -> uint8 [height, X] and two boxes (left, top, right, bottom), to the bit what
-    `recognize.line_image.prepare_reference` gives; None where that has to look closer. Unless the
-    line is known to stand `alone`, its ink (bool [Y', X']) where some at an edge may be another's.
+    `recognize.line_image.prepare_reference` gives unless it does lean; None where that has to look
+    closer. One that
+    is known to be `plain` is on one paper in one ink. Unless the line is known to stand `alone`,
+    its ink (bool [Y', X']) where some at an edge may be another's.
     """
-    return _native.clean_line(grey, height, alone)
+    return _native.clean_line(grey, height, alone, plain)
 
 
 def may_hold_leader(line: np.ndarray) -> bool:

@@ -236,23 +236,27 @@ def test_row_scores_canonical_text_and_kinds():
     assert row.kinds["photo"].cer == 0 and row.kinds["scan"].cer == pytest.approx(3 / 7)
 
 
-def test_ratios_compare_ours_with_each_and_bfloat16_with_ours():
+def test_ratios_compare_ours_with_each_and_bfloat16_with_float32():
     data = make_set("abcd", "efgh")
     rows = [
         line_rows.make_row(contender(name, line_rows.Reading(texts, seconds, cpu)), data)
         for name, texts, seconds, cpu in [
             (line_rows.OURS, ("abcd", "efgh"), 1.0, 1.0),
-            (line_rows.BFLOAT16, ("abcd", "efgx"), 0.5, 0.8),
+            (line_rows.FLOAT32, ("abcd", "efgh"), 2.0, 1.6),
+            (line_rows.BFLOAT16, ("abcd", "efgx"), 1.0, 0.8),
             (line_rows.BAR, ("abcx", "efgh"), 4.0, 3.0),
         ]
     ]
-    bar, bfloat16 = line_rows.ratios(rows)
+    float32, bar, bfloat16 = line_rows.ratios(rows)
+    assert (float32.a, float32.b) == (line_rows.OURS, line_rows.FLOAT32)
+    assert float32.speed == pytest.approx(2)
     assert (bar.a, bar.b) == (line_rows.OURS, line_rows.BAR)
     assert bar.speed == pytest.approx(4) and bar.cpu == pytest.approx(3)
     assert bar.cer_difference == pytest.approx(-1 / 8)
-    assert (bfloat16.a, bfloat16.b) == (line_rows.BFLOAT16, line_rows.OURS)
+    assert (bfloat16.a, bfloat16.b) == (line_rows.BFLOAT16, line_rows.FLOAT32)
     assert bfloat16.speed == pytest.approx(2)
     assert bfloat16.cer_difference == pytest.approx(1 / 8)
+    assert line_rows.ratios([rows[0], rows[2]])[0].b == line_rows.OURS  # weights without scales
 
 
 def test_quick_takes_lines_from_the_whole_set(tmp_path: Path):
@@ -336,9 +340,10 @@ def test_command_without_tesseract(data: Path, tiny_weights: Path, capsys, no_te
 
 
 def test_products_of_the_encoder():
-    """As docs/performance.md, section 3, says of 640 px: 284 of 322 M halved, 12 M and 71 M."""
+    """As docs/performance.md, section 3, says of 640 px: 311 M of convolutions, 12 M and 71 M."""
     products = line_floors.encoder_products(make_config("small", 100), 640)
-    assert 0.8 * (322 - 284 / 2 + 12 + 71) < products / 1e6 < 322 - 284 / 2 + 12 + 71
+    stated = 248 * 30 / 108 + 53 / 2 + 10 + 12 + 71
+    assert 0.95 * stated < products / 1e6 < stated
     assert line_floors.encoder_products(make_config("tiny", 100), 1) > 0
 
 

@@ -98,14 +98,32 @@ def test_lines_of_hard_kinds_are_left_to_the_reference():
     two_inks = 128 + (255 - line.astype(np.int16)) // 4
     two_inks[:, X // 2 :] = 128 - (255 - line[:, X // 2 :].astype(np.int16)) // 4
     shadow = line * np.linspace(1, 0.5, Y)[:, None]
-    leaning = Image.fromarray(line).rotate(5, Image.Resampling.BICUBIC, expand=True, fillcolor=255)
     for hard in (
-        marked, two_inks, shadow, np.asarray(leaning), np.full_like(line, 255),
+        marked, two_inks, shadow, np.full_like(line, 255),
         np.asarray(Image.fromarray(line).resize((12 * X, 700))), np.full((1, 1), 9),
     ):  # fmt: skip
         grey = np.ascontiguousarray(hard, np.uint8)
         assert clean_line(grey, HEIGHT, alone=True) is None
         assert same(prepare(grey), prepare_reference(grey))
+
+
+@pytest.mark.parametrize("degrees", [0.9, 1.2, 3, 5, -8])
+def test_leaning_lines_equal_the_reference(degrees):
+    leaning = Image.fromarray(draw()).rotate(
+        degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=255
+    )
+    grey = np.ascontiguousarray(leaning)
+    clean = clean_line(grey, HEIGHT, alone=True)
+    assert isinstance(clean, tuple) and (clean[3] or abs(degrees) < 1.2)
+    assert same(prepare(grey), prepare_reference(grey))
+
+
+def test_lines_that_only_seem_to_have_two_papers_are_cleaned():
+    grey = draw().copy()
+    grey[-2:, :20] = 220  # a smudge at the edge, no paper
+    assert clean_line(grey, HEIGHT, alone=True) is None
+    assert isinstance(clean_line(grey, HEIGHT, alone=True, plain=True), tuple)
+    assert same(prepare(grey), prepare_reference(grey))
 
 
 def test_the_picture_is_left_as_it_is_and_may_have_strides():

@@ -79,7 +79,7 @@ def test_equals_the_reference(config):
         for b in range(3):
             assert not memory[b, int(length[b]) :].any()
         worst, own = max(worst, error(memory, expected)), max(own, error(plain, expected))
-    # F(4, 3) doubles the rounding of direct convolutions.
+    # F(4, 3) along x and F(3, 3) along y double the rounding of direct convolutions.
     assert worst <= 2 * own + 1e-6, f"{worst:.1e} against the reference's {own:.1e}"
 
 

@@ -74,7 +74,7 @@ def test_a_piece_of_both_lines_is_cut():
     ink[:40, 100:103] = True
     found = neighbours_ink(ink)
     assert found is not None
-    assert found[:15, 100:103].all() and not found[20:, 100:103].any()
+    assert found[:15, 100:103].all() and not found[22:, 100:103].any()
 
 
 def test_the_line_is_scaled_as_if_it_stood_alone():

@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from khmer_fast.document import Line, Page
+from khmer_fast.document import Character, Line, Page
 from khmer_fast.errors import ImageError, OptionError
 from khmer_fast.files.file_page import FilePage
+from khmer_fast.page import page_reader
 from khmer_fast.page.bands import Maps
 from khmer_fast.page.find import _level, find_lines
 from khmer_fast.page.page_reader import PageReader
@@ -164,15 +165,17 @@ class HeadlessSegmenter(DrawnSegmenter):
 
 
 class SureOf:
-    """A reader that is sure of pictures of known bytes, and of no others."""
+    """A reader that is sure of pictures of known bytes, and of no others: of their clusters, and
+    as much as `line` of their lines."""
 
-    def __init__(self, known: set[bytes]):
-        self.known = known
+    def __init__(self, known: set[bytes], line: float = 0.9):
+        self.known, self.line = known, line
 
     def read_crops(self, images, alone):
+        sure = [(0.9, self.line) if x.tobytes() in self.known else (0.3, 0.01) for x in images]
         return [
-            Line("text", 0.9 if x.tobytes() in self.known else 0.01, (0, 0, *x.shape[::-1]))
-            for x in images
+            Line("text", line, (0, 0, *x.shape[::-1]), characters=(Character("text", cluster),))
+            for x, (cluster, line) in zip(images, sure, strict=True)
         ]
 
 
@@ -188,6 +191,18 @@ def test_what_reads_surely_is_the_right_way_up(make_reader, upright):
     assert page.rotation == (0 if upright else 180)
     assert [line.confidence for line in page.lines()] == 5 * [0.9]
     assert [line.box for line in lines_by_place(page)] == [ink_box(drawn, i) for i in range(5)]
+
+
+def test_a_page_of_sure_clusters_is_not_turned_to_try(make_reader, monkeypatch):
+    drawn = text_page()
+    reader = make_reader(drawn)
+    found = find_lines(drawn.grey, reader.segmenter)
+    reader.reader = SureOf({found.crop(i).grey.tobytes() for i in range(5)}, line=0.1)
+    looks = []
+    monkeypatch.setattr(page_reader, "find_lines", lambda *a: looks.append(a) or find_lines(*a))
+    page = reader.read_page(drawn.grey)
+    assert page.rotation == 0 and len(looks) == 1
+    assert [line.confidence for line in page.lines()] == 5 * [0.1]
 
 
 class SlantedSegmenter(DrawnSegmenter):

@@ -12,7 +12,7 @@ import torch
 from khmer_fast import ops
 from khmer_fast.recognize.batch import Batch
 from khmer_fast.recognize.scales import measure
-from python_ref.config import ModelConfig
+from python_ref.config import ModelConfig, make_config
 from python_ref.encoder import Encoder
 from python_ref.quantized_encoder import QuantizedEncoder
 from tests.test_encoder import CONFIGS, WIDTHS, batch, error, random_encoder
@@ -25,6 +25,26 @@ def quantized(config: ModelConfig) -> tuple[Encoder, QuantizedEncoder]:
     encoder = random_encoder(config)
     scales = measure(encoder, [Batch(*batch(config, X)) for X in WIDTHS])
     return encoder, QuantizedEncoder(encoder, scales)
+
+
+def extremes() -> list[QuantizedEncoder]:
+    """Weights of +-127 in all convolutions but the first: of random signs, which fit 32 bits 144
+    times wherever Winograd takes both axes, and of one sign, which do so in narrow layers alone."""
+    references = []
+    for one_sign in (False, True):
+        _, reference = quantized(make_config("small", 208))
+        generator = torch.Generator().manual_seed(7)
+        for i, layer in enumerate(reference.convs[1:], 1):
+            shape = layer.weight.shape
+            weight = torch.randint(0, 2, shape, generator=generator) * 254 - 127
+            weight = weight.abs() if one_sign else weight
+            products = shape[1:].numel()
+            spread = products if one_sign else products**0.5
+            reference.convs[i] = layer._replace(
+                weight=weight.char(), multiplier=torch.full(shape[:1], 1 / (127 * spread))
+            )
+        references.append(reference)
+    return references
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
@@ -48,14 +68,13 @@ def test_equals_the_reference(config):
 def test_every_instruction_set(isa):
     """In a process of its own, with workspaces that begin as NaN."""
     code = (
-        "from tests.test_quantized_encoder import CONFIGS, batch, ops, quantized, torch\n"
-        "for config in CONFIGS:\n"
-        "    _, reference = quantized(config)\n"
+        "from tests.test_quantized_encoder import CONFIGS, batch, extremes, ops, quantized, torch\n"
+        "for reference in [quantized(config)[1] for config in CONFIGS] + extremes():\n"
         "    for X in (1, 6, 37, 150):\n"
-        "        image, width = batch(config, X)\n"
+        "        image, width = batch(reference.config, X)\n"
         "        expected, _ = reference(image, width)\n"
         "        memory, _ = ops.QuantizedEncoder(reference)(image, width)\n"
-        "        assert torch.equal(memory, expected), (config.name, X)\n"
+        "        assert torch.equal(memory, expected), (reference.config.name, X)\n"
         "print(ops.instruction_set())\n"
     )
     environment = os.environ | {"KHMER_FAST_ISA": isa, "KHMER_FAST_POISON": "1"}

@@ -156,8 +156,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run(whole, lines, tmp_path, wor
 
 def test_killed_and_resumed_with_muon(lines, tmp_path):
     values = options(lines, optimizer="muon", **STEPWISE)
-    whole = train(out=tmp_path / "whole", say=quiet, **values)
-    out = tmp_path / "run"
+    whole, out = train(out=tmp_path / "whole", say=quiet, **values), tmp_path / "run"
     process = start(command_line({**values, "out": out}))
     wait_for(process, "Saved checkpoint", 2)
     process.kill()

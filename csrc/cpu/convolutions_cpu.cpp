@@ -1,26 +1,36 @@
 #include "cpu/convolutions_cpu.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 
 #include "cpu/pack.h"
 
 namespace khmer_fast {
 namespace {
 
-constexpr int64_t kTiles = 32;  // that go through the products together: V and M stay in the L2
+constexpr int64_t kTiles = 24;  // that go through the products together: V and M stay in the L2
 
-// The weights' transform of F(4, 3) (Lavin and Gray 2016), from the points 0, +-a, +-b, infinity;
-// the other two are in encoder_loops.h. With a = 1/b = sqrt(1/2) float32 loses less than with 1, 2.
-void transform_weights(const double w[3], double U[6]) {
-  const double a = std::sqrt(0.5), b = std::sqrt(2.0);
-  const double points[5] = {0, a, -a, b, -b};
-  const double scale[5] = {1, -1.5, -1.5, 6, 6};  // products of the differences of the points
-  for (int j = 0; j < 5; ++j) {
+// Points of F(4, 3) along x and of F(3, 3) along y (Lavin and Gray 2016), infinity after them;
+// encoder_loops.h has the transforms. With 1/sqrt(2) and sqrt(2) float32 loses less than with 1 and
+// 2; the four of F(3, 3) without 0 lose hardly more than direct products.
+constexpr double kRoot = 1.4142135623730951;
+constexpr std::array<double, 5> kPointsX = {0, 1 / kRoot, -1 / kRoot, kRoot, -kRoot};
+constexpr std::array<double, 4> kPointsY = {0.5, -0.5, 1.5, -1.5};
+
+// Three taps at the points and at infinity.
+template <size_t n>
+std::array<double, n + 1> transform(const std::array<double, n>& points, double w0, double w1,
+                                    double w2) {
+  std::array<double, n + 1> U;
+  for (size_t j = 0; j < n; ++j) {
     const double p = points[j];
-    U[j] = (w[0] + p * w[1] + p * p * w[2]) / scale[j];
+    double scale = 1;
+    for (double other : points)
+      if (other != p) scale *= p - other;
+    U[j] = (w0 + p * w1 + p * p * w2) / scale;
   }
-  U[5] = w[2];
+  U[n] = w2;
+  return U;
 }
 
 void clear_borders(float* columns, int64_t X, int64_t column, int64_t depth) {
@@ -57,32 +67,43 @@ Convolutions::Layer Convolutions::pack_layer(int64_t inputs, int64_t outputs, in
   const auto tap = [&](int64_t o, int64_t c, int64_t dy, int64_t dx) {
     return weights.W[((o * inputs + c) * 3 + dy) * 3 + dx];
   };
+  // Matrices [K, N] of `plain`, packed one after another.
+  const auto pack_all = [&](int64_t matrices, int64_t K, const Buffer& plain) {
+    layer.W = Buffer(matrices * K * N);
+    for (int64_t j = 0; j < matrices; ++j)
+      pack_transposed(plain.data() + j * K * N, N, K, N, kernels.panel, layer.W.data() + j * K * N);
+  };
   if (!layer.transformed()) {
-    layer.W = Buffer(9 * C * N);
-    Buffer plain(9 * C * N);
-    plain.zero();
+    Buffer plain = zeros(9 * C * N);
     for (int64_t dx = 0; dx < 3; ++dx)
       for (int64_t dy = 0; dy < 3; ++dy)
         for (int64_t c = 0; c < inputs; ++c)
           for (int64_t o = 0; o < outputs; ++o)
             plain.data()[((dx * 3 + dy) * C + c) * N + o] = tap(o, c, dy, dx);
-    pack_transposed(plain.data(), N, 9 * C, N, kernels.panel, layer.W.data());
+    pack_all(1, 9 * C, plain);
   } else {
-    layer.W = Buffer(6 * 3 * C * N);
-    Buffer plain(6 * 3 * C * N);
-    plain.zero();
-    for (int64_t dy = 0; dy < 3; ++dy)
-      for (int64_t c = 0; c < inputs; ++c)
-        for (int64_t o = 0; o < outputs; ++o) {
-          const double w[3] = {tap(o, c, dy, 0), tap(o, c, dy, 1), tap(o, c, dy, 2)};
-          double U[6];
-          transform_weights(w, U);
-          for (int64_t j = 0; j < 6; ++j)
-            plain.data()[((j * 3 + dy) * C + c) * N + o] = static_cast<float>(U[j]);
-        }
-    for (int64_t j = 0; j < 6; ++j)
-      pack_transposed(plain.data() + j * 3 * C * N, N, 3 * C, N, kernels.panel,
-                      layer.W.data() + j * 3 * C * N);
+    const int64_t rows = layer.rows_transformed() ? 5 : 3;
+    Buffer plain = zeros(6 * rows * C * N);
+    for (int64_t c = 0; c < inputs; ++c)
+      for (int64_t o = 0; o < outputs; ++o) {
+        std::array<double, 6> U[3];  // by dy
+        for (int64_t dy = 0; dy < 3; ++dy)
+          U[dy] = transform(kPointsX, tap(o, c, dy, 0), tap(o, c, dy, 1), tap(o, c, dy, 2));
+        const auto put = [&](int64_t matrix, double value) {
+          plain.data()[(matrix * C + c) * N + o] = static_cast<float>(value);
+        };
+        for (int64_t j = 0; j < 6; ++j)
+          if (rows == 5) {
+            const auto both = transform(kPointsY, U[0][j], U[1][j], U[2][j]);
+            for (int64_t i = 0; i < 5; ++i) put(j * 5 + i, both[i]);
+          } else {
+            for (int64_t dy = 0; dy < 3; ++dy) put(j * 3 + dy, U[dy][j]);
+          }
+      }
+    if (rows == 5)
+      pack_all(6 * 5, C, plain);
+    else
+      pack_all(6, 3 * C, plain);
   }
   layer.bias = Buffer(layer.rows * N);
   layer.bias.zero();
@@ -128,7 +149,7 @@ void Convolutions::direct(const Layer& layer, const float* in, int64_t X, const 
 
 void Convolutions::winograd(const Layer& layer, const float* in, int64_t X, const float* add,
                             float* out, ConvBuffers& buffers) const {
-  const int64_t C = layer.depth(), N = layer.width(), column = layer.column_in();
+  const int64_t N = layer.width(), column = layer.column_in();
   const int64_t row = layer.rows * N, tiles = (X + 3) / 4;
   const int64_t chunks = (tiles + kTiles - 1) / kTiles;
   buffers.V.reserve(6 * kTiles * column);
@@ -145,17 +166,10 @@ void Convolutions::winograd(const Layer& layer, const float* in, int64_t X, cons
       kernels.winograd_input(column, columns, V + i * column, count * column);
     }
     for (int64_t j = 0; j < 6; ++j)
-      for (int64_t n = 0; n < N; n += kernels.panel) {
-        const int64_t w = std::min(kernels.panel, N - n);
-        const float* W = layer.W.data() + j * 3 * C * N + n * 3 * C;
-        for (int64_t y = 0; y < layer.rows; ++y) {
-          // The rows of zeros above and below are left out.
-          const int64_t top = y * layer.stride_y, skip = top == 0;
-          const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
-          kernels.gemm(count, w, taps * C, V + j * count * column + (top + skip) * C, column,
-                       W + skip * C * w, nullptr, M + j * count * row + y * N + n, row);
-        }
-      }
+      if (layer.rows_transformed())
+        multiply_rows(layer, j, count, V + j * count * column, M + j * count * row, buffers);
+      else
+        multiply(layer, j, count, V + j * count * column, M + j * count * row);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t x = 4 * (first + i), valid = std::min<int64_t>(4, X - x);
       float* to = out + x * layer.column_out() + N;
@@ -166,16 +180,50 @@ void Convolutions::winograd(const Layer& layer, const float* in, int64_t X, cons
   }
 }
 
+void Convolutions::multiply(const Layer& layer, int64_t j, int64_t count, const float* V,
+                            float* M) const {
+  const int64_t C = layer.depth(), N = layer.width();
+  for (int64_t n = 0; n < N; n += kernels.panel) {
+    const int64_t w = std::min(kernels.panel, N - n);
+    const float* W = layer.W.data() + j * 3 * C * N + n * 3 * C;
+    for (int64_t y = 0; y < layer.rows; ++y) {
+      // The rows of zeros above and below are left out.
+      const int64_t top = y * layer.stride_y, skip = top == 0;
+      const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
+      kernels.gemm(count, w, taps * C, V + (top + skip) * C, layer.column_in(), W + skip * C * w,
+                   nullptr, M + y * N + n, layer.rows * N);
+    }
+  }
+}
+
+void Convolutions::multiply_rows(const Layer& layer, int64_t j, int64_t count, const float* V,
+                                 float* M, ConvBuffers& buffers) const {
+  const int64_t C = layer.depth(), N = layer.width(), tiles = layer.rows / 3;
+  const int64_t places = count * tiles;
+  buffers.row_V.reserve(5 * places * C);
+  buffers.row_M.reserve(5 * places * N);
+  float *row_V = buffers.row_V.data(), *row_M = buffers.row_M.data();
+  for (int64_t i = 0; i < count; ++i)
+    kernels.winograd_rows_input(tiles, C, V + i * layer.column_in(), row_V + i * tiles * C,
+                                places * C);
+  for (int64_t k = 0; k < 5; ++k)
+    kernels.gemm(places, N, C, row_V + k * places * C, C, layer.W.data() + (j * 5 + k) * C * N,
+                 nullptr, row_M + k * places * N, N);
+  for (int64_t i = 0; i < count; ++i)
+    kernels.winograd_rows_output(tiles, N, row_M + i * tiles * N, places * N,
+                                 M + i * layer.rows * N);
+}
+
 void Convolutions::run(const float* image, int64_t ld, int64_t X, float* out,
                        ConvBuffers& buffers) const {
-  // 1. the image by columns
+  // 1. the image by columns, a few at a time: they stay in the L1
   const int64_t column = height_ + 2;
   buffers.image.reserve(X * column);
-  for (int64_t x = 0; x < X; ++x) {
-    float* to = buffers.image.data() + x * column;
-    to[0] = to[column - 1] = 0;
-    for (int64_t y = 0; y < height_; ++y) to[y + 1] = image[y * ld + x];
-  }
+  for (int64_t x = 0; x < X; x += kLanes)
+    for (int64_t y = 0; y < height_; ++y)
+      for (int64_t i = x; i < std::min(x + kLanes, X); ++i)
+        buffers.image.data()[i * column + y + 1] = image[y * ld + i];
+  clear_borders(buffers.image.data(), X, column, 1);
   int64_t width = X, widest = 0, zeros = 0;
   for (const Layer& layer : layers_) {
     width = (width - 1) / layer.stride_x + 1;

@@ -34,6 +34,8 @@ struct ConvBuffers {
   Buffer patches;  // [rows, 9 Cp] of one column, for a layer that is not transformed
   Buffer V;        // [6, tiles, (Y + 2) Cp] transformed input
   Buffer M;        // [6, tiles, rows, Cp] products; without transform [rows, Cp]
+  Buffer row_V;    // [5, tiles, rows / 3, Cp] of one of the six, transformed along y, too
+  Buffer row_M;    // and their products
   Buffer zeros;    // one column
 };
 
@@ -62,10 +64,13 @@ class Convolutions {
     int64_t stride_y, stride_x;
     bool first;     // reads the image: one channel that is not padded
     bool residual;  // adds what the block began with
-    Buffer W;       // [9 inputs, outputs] by (dx, dy, c), or [6][3 inputs, outputs] by (dy, c)
-    Buffer bias;    // [rows, outputs]
+    // [9 inputs, outputs] by (dx, dy, c), [6][3 inputs, outputs] by (dy, c), or
+    // [6, 5][inputs, outputs]
+    Buffer W;
+    Buffer bias;  // [rows, outputs]
 
     bool transformed() const { return stride_x == 1 && !first; }
+    bool rows_transformed() const { return transformed() && stride_y == 1 && rows % 3 == 0; }
     int64_t depth() const { return first ? 1 : padded(inputs); }
     int64_t width() const { return padded(outputs); }
     int64_t column_in() const { return (height + 2) * depth(); }
@@ -75,11 +80,17 @@ class Convolutions {
   Layer pack_layer(int64_t inputs, int64_t outputs, int64_t height, int64_t stride_y,
                    int64_t stride_x, bool residual, const ConvWeights& weights) const;
   // [X, column_in] -> [ceil(X / stride_x), column_out]; `out` may be `add`. A layer that is
-  // transformed() takes F(4, 3) along x: half of the multiplications.
+  // transformed() takes F(4, 3) along x: half of the multiplications; one that is
+  // rows_transformed() F(3, 3) along y, too: five ninths of what is left.
   void direct(const Layer& layer, const float* in, int64_t X, const float* add, float* out,
               ConvBuffers& buffers) const;
   void winograd(const Layer& layer, const float* in, int64_t X, const float* add, float* out,
                 ConvBuffers& buffers) const;
+  // The products of transformed column j of `count` tiles: V [count, column_in] ->
+  // M [count, rows, Cp].
+  void multiply(const Layer& layer, int64_t j, int64_t count, const float* V, float* M) const;
+  void multiply_rows(const Layer& layer, int64_t j, int64_t count, const float* V, float* M,
+                     ConvBuffers& buffers) const;
 
   int64_t height_;
   std::vector<Layer> layers_;

@@ -5,6 +5,7 @@
 // Traps).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -58,28 +59,38 @@ class Encoder {
   struct Line {
     int64_t b, length;
   };
+  static constexpr int64_t kLinesTogether = 8;   // through the GRU's steps: they share reading W_hh
+  static constexpr int64_t kStepsTogether = 16;  // whose input's part is computed at once
+
   struct Buffers {  // scratch of one thread
     ConvBuffers convs;
     QuantizedBuffers quantized;
     Buffer image;    // [Y, X] of one line, of bytes
     Buffer columns;  // [T, Y' C] of one line
-    Buffer feature;  // [T, Fp] of one line
-    Buffer gates;    // [2, lines, T, 3 Hp] the input's part
+    Buffer feature;  // [lines, T, Fp], or their whole numbers
+    Buffer rows;     // [<= lines * kStepsTogether, Fp] of the next steps
+    Buffer input;    // [the same, 3 Hp] the input's part of their gates
     Buffer hidden;   // [lines, 3 Hp]
     Buffer h;        // [lines, Hp]
     Buffer level;    // [lines, Hp] of h, whole numbers
     Buffer zeros;    // [3 Hp]
   };
 
-  // gates [lines, T, 3 Hp] of a direction -> its half of memory
+  // 5. a direction's half of memory [B, T, 2H] from the features of its lines
   void recurrent(int direction, const std::vector<Line>& lines, int64_t T, float* memory,
                  Buffers& buffers) const;
+  // The input's part of the gates of the steps from s on, of the first `live` lines; returns the
+  // row of each line's step s.
+  std::array<int64_t, kLinesTogether> inputs(int direction, const std::vector<Line>& lines,
+                                             int64_t live, int64_t s, Buffers& buffers) const;
 
   // [3H, K], packed as [3 Hp, K]
   Buffer pack_gates(const float* W, int64_t K) const;
-  // 1. to 4. of a line: image [Y, X] -> the input's part of the gates [T, 3 Hp], in float32
-  void features(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
-                Buffers& buffers) const;
+  // 1. to 4. of a line: image [Y, X] -> feature [T, Fp], or its whole numbers; false where a pixel
+  // is not finite and whole numbers cannot show it
+  bool features(const float* image, int64_t ld, int64_t X, float* feature, Buffers& buffers) const;
+  // Floats that a position's feature takes
+  int64_t feature_size() const { return quantized_ ? quantized_->floats(Fp_) : Fp_; }
 
   std::optional<Convolutions> convolutions_;  // one of the two
   std::optional<QuantizedFeatures> quantized_;

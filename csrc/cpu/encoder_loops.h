@@ -64,5 +64,34 @@ static void winograd_output(int64_t n, const float* M, int64_t ld, const float* 
   }
 }
 
+// F(3, 3) along y from the points +-1/2, +-3/2 and infinity.
+static void winograd_rows_input(int64_t tiles, int64_t n, const float* x, float* V, int64_t ld) {
+  for (int64_t q = 0; q < tiles; ++q, x += 3 * n, V += n)
+    for (int64_t i = 0; i < n; i += W) {
+      const F x0 = load(x + i), x1 = load(x + n + i), x2 = load(x + 2 * n + i);
+      const F x3 = load(x + 3 * n + i), x4 = load(x + 4 * n + i);
+      const F odd_a = fma(splat(-2.25f), x1, x3), even_a = 0.5f * fma(splat(-2.25f), x0, x2);
+      const F odd_b = fma(splat(-0.25f), x1, x3), even_b = 1.5f * fma(splat(-0.25f), x0, x2);
+      store(V + i, odd_a + even_a);
+      store(V + ld + i, odd_a - even_a);
+      store(V + 2 * ld + i, odd_b + even_b);
+      store(V + 3 * ld + i, odd_b - even_b);
+      store(V + 4 * ld + i, fma(splat(0.5625f), x0, fma(splat(-2.5f), x2, x4)));
+    }
+}
+
+static void winograd_rows_output(int64_t tiles, int64_t n, const float* M, int64_t ld, float* out) {
+  for (int64_t q = 0; q < tiles; ++q, M += n, out += 3 * n)
+    for (int64_t i = 0; i < n; i += W) {
+      const F m0 = load(M + i), m1 = load(M + ld + i);
+      const F m2 = load(M + 2 * ld + i), m3 = load(M + 3 * ld + i);
+      const F sum_a = m0 + m1, sum_b = m2 + m3;
+      store(out + i, sum_a + sum_b);
+      store(out + n + i, fma(splat(0.5f), m0 - m1, 1.5f * (m2 - m3)));
+      store(out + 2 * n + i,
+            fma(splat(0.25f), sum_a, fma(splat(2.25f), sum_b, load(M + 4 * ld + i))));
+    }
+}
+
 }  // namespace
 }  // namespace khmer_fast

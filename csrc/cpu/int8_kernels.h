@@ -24,15 +24,25 @@ struct Int8Kernels {
   // C[m, n] = sum_k A[m, k] B[n, k], for A of either sign
   void (*sums)(int64_t M, int64_t N, int64_t K, const void* A, int64_t lda, const void* B,
                int32_t* C, int64_t ldc);
-  // out[k column + i], k < valid <= 4, of the sums S[j ld + i], which are 24 times the weights';
-  // multiplier, bias and residual [n] as of `convolve`.
-  void (*winograd_output)(int64_t n, const int32_t* S, int64_t ld, const float* multiplier,
-                          const float* bias, const float* residual, void* out, int64_t column,
-                          int64_t valid);
+  // F(3, 3) along y of what is transformed along x, from the points 0, +-1, 2 and infinity:
+  // V[j ld + q n + i], j < 5, q < tiles, from the rows x[(3 q + k) n + i], k < 5.
+  void (*winograd_rows_input)(int64_t tiles, int64_t n, const void* x, void* V, int64_t ld);
+  // out[(3 q + k) n + i], k < 3, of the sums S[j ld + q n + i].
+  void (*winograd_rows_output)(int64_t tiles, int64_t n, const int32_t* S, int64_t ld,
+                               int32_t* out);
+  // out[k column + i], k < valid <= 4, of the sums S[j ld + i], which are `times` the weights';
+  // 24 times, or 144 where they were transformed along y, too; multiplier, bias and residual [n] as
+  // of `convolve`.
+  void (*winograd_output)(int64_t n, const int32_t* S, int64_t ld, int64_t times,
+                          const float* multiplier, const float* bias, const float* residual,
+                          void* out, int64_t column, int64_t valid);
   // out[i] = multiplier[i] x[i] + bias[i], rounded to a whole number of 0..255; n a multiple of
   // kLanes. Without multiplier and bias x itself is rounded.
   void (*to_wholes)(int64_t n, const float* x, const float* multiplier, const float* bias,
                     void* out);
+  // In place over x[0, n): normalised, times gain, plus bias, rounded to a whole number; gain and
+  // bias hold 0 from n to padded(n).
+  void (*normalise)(int64_t n, float* x, const double* gain, const double* bias);
   // A GRU's cell: the input's part of the gates [3H], the recurrent part [3H] and h [H] -> h, and
   // its levels [H]; H a multiple of kLanes.
   void (*gru)(int64_t H, const float* input, const float* hidden, float* h, void* level);

@@ -125,6 +125,31 @@ static void to_int8(int64_t n, const float* x, const float* multiplier, const fl
   }
 }
 
+// In double, which rounds so little that the order of sums does not matter; it is one order of
+// eight sums on every instruction set nevertheless.
+static void normalise_int8(int64_t n, float* x, const double* gain, const double* bias) {
+  constexpr int64_t kTogether = 8;
+  double sums[kTogether] = {}, squares[kTogether] = {};
+  const int64_t whole = n / kTogether * kTogether;
+  for (int64_t i = 0; i < whole; i += kTogether)
+    for (int64_t j = 0; j < kTogether; ++j) sums[j] += x[i + j];
+  for (int64_t i = whole; i < n; ++i) sums[0] += x[i];
+  double mean = 0, variance = 0;
+  for (double sum : sums) mean += sum;
+  mean /= static_cast<double>(n);
+  for (int64_t i = 0; i < whole; i += kTogether)
+    for (int64_t j = 0; j < kTogether; ++j) squares[j] += (x[i + j] - mean) * (x[i + j] - mean);
+  for (int64_t i = whole; i < n; ++i) squares[0] += (x[i] - mean) * (x[i] - mean);
+  for (double sum : squares) variance += sum;
+  variance /= static_cast<double>(n);
+  const double scale = 1 / __builtin_sqrt(variance + 1e-5);
+  const double magic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds, ties to even
+  for (int64_t i = 0; i < padded(n); ++i) {
+    const double level = (x[i] - mean) * scale * gain[i] + bias[i];
+    x[i] = static_cast<float>((level + magic) - magic);
+  }
+}
+
 // sigmoid of python_ref/quantized_encoder.py, operation by operation: no fusing, hence to the bit.
 KHMER_FAST_MATH F exact_sigmoid(F x) {
   const F magic = splat(12582912.0f);
@@ -152,6 +177,7 @@ static void gru_int8(int64_t H, const float* input, const float* hidden, float* 
 #ifdef KHMER_FAST_VNNI
 // Quads of bytes hold no transformed activations, and direct products of them are as fast.
 constexpr auto winograd_input_int8 = nullptr, sums_int8 = nullptr, winograd_output_int8 = nullptr;
+constexpr auto winograd_rows_input_int8 = nullptr, winograd_rows_output_int8 = nullptr;
 #else
 static void winograd_input_int8(int64_t n, const void* const* x, void* V, int64_t ld) {
   const Whole* from[6];
@@ -185,8 +211,6 @@ static void sums_int8(int64_t M, int64_t N, int64_t K, const void* A, int64_t ld
                         StoreSums{C, ldc});
 }
 
-typedef uint32_t Unsigned __attribute__((vector_size(W * 4)));
-
 // One vector at a time: the compiler copies an array's elements by halves, through memory.
 KHMER_FAST_MATH Unsigned load_sums(const int32_t* p) {
   Unsigned x;
@@ -194,10 +218,42 @@ KHMER_FAST_MATH Unsigned load_sums(const int32_t* p) {
   return x;
 }
 
-// Modulo 2^32: only the outputs themselves, 24 times as large as direct ones, must fit 32 bits.
-static void winograd_output_int8(int64_t n, const int32_t* S, int64_t ld, const float* multiplier,
-                                 const float* bias, const float* residual, void* out,
-                                 int64_t column, int64_t valid) {
+static void winograd_rows_input_int8(int64_t tiles, int64_t n, const void* x, void* V, int64_t ld) {
+  const Whole* from = static_cast<const Whole*>(x);
+  Whole* to = static_cast<Whole*>(V);
+  for (int64_t q = 0; q < tiles; ++q, from += 3 * n, to += n)
+    for (int64_t i = 0; i < n; i += W) {
+      Wholes d[5];
+      for (int k = 0; k < 5; ++k) __builtin_memcpy(&d[k], from + k * n + i, sizeof d[k]);
+      const Wholes v[5] = {
+          2 * (d[0] - d[2]) + d[3] - d[1], d[3] - d[2] - 2 * d[1],
+          d[3] - 3 * d[2] + 2 * d[1],      d[3] - d[1],
+          d[4] - d[2] + 2 * (d[1] - d[3]),
+      };
+      for (int j = 0; j < 5; ++j) __builtin_memcpy(to + j * ld + i, &v[j], sizeof v[j]);
+    }
+}
+
+// Modulo 2^32, as winograd_output_int8.
+static void winograd_rows_output_int8(int64_t tiles, int64_t n, const int32_t* S, int64_t ld,
+                                      int32_t* out) {
+  for (int64_t q = 0; q < tiles; ++q, S += n, out += 3 * n)
+    for (int64_t i = 0; i < n; i += W) {
+      const Unsigned s1 = load_sums(S + ld + i), s2 = load_sums(S + 2 * ld + i);
+      const Unsigned s3 = load_sums(S + 3 * ld + i), near = s1 + s2;
+      const Unsigned y[3] = {load_sums(S + i) + near + s3, s1 - s2 + 2 * s3,
+                             near + 4 * s3 + load_sums(S + 4 * ld + i)};
+      for (int k = 0; k < 3; ++k) __builtin_memcpy(out + k * n + i, &y[k], sizeof y[k]);
+    }
+}
+
+// Modulo 2^32: only the outputs themselves, `times` as large as direct ones, must fit 32 bits.
+static void winograd_output_int8(int64_t n, const int32_t* S, int64_t ld, int64_t times,
+                                 const float* multiplier, const float* bias, const float* residual,
+                                 void* out, int64_t column, int64_t valid) {
+  // Exact divisions: over 8 or 16, then times the inverse of 3 or 9.
+  const int shift = times == 144 ? 4 : 3;
+  const uint32_t inverse = times == 144 ? 0x38e38e39u : 0xaaaaaaabu;
   for (int64_t i = 0; i < n; i += W) {
     const Unsigned s1 = load_sums(S + ld + i), s2 = load_sums(S + 2 * ld + i);
     const Unsigned s3 = load_sums(S + 3 * ld + i), s4 = load_sums(S + 4 * ld + i);
@@ -209,9 +265,8 @@ static void winograd_output_int8(int64_t n, const int32_t* S, int64_t ld, const 
     for (int64_t k = 0; k < 4; ++k) {
       if (k == valid) break;
       Whole* to = static_cast<Whole*>(out) + k * column + i;
-      // Over 24, exactly: over 8, then times the inverse of 3.
-      const Unsigned third = reinterpret_cast<Unsigned>(reinterpret_cast<I>(y[k]) >> 3);
-      const I sum = reinterpret_cast<I>(third * 0xaaaaaaabu);
+      const Unsigned part = reinterpret_cast<Unsigned>(reinterpret_cast<I>(y[k]) >> shift);
+      const I sum = reinterpret_cast<I>(part * inverse);
       F value = __builtin_convertvector(sum, F) * scale_by + add;
       if (residual) value = value + load_wholes(to) * load(residual + i);
       store_wholes(to, value);
@@ -220,9 +275,17 @@ static void winograd_output_int8(int64_t n, const int32_t* S, int64_t ld, const 
 }
 #endif
 
-constexpr Int8Kernels kInt8Kernels = {
-    Int8Operands::kDepth, gemm_int8, convolve_int8, winograd_input_int8, sums_int8,
-    winograd_output_int8, to_int8,   gru_int8};
+constexpr Int8Kernels kInt8Kernels = {Int8Operands::kDepth,
+                                      gemm_int8,
+                                      convolve_int8,
+                                      winograd_input_int8,
+                                      sums_int8,
+                                      winograd_rows_input_int8,
+                                      winograd_rows_output_int8,
+                                      winograd_output_int8,
+                                      to_int8,
+                                      normalise_int8,
+                                      gru_int8};
 
 }  // namespace
 }  // namespace khmer_fast

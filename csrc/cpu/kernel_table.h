@@ -46,6 +46,8 @@ constexpr Kernels make_kernels(const char* name) {
           layer_norm,
           winograd_input,
           winograd_output,
+          winograd_rows_input,
+          winograd_rows_output,
           weigh_bytes,
           &kInt8Kernels,
           &kSegmenterKernels,

@@ -85,6 +85,11 @@ struct Kernels {
   // <= 4; add may be null, or out.
   void (*winograd_output)(int64_t n, const float* M, int64_t ld, const float* bias,
                           const float* add, float* out, int64_t column, int64_t valid);
+  // Along y, for three outputs of three taps each; n a multiple of kLanes. V[j ld + q n + i], j <
+  // 5, q < tiles, from the rows x[(3 q + k) n + i], k < 5.
+  void (*winograd_rows_input)(int64_t tiles, int64_t n, const float* x, float* V, int64_t ld);
+  // out[(3 q + k) n + i], k < 3, of M[j ld + q n + i].
+  void (*winograd_rows_output)(int64_t tiles, int64_t n, const float* M, int64_t ld, float* out);
 
   // out[i] = sum_k weight[k] x[k ld + i], rounded from kWeightBits and held to a byte, i < n; n a
   // multiple of kLanes.

@@ -19,7 +19,6 @@ constexpr int64_t kPaperColumns = 16, kPaperRows = 16, kPaperStep = 18;
 constexpr int64_t kNear = 12, kApart = 24;
 constexpr double kLeastInk = 0.003;
 constexpr double kDrift = 1.0, kShort = 4.0;
-constexpr double kEdge = 0.06;
 constexpr int64_t kSlantColumns = 4;
 constexpr int64_t kBand = 8, kRoom = 24, kRule = 60, kLeastMarks = 6;
 constexpr uint8_t kInks[] = {160, 208};
@@ -231,33 +230,11 @@ std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, doubl
                   std::max<int64_t>(0, left - 1), std::min(X, right + 1)};
 }
 
-// neighbours_ink's first look: where enough columns have ink at the upper or lower edge, the ink
-// [Y, X] of the pixels below a level.
-std::vector<uint8_t> edge_ink(const uint8_t* grey, int64_t Y, int64_t X, double level) {
+// The ink [Y, X] of the pixels below a level, for neighbours_ink.
+std::vector<uint8_t> ink_below(const uint8_t* grey, int64_t Y, int64_t X, double level) {
   const int limit = static_cast<int>(std::clamp(std::ceil(level), 0.0, 256.0));
-  std::vector<uint8_t> ink(Y * X), columns(X);
-  for (int64_t y = 0; y < Y; ++y)
-    for (int64_t x = 0; x < X; ++x) {
-      const uint8_t inked = grey[y * X + x] < limit;
-      ink[y * X + x] = inked;
-      columns[x] |= inked;
-    }
-  const auto first = std::find(columns.begin(), columns.end(), 1);
-  const auto last = std::find(columns.rbegin(), columns.rend(), 1);
-  const int64_t width = last.base() - first;
-  if (width <= 0) return {};
-  const auto covered = [&](int64_t top, int64_t bottom) {
-    int64_t count = 0;
-    for (int64_t x = 0; x < X; ++x) {
-      uint8_t inked = 0;
-      for (int64_t y = top; y < bottom; ++y) inked |= ink[y * X + x];
-      count += inked;
-    }
-    return static_cast<double>(count) / static_cast<double>(width);
-  };
-  const double most =
-      std::max(covered(0, std::min<int64_t>(2, Y)), covered(std::max<int64_t>(0, Y - 2), Y));
-  if (most < kEdge) return {};
+  std::vector<uint8_t> ink(Y * X);
+  for (int64_t i = 0; i < Y * X; ++i) ink[i] = grey[i] < limit;
   return ink;
 }
 
@@ -312,13 +289,13 @@ bool may_hold_marks(const std::vector<uint8_t>& inked) {
 }  // namespace
 
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
-                                    bool alone, const Kernels& kernels) {
+                                    bool alone, bool plain, const Kernels& kernels) {
   if (Y * X > kMaxPixels) return std::nullopt;
-  if (Y >= kPaperRows && X >= 2 * kPaperColumns &&
+  if (!plain && Y >= kPaperRows && X >= 2 * kPaperColumns &&
       (varies(grey, X) || varies(grey + (Y - 2) * X, X)))
     return std::nullopt;
   Histogram counts = count_values(grey, Y, X, X);
-  if (may_have_two_inks(counts, Y * X)) return std::nullopt;
+  if (!plain && may_have_two_inks(counts, Y * X)) return std::nullopt;
   const std::optional<bool> dark = is_dark(grey, Y, X);
   if (!dark) return std::nullopt;
   std::vector<uint8_t> turned;
@@ -335,8 +312,8 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
   if (!box) return std::nullopt;
   if (!alone && (box->top == 0 || box->bottom == Y)) {
     CleanLine line{};
-    line.edge_ink = edge_ink(grey, Y, X, levels->threshold(kInk));
-    if (!line.edge_ink.empty()) return line;
+    line.edge_ink = ink_below(grey, Y, X, levels->threshold(kInk));
+    return line;
   }
 
   // The line at its final size, as `_scaled`
@@ -374,8 +351,7 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
     uint8_t* to = line.image.data() + (top + y) * line.width + left;
     for (int64_t x = 0; x < columns; ++x) to[x] = stretched[from[x]];
   }
-  if (may_lean(line.image.data() + top * line.width + left, rows, columns, line.width))
-    return std::nullopt;
+  line.may_lean = may_lean(line.image.data() + top * line.width + left, rows, columns, line.width);
   return line;
 }
 

@@ -15,14 +15,16 @@ struct CleanLine {
   PixelBox ink;                   // in the line, margin left out
   PixelBox box;                   // of the ink in the picture
   std::vector<uint8_t> image;     // [height, width], ink 0, paper 255
+  bool may_lean;                  // if it does, it is not the line
   std::vector<uint8_t> edge_ink;  // [Y, X] of 0 and 1, and nothing else: it may be other lines'
 };
 
 // grey [Y, X], at least 1 pixel -> its line; nothing where the reference has to look closer:
-// without ink, on several papers, in two inks, in uneven light, far too large, or leaning. Unless a
-// line stands `alone`, ink at its upper or lower edge is answered instead of it.
+// without ink, on several papers, in two inks (unless it is known to be `plain`: neither of these),
+// in uneven light or far too large. Unless a line stands `alone`, ink at its upper or lower edge is
+// answered instead of it.
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
-                                    bool alone, const Kernels& kernels);
+                                    bool alone, bool plain, const Kernels& kernels);
 
 // Whether a clean line [height, X] may hold a leader (recognize/leaders.py, find): most lines are
 // done with here.

@@ -388,14 +388,13 @@ void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& c
 }
 
 void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
-                int64_t X, const bool* nobodys, int32_t* areas, int64_t C, int64_t* all) {
-  std::fill_n(areas, C, 0);
-  *all = 0;
+                int64_t X, int32_t* areas, int64_t C) {
+  std::fill_n(areas, 2 * C, 0);
   for (int64_t y = 0; y < Y; ++y)
     each_inked(ink + y * X, 0, X, [&](int64_t x) {
       const int64_t i = y * X + x;
-      ++*all;
-      if (ink[i] != kRule && nobodys[owners[i]]) ++areas[labels[i] - 1];
+      if (owners[i] >= kFrame && ink[i] != kRule)
+        ++areas[2 * (labels[i] - 1) + (owners[i] == kFrame)];
     });
 }
 

@@ -28,9 +28,8 @@ void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t
 void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
               int32_t* counts);
 
-// Pixels of each piece whose owner is one of nobodys [65536], rules aside: areas [C]; and of all
-// ink: all.
+// Pixels of each piece that are kNobody's, and kFrame's, rules aside: areas [C, 2].
 void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
-                int64_t X, const bool* nobodys, int32_t* areas, int64_t C, int64_t* all);
+                int64_t X, int32_t* areas, int64_t C);
 
 }  // namespace khmer_fast

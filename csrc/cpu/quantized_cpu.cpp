@@ -12,28 +12,13 @@ namespace {
 
 constexpr int64_t kTiles = 32;  // that go through the products together, see convolutions_cpu.cpp
 constexpr float kLevels = 255;
-constexpr float kCentre = 128;                       // the level of a state of 0
-constexpr double kMagicDouble = 6755399441055744.0;  // 1.5 * 2^52, likewise
-constexpr float kMagic = 12582912.0f;                // 1.5 * 2^23: adding it rounds, ties to even
+constexpr float kCentre = 128;         // the level of a state of 0
+constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds, ties to even
 
 Buffer padded_copy(const float* x, int64_t n) {
   Buffer out = zeros(padded(n));
   std::copy_n(x, n, out.data());
   return out;
-}
-
-// The sum in double, which rounds so little that its order does not matter.
-template <class Term>
-double sum_of(int64_t n, const Term& term) {
-  constexpr int64_t kTogether = 8;
-  double sums[kTogether] = {};
-  int64_t i = 0;
-  for (; i + kTogether <= n; i += kTogether)
-    for (int64_t j = 0; j < kTogether; ++j) sums[j] += term(i + j);
-  for (; i < n; ++i) sums[0] += term(i);
-  double sum = 0;
-  for (double part : sums) sum += part;
-  return sum;
 }
 
 }  // namespace
@@ -93,6 +78,8 @@ QuantizedFeatures::QuantizedFeatures(int64_t height, const std::vector<ConvStage
   project_ = pack_dense(W, F, rows * N, weights.project);
   norm_gain_.assign(weights.norm_gain, weights.norm_gain + F);
   norm_bias_.assign(weights.norm_bias, weights.norm_bias + F);
+  norm_gain_.resize(Fp_);
+  norm_bias_.resize(Fp_);
   for (int d = 0; d < 2; ++d) {
     gates_[d] = pack_gates(H, F, weights.gates[d]);
     hidden_[d] = pack_gates(H, H, weights.hidden[d]);
@@ -133,13 +120,14 @@ bool QuantizedFeatures::take_image(const float* image, int64_t ld, int64_t X, Bu
   out.reserve((X + 2) * column);
   out.zero();
   bool finite = true;
-  for (int64_t y = 0; y < height_; ++y)
-    for (int64_t x = 0; x < X; ++x) {
-      const float value = image[y * ld + x];
-      finite &= std::fabs(value) <= std::numeric_limits<float>::max();
-      const float level = std::min(1.0f, std::max(0.0f, value)) * kLevels;
-      out.data()[(x + 1) * column + y + 1] = (level + kMagic) - kMagic;
-    }
+  for (int64_t x = 0; x < X; x += kLanes)  // a few columns at a time: they stay in the L1
+    for (int64_t y = 0; y < height_; ++y)
+      for (int64_t i = x; i < std::min(x + kLanes, X); ++i) {
+        const float value = image[y * ld + i];
+        finite &= std::fabs(value) <= std::numeric_limits<float>::max();
+        const float level = std::min(1.0f, std::max(0.0f, value)) * kLevels;
+        out.data()[(i + 1) * column + y + 1] = (level + kMagic) - kMagic;
+      }
   return finite;
 }
 
@@ -198,31 +186,48 @@ void QuantizedFeatures::convolve(const Conv& layer, int64_t X, Buffer& in, Buffe
 void QuantizedFeatures::pack_transformed(Conv& layer, int64_t inputs, int64_t outputs,
                                          const QuantizedLayer& weights) const {
   const int64_t C = layer.depth, N = layer.width;
-  // The largest values of a transformed activation times a weight are 255 * 5 times 127 * 24.
-  if (!kernels_.int8->winograd_input || layer.stride_x != 1 ||
-      3 * C * 255 * 5 * 127 * 24 > std::numeric_limits<int32_t>::max())
-    return;
+  if (!kernels_.int8->winograd_input || layer.stride_x != 1) return;
+  int64_t most = 0;  // the largest sum of an output's weights of one sign
   for (int64_t o = 0; o < outputs; ++o) {
-    int64_t sum[2] = {};  // of the weights of either sign
+    int64_t sum[2] = {};
     for (int64_t i = 0; i < 9 * inputs; ++i)
       sum[weights.W[o * 9 * inputs + i] < 0] += std::abs(weights.W[o * 9 * inputs + i]);
-    if (std::max(sum[0], sum[1]) * 255 * 24 > std::numeric_limits<int32_t>::max()) return;
+    most = std::max({most, sum[0], sum[1]});
   }
-  std::vector<int16_t> U(6 * N * 3 * C);
+  const auto fits = [&](int64_t times) {
+    return most * 255 * times <= std::numeric_limits<int32_t>::max();
+  };
+  if (!fits(24)) return;
+  layer.times = layer.stride_y == 1 && layer.rows % 3 == 0 && fits(144) ? 144 : 24;
+  const int64_t rows = layer.times == 144 ? 5 : 3, K = rows == 5 ? C : 3 * C;
+  std::vector<int16_t> U(6 * rows * N * C);  // [6, 5][N, C] or [6][N, 3 C]
   for (int64_t o = 0; o < outputs; ++o)
-    for (int64_t c = 0; c < inputs; ++c)
+    for (int64_t c = 0; c < inputs; ++c) {
+      int u[6][3];  // 24 times the weights, along x
       for (int64_t dy = 0; dy < 3; ++dy) {
         const int8_t* w = weights.W + ((o * inputs + c) * 3 + dy) * 3;
         const int even = w[0] + w[2], far = w[0] + 4 * w[2];
-        const int u[6] = {6 * w[0],       -4 * (even + w[1]), -4 * (even - w[1]),
-                          far + 2 * w[1], far - 2 * w[1],     24 * w[2]};
-        for (int64_t j = 0; j < 6; ++j)
-          U[((j * N + o) * 3 + dy) * C + c] = static_cast<int16_t>(u[j]);
+        const int along_x[6] = {6 * w[0],       -4 * (even + w[1]), -4 * (even - w[1]),
+                                far + 2 * w[1], far - 2 * w[1],     24 * w[2]};
+        for (int64_t j = 0; j < 6; ++j) u[j][dy] = along_x[j];
       }
-  layer.transformed = Buffer(6 * N * 3 * C / 2);
+      for (int64_t j = 0; j < 6; ++j) {
+        const auto [top, middle, bottom] = u[j];
+        if (rows == 3) {
+          for (int64_t dy = 0; dy < 3; ++dy)
+            U[((j * N + o) * 3 + dy) * C + c] = static_cast<int16_t>(u[j][dy]);
+          continue;
+        }
+        const int along_y[5] = {3 * top, -3 * (top + middle + bottom), -(top - middle + bottom),
+                                top + 2 * middle + 4 * bottom, 6 * bottom};
+        for (int64_t k = 0; k < 5; ++k)
+          U[((j * 5 + k) * N + o) * C + c] = static_cast<int16_t>(along_y[k]);
+      }
+    }
+  layer.transformed = Buffer(6 * rows * N * C / 2);
   int16_t* packed = reinterpret_cast<int16_t*>(layer.transformed.data());
-  for (int64_t j = 0; j < 6; ++j)
-    pack_int16(U.data() + j * N * 3 * C, N, 3 * C, 3 * C, kernels_.panel, packed + j * N * 3 * C);
+  for (int64_t j = 0; j < 6 * rows * C / K; ++j)
+    pack_int16(U.data() + j * N * K, N, K, K, kernels_.panel, packed + j * N * K);
   const auto by_rows = [&](const Buffer& from, Buffer& to) {
     if (!from.data()) return;
     to = Buffer(layer.rows * N);
@@ -235,13 +240,12 @@ void QuantizedFeatures::pack_transformed(Conv& layer, int64_t inputs, int64_t ou
 
 void QuantizedFeatures::winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
                                  QuantizedBuffers& buffers) const {
-  const int64_t C = layer.depth, N = layer.width, column = layer.column_in();
+  const int64_t N = layer.width, column = layer.column_in();
   const int64_t row = layer.rows * N, tiles = (X + 3) / 4;
   const int64_t chunks = (tiles + kTiles - 1) / kTiles;
   buffers.V.reserve(floats(6 * kTiles * column));
   buffers.sums.reserve(6 * kTiles * row);
   int32_t* sums = reinterpret_cast<int32_t*>(buffers.sums.data());
-  const int16_t* U = reinterpret_cast<const int16_t*>(layer.transformed.data());
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t first = tiles * chunk / chunks, count = tiles * (chunk + 1) / chunks - first;
     for (int64_t i = 0; i < count; ++i) {
@@ -253,49 +257,63 @@ void QuantizedFeatures::winograd(const Conv& layer, int64_t X, Buffer& in, Buffe
       kernels_.int8->winograd_input(column, columns, at(buffers.V, i * column), count * column);
     }
     for (int64_t j = 0; j < 6; ++j)
-      for (int64_t n = 0; n < N; n += kernels_.panel) {
-        const int64_t w = std::min(kernels_.panel, N - n);
-        for (int64_t y = 0; y < layer.rows; ++y) {
-          // The rows of zeros above and below are left out.
-          const int64_t top = y * layer.stride_y, skip = top == 0;
-          const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
-          kernels_.int8->sums(count, w, taps * C,
-                              at(buffers.V, j * count * column + (top + skip) * C), column,
-                              U + j * N * 3 * C + n * 3 * C + skip * C * w,
-                              sums + j * count * row + y * N + n, row);
-        }
-      }
+      if (layer.times == 144)
+        multiply_rows(layer, j, count, at(buffers.V, j * count * column), sums + j * count * row,
+                      buffers);
+      else
+        multiply(layer, j, count, at(buffers.V, j * count * column), sums + j * count * row);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t x = 4 * (first + i);
-      kernels_.int8->winograd_output(row, sums + i * row, count * row, layer.multipliers.data(),
-                                     layer.biases.data(), layer.residuals.data(),
-                                     at(out, (x + 1) * layer.column_out() + N), layer.column_out(),
-                                     std::min<int64_t>(4, X - x));
+      kernels_.int8->winograd_output(
+          row, sums + i * row, count * row, layer.times, layer.multipliers.data(),
+          layer.biases.data(), layer.residuals.data(), at(out, (x + 1) * layer.column_out() + N),
+          layer.column_out(), std::min<int64_t>(4, X - x));
     }
   }
 }
 
-void QuantizedFeatures::normalise(int64_t T, float* feature) const {
-  for (int64_t t = 0; t < T; ++t, feature += Fp_) {
-    const double mean = sum_of(F_, [&](int64_t i) { return feature[i]; }) / F_;
-    const double variance =
-        sum_of(F_, [&](int64_t i) { return (feature[i] - mean) * (feature[i] - mean); }) / F_;
-    const double scale = 1 / std::sqrt(variance + 1e-5);
-    for (int64_t i = 0; i < F_; ++i) {
-      const double level = (feature[i] - mean) * scale * norm_gain_[i] + norm_bias_[i];
-      feature[i] =
-          static_cast<float>((std::clamp(level, 0.0, 255.0) + kMagicDouble) - kMagicDouble);
+void QuantizedFeatures::multiply(const Conv& layer, int64_t j, int64_t count, const void* V,
+                                 int32_t* sums) const {
+  const int64_t C = layer.depth, N = layer.width;
+  const int16_t* U = reinterpret_cast<const int16_t*>(layer.transformed.data()) + j * N * 3 * C;
+  for (int64_t n = 0; n < N; n += kernels_.panel) {
+    const int64_t w = std::min(kernels_.panel, N - n);
+    for (int64_t y = 0; y < layer.rows; ++y) {
+      // The rows of zeros above and below are left out.
+      const int64_t top = y * layer.stride_y, skip = top == 0;
+      const int64_t taps = std::min<int64_t>(3, layer.height + 1 - top) - skip;
+      kernels_.int8->sums(count, w, taps * C, static_cast<const int16_t*>(V) + (top + skip) * C,
+                          layer.column_in(), U + n * 3 * C + skip * C * w, sums + y * N + n,
+                          layer.rows * N);
     }
   }
 }
 
-void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* forward,
-                            float* backward, QuantizedBuffers& buffers) const {
-  const int64_t T = positions(X), gates = 3 * Hp_;
+void QuantizedFeatures::multiply_rows(const Conv& layer, int64_t j, int64_t count, const void* V,
+                                      int32_t* sums, QuantizedBuffers& buffers) const {
+  const int64_t C = layer.depth, N = layer.width, tiles = layer.rows / 3, places = count * tiles;
+  buffers.row_V.reserve(floats(5 * places * C));
+  buffers.row_sums.reserve(5 * places * N);
+  const int16_t* U = reinterpret_cast<const int16_t*>(layer.transformed.data()) + j * 5 * N * C;
+  int32_t* row_sums = reinterpret_cast<int32_t*>(buffers.row_sums.data());
+  for (int64_t i = 0; i < count; ++i)
+    kernels_.int8->winograd_rows_input(tiles, C,
+                                       static_cast<const int16_t*>(V) + i * layer.column_in(),
+                                       at(buffers.row_V, i * tiles * C), places * C);
+  for (int64_t k = 0; k < 5; ++k)
+    kernels_.int8->sums(places, N, C, at(buffers.row_V, k * places * C), C, U + k * N * C,
+                        row_sums + k * places * N, N);
+  for (int64_t i = 0; i < count; ++i)
+    kernels_.int8->winograd_rows_output(tiles, N, row_sums + i * tiles * N, places * N,
+                                        sums + i * layer.rows * N);
+}
+
+bool QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, void* levels,
+                            QuantizedBuffers& buffers) const {
+  const int64_t T = positions(X);
   if (!take_image(image, ld, X, buffers.image)) {
-    for (float* out : {forward, backward})
-      std::fill_n(out, T * gates, std::numeric_limits<float>::quiet_NaN());
-    return;
+    std::memset(levels, 0, static_cast<size_t>(T * Fp_ * 4 / kernels_.int8->depth));
+    return false;
   }
   int64_t width = X, widest = 0;
   for (const Conv& layer : convs_) {
@@ -320,17 +338,20 @@ void QuantizedFeatures::run(const float* image, int64_t ld, int64_t X, float* fo
 
   const Conv& last = convs_.back();
   buffers.feature.reserve(T * Fp_);
-  buffers.levels.reserve(floats(T * Fp_));
   float* feature = buffers.feature.data();
   kernels_.int8->gemm(T, Fp_, project_.K, at(*in, last.column_out() + last.width),
                       last.column_out(), project_.W.data(), project_.multiplier.data(),
                       project_.bias.data(), feature, Fp_);
-  normalise(T, feature);
-  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, at(buffers.levels, 0));
-  for (int d = 0; d < 2; ++d)
-    kernels_.int8->gemm(T, gates, Fp_, at(buffers.levels, 0), Fp_, gates_[d].W.data(),
-                        gates_[d].multiplier.data(), gates_[d].bias.data(),
-                        d == 0 ? forward : backward, gates);
+  for (int64_t t = 0; t < T; ++t)
+    kernels_.int8->normalise(F_, feature + t * Fp_, norm_gain_.data(), norm_bias_.data());
+  kernels_.int8->to_wholes(T * Fp_, feature, nullptr, nullptr, levels);
+  return true;
+}
+
+void QuantizedFeatures::input(int direction, int64_t rows, const void* levels, float* out) const {
+  const Dense& layer = gates_[direction];
+  kernels_.int8->gemm(rows, layer.N, layer.K, levels, Fp_, layer.W.data(), layer.multiplier.data(),
+                      layer.bias.data(), out, layer.N);
 }
 
 void QuantizedFeatures::begin(int64_t lines, Buffer& level) const {

@@ -39,8 +39,9 @@ struct QuantizedBuffers {
   Buffer x, next;   // [X + 2, column], a column of zeros before and after
   Buffer V;         // [6, tiles, column] transformed columns
   Buffer sums;      // [6, tiles, rows, Cp] of their products, int32
+  Buffer row_V;     // [5, tiles, rows / 3, Cp] of one of the six, transformed along y, too
+  Buffer row_sums;  // and of their products
   Buffer feature;   // [T, Fp]
-  Buffer levels;    // [T, Fp] whole numbers
 };
 
 class QuantizedFeatures {
@@ -51,10 +52,16 @@ class QuantizedFeatures {
   int64_t height() const { return height_; }
   int64_t positions(int64_t X) const;
 
-  // image [Y, X], rows `ld` apart -> the input's part of the gates [T, 3 Hp] of both directions;
-  // NaN where a pixel is not finite.
-  void run(const float* image, int64_t ld, int64_t X, float* forward, float* backward,
+  // image [Y, X], rows `ld` apart -> levels [T, Fp] of the features; false, and levels of 0, where
+  // a pixel is not finite.
+  bool run(const float* image, int64_t ld, int64_t X, void* levels,
            QuantizedBuffers& buffers) const;
+  // levels [rows, Fp] -> the input's part of the gates [rows, 3 Hp]
+  void input(int direction, int64_t rows, const void* levels, float* out) const;
+  // Floats that hold so many whole numbers
+  int64_t floats(int64_t wholes) const {
+    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
+  }
 
   // The recurrent half, by steps of several lines. level [lines, Hp]: of states of 0
   void begin(int64_t lines, Buffer& level) const;
@@ -77,8 +84,10 @@ class QuantizedFeatures {
     Dense product;
     Buffer residual;              // [N], or empty
     std::vector<int32_t> offset;  // of each group of k, from the column left of the output's
-    // F(4, 3) along x, where the kernels have it and its sums fit 32 bits; else empty:
-    Buffer transformed;                     // [6][3 depth, width] 24 times the weights, by (dy, c)
+    // F(4, 3) along x and, for 144 times, F(3, 3) along y, where the kernels have it and its
+    // outputs fit 32 bits; else empty:
+    int64_t times = 0;   // the weights: 24 or 144
+    Buffer transformed;  // [6][3 depth, width], by (dy, c), or [6, 5][depth, width]
     Buffer multipliers, biases, residuals;  // [rows, width]
 
     int64_t column_in() const { return (height + 2) * depth; }
@@ -96,9 +105,6 @@ class QuantizedFeatures {
   const uint8_t* at(const Buffer& buffer, int64_t i) const {
     return reinterpret_cast<const uint8_t*>(buffer.data()) + i * 4 / kernels_.int8->depth;
   }
-  int64_t floats(int64_t wholes) const {
-    return (wholes + kernels_.int8->depth - 1) / kernels_.int8->depth;
-  }
 
   // The image to the first layer's whole numbers; false where a pixel is not finite.
   bool take_image(const float* image, int64_t ld, int64_t X, Buffer& out) const;
@@ -108,8 +114,10 @@ class QuantizedFeatures {
                         const QuantizedLayer& weights) const;
   void winograd(const Conv& layer, int64_t X, Buffer& in, Buffer& out,
                 QuantizedBuffers& buffers) const;
-  // Feature [T, Fp] to its whole numbers.
-  void normalise(int64_t T, float* feature) const;
+  // Of transformed column j of `count` tiles: V [count, column_in] -> sums [count, rows, Cp]
+  void multiply(const Conv& layer, int64_t j, int64_t count, const void* V, int32_t* sums) const;
+  void multiply_rows(const Conv& layer, int64_t j, int64_t count, const void* V, int32_t* sums,
+                     QuantizedBuffers& buffers) const;
   void clear_borders(const Conv& layer, int64_t columns, Buffer& out) const;
 
   int64_t height_, F_, Fp_, Hp_;
@@ -118,7 +126,7 @@ class QuantizedFeatures {
   Buffer first_W_;                        // [9, Cp] packed floats
   Buffer first_multiplier_, first_bias_;  // [rows, Cp]
   Dense project_, gates_[2], hidden_[2];
-  std::vector<double> norm_gain_, norm_bias_;  // [F]
+  std::vector<double> norm_gain_, norm_bias_;  // [Fp]
 };
 
 }  // namespace khmer_fast

@@ -40,7 +40,7 @@ def collect(weights: str | None = None) -> dict[str, dict[str, Any]]:
         "processor": _processor(),
         "gpu": _gpu(),
         "weights": _weights(weights),
-        "backend": _backend(),
+        "backend": _backend(weights),
         "training": _training(),
     }
 
@@ -139,12 +139,13 @@ def _weights(path: str | None) -> dict[str, Any]:
     }
 
 
-def _backend() -> dict[str, Any]:
+def _backend(path: str | None) -> dict[str, Any]:
     from khmer_fast.errors import KhmerFastError
     from khmer_fast.recognize.engine import choose
+    from khmer_fast.weights import load_weights
 
     try:
-        choice = choose()
+        choice = choose(weights=load_weights(path))
     except KhmerFastError as error:
         return {"error": str(error)}
     return vars(choice)

@@ -33,8 +33,8 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("auto", "float32", "bfloat16", "int8"),
         default="auto",
-        help="auto is float32 on a CPU, so that two machines read alike; int8: an encoder in whole "
-        "numbers",
+        help="int8: an encoder in whole numbers, the same on every processor; auto: on a CPU int8 "
+        "for weights that have its scales beside them (the packaged ones do), else float32",
     )
     parser.add_argument("--batch-size", type=count, default=32, metavar="B", help="lines, at most")
     parser.add_argument("--threads", type=count, metavar="N", help="threads to compute with")

@@ -255,8 +255,8 @@ def _strips(image: Image.Image) -> Iterator[Image.Image]:
 def _strip_to_grey(image: Image.Image) -> np.ndarray:
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
+        if image.getchannel("A").getextrema() != (255, 255):
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "P":
         image = image.convert("RGB")
     return np.array(image if image.mode == "L" else image.convert("L"))

@@ -77,6 +77,8 @@ def _around(sections: Sequence[list[Place]], cards: Sequence[int]) -> list[list[
 
 def _cards(section: Sequence[Place]) -> int:
     """How many cards stand beside each other in a section; 0 where it is no row of them."""
+    if len(section) < 4:  # two cards of two lines
+        return 0
     columns = columns_of(section)
     cards = sum(map(_is_card, columns))
     return cards if cards >= 2 and cards >= _CARDS * len(columns) else 0

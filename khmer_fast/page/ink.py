@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +37,7 @@ class Owners:
     bottom: np.ndarray  # [M] int32, last + 1; 0 where there is none
     counts: np.ndarray  # [L, 2] int32, pixels darker and lighter than paper of each line
     band: np.ndarray  # [L, 3] int32, of each band: runs of the line's ink, its pixels, others'
+    unread: np.ndarray  # [C, 2] int32, pixels of each piece that are NOBODY's, and FRAME's
 
 
 def find_ink(
@@ -63,14 +63,11 @@ def assign_ink(
     owners = pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns)
     top, bottom, counts = pixels.line_extents(owners, found.ink, columns)
     band = pixels.band_ink(owners, columns)
-    return Owners(owners, pixels.paint_mask(owners), columns, top, bottom, counts, band)
+    unread = pixels.unread_ink(owners, found.ink, found.labels, len(found.areas))
+    return Owners(owners, pixels.paint_mask(owners), columns, top, bottom, counts, band, unread)
 
 
-def unread_ink(
-    found: PageInk,
-    owners: Owners,
-    lines: Sequence[int] = (),  # numbers of bands whose ink counts as no line's, too
-) -> tuple[float, list[Box]]:
+def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:
     """The share of a page's ink that is no line's, and the boxes of most of it.
 
     Rules are no such ink, nor are pieces smaller than a letter, nor what fills a page's whole width
@@ -79,14 +76,10 @@ def unread_ink(
     if not len(found.areas):
         return 0.0, []
     letter = float(np.median(owners.columns.letter)) if len(owners.columns.letter) else 12.0
-    nobodys = np.zeros(pixels.NOBODY + 1, bool)
-    nobodys[[pixels.NOBODY, pixels.FRAME, *(line + 1 for line in lines)]] = True
-    areas, all_ink = pixels.unread_ink(
-        owners.owners, found.ink, found.labels, nobodys, len(found.areas)
-    )
+    areas = owners.unread.sum(1)
     Y, X = found.ink.shape
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))
     areas[(areas < LETTER * letter * letter) | (width > FRAME * X) | (height > FRAME * Y)] = 0
-    share = float(areas.sum()) / max(all_ink, 1)
+    share = float(areas.sum()) / float(found.areas.sum())
     chosen = np.argsort(-areas, kind="stable")[:UNREAD_BOXES]
     return share, [tuple(found.boxes[c].tolist()) for c in chosen if areas[c]]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from khmer_fast.page import pixels
 from khmer_fast.page.bands import Band, Maps, page_slope
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.parts import STRIDE
@@ -49,12 +48,9 @@ def lone_bands(found: PageInk, owners: Owners, bands: Sequence[Band], maps: Maps
 
 def _free_pieces(found: PageInk, owners: Owners, letters: np.ndarray) -> np.ndarray:
     """Boxes [n, 4] of pieces that are nobody's and may be letters of some row."""
-    nobodys = np.zeros(pixels.NOBODY + 1, bool)
-    nobodys[pixels.NOBODY] = True
-    unread, _ = pixels.unread_ink(owners.owners, found.ink, found.labels, nobodys, len(found.areas))
     width, height = (found.boxes[:, i + 2] - found.boxes[:, i] for i in (0, 1))
     free = (
-        (unread == found.areas)
+        (owners.unread[:, 0] == found.areas)
         & (found.areas >= LEAST_INK * letters.min() ** 2)
         & (height >= LETTER[0] * letters.min())
         & (height <= LETTER[1] * letters.max())

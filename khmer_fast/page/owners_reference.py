@@ -291,13 +291,14 @@ def unread_ink(
     owners: np.ndarray,  # uint16 [Y, X]
     ink: np.ndarray,  # uint8 [Y, X]
     labels: np.ndarray,  # int32 [Y, X]
-    nobodys: np.ndarray,  # bool [NOBODY + 1]
     pieces: int,
-) -> tuple[np.ndarray, int]:
-    """Pixels of each piece whose owner is one of nobodys, rules aside: int32 [pieces]; and of all
-    ink."""
-    unread = nobodys[owners] & (ink != RULE) & (ink > 0)
-    return np.bincount(labels[unread], minlength=pieces + 1)[1:], int((ink > 0).sum())
+) -> np.ndarray:
+    """Pixels of each piece that are NOBODY's, and FRAME's, rules aside: int32 [pieces, 2]."""
+    counts = [
+        np.bincount(labels[(owners == nobodys) & (ink != RULE)], minlength=pieces + 1)[1:]
+        for nobodys in (NOBODY, FRAME)
+    ]
+    return np.stack(counts, 1).astype(np.int32)
 
 
 def paint_mask(owners: np.ndarray) -> np.ndarray:

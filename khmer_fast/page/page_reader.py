@@ -30,7 +30,7 @@ LAYOUTS = ("auto", "page", "line")
 TEXT_LAYERS = ("auto", "never", "only")
 READ_TOGETHER = 128  # lines of one or several pages
 FIRST_READ = 8  # lines at first, so that the first page comes soon
-SURE_PAGE = 0.4  # mean confidence of a page that is surely read the right way round
+SURE_PAGE = 0.75  # mean confidence of a page's clusters that surely are read the right way round
 SURER = 1.5  # so many times the sure letters must another way have,
 FEWEST_LETTERS = 3.0  # and so many of them
 AS_MUCH_TEXT = 0.5  # of the lines' length another way has, to be tried
@@ -266,10 +266,10 @@ class PageReader:
 
 
 def _sureness(lines: Sequence[ReadLine]) -> float:
-    """Mean confidence of what was read, by character."""
-    read = [x.answer for x in lines if isinstance(x.answer, Line) and x.answer.text]
-    characters = sum(len(line.text) for line in read)
-    return sum(len(line.text) * line.confidence for line in read) / max(characters, 1)
+    """Mean confidence of what was read, by cluster: a long line may be unsure as a whole, but no
+    clusters of a page on its head are sure."""
+    read = [c.confidence for x in lines if isinstance(x.answer, Line) for c in x.answer.characters]
+    return sum(read) / max(len(read), 1)
 
 
 def _sure_letters(lines: Sequence[ReadLine]) -> float:

@@ -131,12 +131,10 @@ def unread_ink(
     owners: np.ndarray,  # uint16 [Y, X]
     ink: np.ndarray,  # uint8 [Y, X]
     labels: np.ndarray,  # int32 [Y, X]
-    nobodys: np.ndarray,  # bool [NOBODY + 1]
     pieces: int,
-) -> tuple[np.ndarray, int]:
-    """Pixels of each piece whose owner is one of nobodys, rules aside: int32 [pieces]; and of all
-    ink."""
-    return _native.page_unread_ink(owners, ink, labels, nobodys, pieces)
+) -> np.ndarray:
+    """Pixels of each piece that are NOBODY's, and FRAME's, rules aside: int32 [pieces, 2]."""
+    return _native.page_unread_ink(owners, ink, labels, pieces)
 
 
 def place_boxes(

@@ -6,12 +6,15 @@ its plain consonants, so that tight lines do not touch.
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from khmer_fast.document import Point
 from khmer_fast.page.lines import FoundLine
 from khmer_fast.page.rules import Rule, Rules
 
@@ -82,22 +85,14 @@ class LevelPage:
 def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) -> LevelPage:
     """The page without its skew and bend; page_size is (width, height) in pixels."""
     bend = _Bend(lines, page_size)
+    outlines = [line.polygon or _corners(line) for line in lines]
+    bases = [line.baseline for line in lines]
+    across = _parted(bend.level(_points(outlines))[:, 0], outlines)
+    down = _parted(bend.level(_points(bases))[:, 1], bases)
     places = []
-    for index, line in enumerate(lines):
-        outline = bend.level(np.asarray(line.polygon or _corners(line), dtype=np.float64))
-        base = bend.level(np.asarray(line.baseline, dtype=np.float64))[:, 1]
-        bottom = float(np.median(base))
-        letter = max(float(line.letter_height), 1.0)
-        places.append(
-            Place(
-                index,
-                float(outline[:, 0].min()),
-                float(outline[:, 0].max()),
-                bottom - letter,
-                bottom,
-                letter,
-            )
-        )
+    for index, (line, x, y) in enumerate(zip(lines, across, down, strict=True)):
+        bottom, letter = statistics.median(y), max(float(line.letter_height), 1.0)
+        places.append(Place(index, min(x), max(x), bottom - letter, bottom, letter))
     return LevelPage(
         tuple(places),
         tuple(_level_rule(rule, bend, 0) for rule in rules.horizontal),
@@ -106,6 +101,17 @@ def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) 
         tuple(_level_rule(rule, bend, 1) for rule in rules.upright_edges),
         *map(float, page_size),
     )
+
+
+def _points(parts: Sequence[Sequence[Point]]) -> np.ndarray:
+    """The points of all parts, one after the other: float64 [n, 2]."""
+    return np.array(list(itertools.chain(*parts)), dtype=np.float64).reshape(-1, 2)
+
+
+def _parted(values: np.ndarray, parts: Sequence[Sequence[Point]]) -> list[list[float]]:
+    """Values [n] of all points, part by part."""
+    rest = iter(values.tolist())
+    return [list(itertools.islice(rest, len(part))) for part in parts]
 
 
 def _corners(line: FoundLine) -> list[tuple[float, float]]:
@@ -125,20 +131,18 @@ class _Bend:
 
     def __init__(self, lines: Sequence[FoundLine], page_size: tuple[int, int]):
         self.size = max(page_size[0], 1), max(page_size[1], 1)
-        at, slope, weight = [], [], []
-        for line in lines:
-            points = np.asarray(line.baseline, dtype=np.float64)  # [P, 2]
-            step = np.diff(points, axis=0)
-            if len(step) == 0 or points[-1, 0] - points[0, 0] < _LONG * line.letter_height:
-                continue
-            wide = step[:, 0] > 0
-            at.append(((points[:-1] + points[1:]) / 2)[wide])
-            slope.append(step[wide, 1] / step[wide, 0])
-            weight.append(step[wide, 0])
+        long = [
+            line.baseline
+            for line in lines
+            if line.baseline[-1][0] - line.baseline[0][0] >= _LONG * line.letter_height
+        ]
+        start, end = _points([line[:-1] for line in long]), _points([line[1:] for line in long])
+        step, middle = end - start, (start + end) / 2  # [n, 2]
+        wide = step[:, 0] > 0
         self.weights = np.zeros(5)
-        if any(len(points) for points in at):
-            where, slopes = np.concatenate(at), np.concatenate(slope)
-            self.weights = self._fit(where, slopes, np.concatenate(weight))
+        if wide.any():
+            step = step[wide]
+            self.weights = self._fit(middle[wide], step[:, 1] / step[:, 0], step[:, 0])
 
     def _fit(self, at: np.ndarray, slope: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Coefficients of the slope from slopes [n] at points [n, 2] of a weight [n] each."""

@@ -79,7 +79,8 @@ class Segmenter:
     @torch.inference_mode()
     def maps(self, grey: np.ndarray) -> Maps:
         """What the network says of a page at its scale: uint8 [Y, X]."""
-        image = np.subtract(255, grey, dtype=np.float32) * np.float32(1 / 255)
+        image = np.subtract(255, grey, dtype=np.float32)
+        image *= np.float32(1 / 255)
         output = self._network(torch.from_numpy(image)[None, None])
         return Maps(
             band=output.band[0].numpy(),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from khmer_fast.errors import OptionError
 from khmer_fast.recognize.batch import MAX_PADDING, Batch
 from khmer_fast.recognize.opinion import read_by_ctc
-from khmer_fast.recognize.scales import quantized_encoder
+from khmer_fast.recognize.scales import has_scales, quantized_encoder
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
 from python_ref.attn_gru_step import DecoderWeights
@@ -298,12 +298,12 @@ def make_engine(
     threads: int | None = None,
 ) -> Engine:
     """The engine that `choose` names; `threads` are those of `CpuEngine`."""
-    choice = choose(device, backend, dtype)
+    choice = choose(device, backend, dtype, weights)
     if choice.backend == "reference":
         return ReferenceEngine(weights, choice)
-    storage = "float32" if dtype == "auto" else dtype
     if choice.device == GPU:
-        return CudaEngine(weights, choice, storage)
+        return CudaEngine(weights, choice, choice.dtype)
+    storage = choice.dtype if dtype == "auto" else dtype
     return CpuEngine(weights, choice, storage, threads)
 
 
@@ -332,20 +332,27 @@ def fold(encoder: Encoder) -> Encoder:
     return encoder.requires_grad_(False)
 
 
-def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> Choice:
-    """The device, backend and dtype that reading uses; raises OptionError for impossible ones."""
+def choose(
+    device: str = "auto", backend: str = "fast", dtype: str = "auto", weights: Weights | None = None
+) -> Choice:
+    """The device, backend and dtype that reading uses; raises OptionError for impossible ones.
+
+    On a CPU "auto" is int8 for weights that have its scales, else float32.
+    """
     for name, value, known in (
         ("backend", backend, BACKENDS), ("dtype", dtype, DTYPES), ("device", device, DEVICES),
     ):  # fmt: skip
         if value not in known:
             raise OptionError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    on_cpu = dtype
+    if dtype == "auto":
+        on_cpu = "int8" if weights is not None and has_scales(weights) else "float32"
     if backend == "reference":
         if device == GPU:
             raise OptionError("the reference reads on the CPU only; use device auto or cpu")
         if dtype == "bfloat16":
             raise OptionError("the reference has no bfloat16; use dtype auto, float32 or int8")
-        narrow = "int8" if dtype == "int8" else "float32"
-        return Choice("cpu", "reference", narrow, "the reference was asked for")
+        return Choice("cpu", "reference", on_cpu, "the reference was asked for")
     if dtype == "int8":
         if device == GPU:
             raise OptionError("int8 is for processors; use device auto or cpu, or another dtype")
@@ -367,7 +374,7 @@ def choose(device: str = "auto", backend: str = "fast", dtype: str = "auto") -> 
                 "this processor computes faster in float32",
             )  # fmt: skip
         reason += "; the decoder in bfloat16, the encoder in float32"
-    return Choice("cpu", "fast", "float32" if dtype == "auto" else dtype, reason)
+    return Choice("cpu", "fast", on_cpu, reason)
 
 
 def cuda_obstacle() -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from khmer_fast.document import Box
 from khmer_fast.errors import ImageError
@@ -92,16 +92,31 @@ def prepare(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> Prep
         raise ImageError(
             f"a line must be uint8 [height, width], got {grey.dtype} {list(grey.shape)}"
         )
+    grey = np.ascontiguousarray(grey)
+    clean = _clean(grey, height, alone)
+    if isinstance(clean, np.ndarray):
+        from khmer_fast.recognize.neighbours import without_neighbours
+
+        grey, alone = without_neighbours(grey, clean), True
+        clean = _clean(grey, height, alone)
+    if isinstance(clean, tuple):
+        image, ink, box, may_lean = clean
+        line = _placed(image, ink, box)
+        if not may_lean or not slant.angle(line.ink_pixels()):
+            return line
+    return prepare_reference(grey, height, alone)
+
+
+def _clean(grey: np.ndarray, height: int, alone: bool) -> tuple | np.ndarray | None:
+    """What `clean_line` says, who looks closer where a line may be on several papers or in two
+    inks: most are not."""
     from khmer_fast.ops import clean_line  # the compiled module only where it is needed
 
-    grey = np.ascontiguousarray(grey)
     clean = clean_line(grey, height, alone)
-    if isinstance(clean, np.ndarray):
-        from khmer_fast.recognize.neighbours import neighbours_ink
-
-        stands_alone = neighbours_ink(clean) is None
-        clean = clean_line(grey, height, alone=True) if stands_alone else None
-    return _placed(*clean) if isinstance(clean, tuple) else prepare_reference(grey, height, alone)
+    if clean is None and grey.size <= MAX_PICTURE_PIXELS:
+        if papers.even(grey) is grey and two_inks.merge(grey) is grey:
+            return clean_line(grey, height, alone, plain=True)
+    return clean
 
 
 def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = False) -> PreparedLine:
@@ -123,30 +138,15 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = Fals
         ink = grey < levels.threshold(INK)
         box = ink_box(ink)
         if box is not None and not alone and (box[0] == 0 or box[1] == Y):
-            grey, ink = _without_neighbours(grey, ink, levels)
-            box = ink_box(ink)
+            from khmer_fast.recognize.neighbours import without_neighbours  # the compiled module
+
+            return prepare_reference(without_neighbours(grey, ink), height, alone=True)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
     line = _scaled(grey, levels, box, height)
     degrees = slant.angle(line.ink_pixels())
     return _upright(grey, levels, line, degrees) if degrees else line
-
-
-def _without_neighbours(
-    grey: np.ndarray,  # uint8 [Y', X']
-    ink: np.ndarray,  # bool [Y', X']
-    levels: Levels,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both without the ink of lines above and below, and without its edges."""
-    from khmer_fast.recognize.neighbours import neighbours_ink  # the compiled module
-
-    theirs = neighbours_ink(ink)
-    if theirs is None:
-        return grey, ink
-    grown = np.asarray(Image.fromarray(theirs.view(np.uint8)).filter(ImageFilter.MaxFilter(3)))
-    ink = ink & ~theirs
-    return np.where(grown.astype(bool) & ~ink, np.uint8(round(levels.paper)), grey), ink
 
 
 def _scaled(

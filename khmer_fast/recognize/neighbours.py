@@ -2,77 +2,126 @@
 
 Cut with a quarter of its height more on either side, a line is a small band between two halves of
 others: they were scaled with it, and read with it. What hangs from the picture's upper or lower
-edge, away from the letters, is another line's.
+edge, away from the letters and with white below it, is another line's: a line's own marks stand
+close to what they belong to.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image, ImageFilter
 
 from khmer_fast.ops import label_ink
 
-EDGE = 0.06  # of the columns have ink in the two rows at an edge, where there may be a neighbour
-COVERED = 0.1  # of the columns, by what is taken for the neighbour's
-ROOM = 0.8  # letter heights between the letters and an edge, where a neighbour may stand
-APART = 0.4  # letter heights between the letters and a neighbour's piece that touches the edge,
-FAR = 0.7  # and any other piece
+HANGING = 0.5  # letter heights of white between a piece that hangs from an edge and the letters:
+# the neighbour's, and so is there a neighbour
+ROOM = 1.0  # letter heights between the letters and an edge, with a neighbour there: marks of the
+# line itself hardly reach the edge. There
+NEAR = 0.1  # is how close to the letters the pieces at the edge may come,
+FLOATING = 0.3  # and others that have white below them,
+WHITE = 0.2  # so much, and more than above them
+CUT = 0.85  # letter heights from the letters: beyond, all that touches the edge is the neighbour's,
+MARKS = 0.6  # and what reaches higher than the line's other ink, but for so much
+LIKELY_ROOM = 0.85  # of the densest rows, between them and an edge: else there is no room, surely
 GRAIN = 16  # times the median height of the pieces is the picture's, or more: that is grain
-CUT = 0.85  # letter heights from the letters: beyond, what touches the edge is the neighbour's
 
 
 def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
     """The ink of lines above and below, of a line's ink (bool [Y, X] both), or None.
 
     Letters are the pieces of ink about the middle of the densest rows. A line whose own marks reach
-    the edge keeps them: they stand within a letter's height, or cover few columns.
+    the edge keeps them.
     """
-    columns = np.flatnonzero(ink.any(axis=0))
-    if not len(columns):
-        return None
-    width = int(columns[-1]) + 1 - int(columns[0])
-    covered = [int(rows.any(axis=0).sum()) / width for rows in (ink[:2], ink[-2:])]
-    if max(covered) < EDGE:
+    Y = len(ink)
+    dense = _densest_rows(ink.sum(axis=1) / ink.shape[1])
+    rows = dense.stop - dense.start
+    hangs = ink[:2].any() and dense.start >= LIKELY_ROOM * rows
+    if not hangs and not (ink[-2:].any() and Y - dense.stop >= LIKELY_ROOM * rows):
         return None
     labels, boxes, _ = label_ink(ink.view(np.uint8))
-    if np.median(boxes[:, 3] - boxes[:, 1]) * GRAIN <= len(ink):
+    _, top, _, bottom = boxes.T
+    within = (top > 1) & (bottom < Y - 1)
+    if not within.any() or np.median((bottom - top)[within]) * GRAIN <= Y:
         return None
-    row = _middle_row(ink.sum(axis=1) / width)
-    letters = boxes[(boxes[:, 1] <= row) & (boxes[:, 3] > row)]
+    row = (dense.start + dense.stop) / 2
+    letters = boxes[(top <= row) & (bottom > row)]
     if not len(letters):  # the densest rows are two, and the row between them is empty
         return None
     upper, lower = _extent(letters)
-    Y, height = len(ink), lower - upper
-    _, top, _, bottom = boxes.T
-    above = _of_side(boxes, top <= 1, upper - bottom, height, width)
-    below = _of_side(boxes, bottom >= Y - 1, top - lower, height, width)
     found = np.zeros_like(ink)
-    if covered[0] >= EDGE and upper > ROOM * height and above is not None:
-        found |= above[labels]
-        cut = max(0, round(upper - CUT * height))
-        found[:cut] |= np.isin(labels[:cut], np.unique(labels[:2])) & ink[:cut]
-    if covered[1] >= EDGE and Y - lower > ROOM * height and below is not None:
-        found |= below[labels]
-        cut = min(Y, round(lower + CUT * height))
-        found[cut:] |= np.isin(labels[cut:], np.unique(labels[-2:])) & ink[cut:]
+    _find_above(labels, top, bottom, upper, lower - upper, found)
+    _find_above(labels[::-1], Y - bottom, Y - top, Y - lower, lower - upper, found[::-1])
     return found if found.any() else None
 
 
-def _of_side(
-    boxes: np.ndarray,  # int32 [C, 4] (left, top, right, bottom)
-    touches: np.ndarray,  # bool [C], the side's edge
-    away: np.ndarray,  # int32 [C], rows between a piece and the letters
+def without_neighbours(
+    grey: np.ndarray,  # uint8 [Y', X']
+    ink: np.ndarray,  # bool [Y', X'], its ink
+) -> np.ndarray:
+    """The picture without the ink of lines above and below; itself where there is none."""
+    theirs = neighbours_ink(ink)
+    if theirs is None:
+        return grey
+    grown = np.asarray(Image.fromarray(theirs.view(np.uint8)).filter(ImageFilter.MaxFilter(3)))
+    paper = np.bincount(grey[~ink], minlength=256).argmax().astype(np.uint8)
+    return np.where(grown.astype(bool) & (theirs | ~ink), paper, grey)
+
+
+def _find_above(
+    labels: np.ndarray,  # int32 [Y, X], 0 paper
+    top: np.ndarray,  # int32 [C], of pieces 1, 2, ...
+    bottom: np.ndarray,  # int32 [C], exclusive
+    upper: int,  # row of the letters' top
     height: int,  # of the letters
-    width: int,  # of the line
-) -> np.ndarray | None:
-    """Which pieces are a neighbour's, bool [1 + C] by label, or None where too little is."""
-    theirs = touches & (away >= APART * height)
-    if int((boxes[theirs, 2] - boxes[theirs, 0]).sum()) < COVERED * width:
-        return None
-    return np.concatenate(([False], theirs | (away >= FAR * height)))
+    found: np.ndarray,  # bool [Y, X]
+) -> None:
+    """Marks in `found` the ink of the line above."""
+    at_edge = (top <= 1) & (bottom <= upper - HANGING * height)
+    if upper < ROOM * height or not at_edge.any():
+        return
+    above, below = (rows / height for rows in _white(labels[:upper], len(top)))
+    theirs = at_edge & (below >= HANGING)
+    if not theirs.any():
+        return
+    away = (upper - bottom) / height
+    theirs |= (top <= 1) & (away >= NEAR)
+    theirs |= (away >= FLOATING) & (below >= WHITE) & (below > above)
+    found |= np.concatenate(([False], theirs))[labels]
+    own = top[~theirs & (top > 1)]
+    highest = min(int(own.min(initial=upper)), round(upper - MARKS * height))
+    cut = max(0, highest, round(upper - CUT * height))
+    found[:cut] |= np.isin(labels[:cut], np.unique(labels[:2])) & (labels[:cut] > 0)
 
 
-def _middle_row(density: np.ndarray) -> float:
-    """The middle of the densest rows, those near the middle first: shares [Y]."""
+def _white(
+    labels: np.ndarray,  # int32 [Y, X], 0 paper
+    pieces: int,  # C
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of white above and below each piece, to other ink or the edge: float64 [C] both, the
+    means over its columns; 0 for one that is not there."""
+    Y, X = labels.shape
+    columns = np.zeros((X, Y + 2), labels.dtype)
+    columns[:, 1:-1] = labels.T
+    flat = columns.reshape(-1)
+    change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    start, end = change[flat[change] > 0], change[flat[change - 1] > 0]  # of runs of ink
+    piece, column = flat[start] - 1, start // (Y + 2)
+    first, last = start - column * (Y + 2) - 1, end - column * (Y + 2) - 1
+    next_to = column[1:] == column[:-1]
+    before, after = np.zeros_like(first), np.full_like(first, Y)
+    before[1:][next_to], after[:-1][next_to] = last[:-1][next_to], first[1:][next_to]
+    within = next_to & (piece[1:] == piece[:-1])  # white inside a piece
+    highest, lowest = np.append(True, ~within), np.append(~within, True)
+
+    def mean(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+        count = np.bincount(piece[of], minlength=pieces)
+        return np.bincount(piece[of], rows[of], minlength=pieces) / np.maximum(count, 1)
+
+    return mean(first - before, highest), mean(after - last, lowest)
+
+
+def _densest_rows(density: np.ndarray) -> slice:
+    """The densest rows, those near the middle first: shares of ink [Y]."""
     Y = len(density)
     smooth = np.convolve(density, np.full(max(1, Y // 24), 1 / max(1, Y // 24)), "same")
     peak = int((smooth * (1 - 0.8 * np.abs(np.linspace(-1, 1, Y)))).argmax())
@@ -81,7 +130,7 @@ def _middle_row(density: np.ndarray) -> float:
         first -= 1
     while last < Y - 1 and smooth[last + 1] > 0.5 * smooth[peak]:
         last += 1
-    return (first + last + 1) / 2
+    return slice(first, last + 1)
 
 
 def _extent(letters: np.ndarray) -> tuple[int, int]:

@@ -105,6 +105,15 @@ def load_scales(weights: Weights) -> Scales:
     return scales
 
 
+def has_scales(weights: Weights) -> bool:
+    """Whether the scales of these weights stand beside them."""
+    try:
+        load_scales(weights)
+    except WeightsError:
+        return False
+    return True
+
+
 def quantized_encoder(weights: Weights) -> QuantizedEncoder:
     """The encoder of these weights in whole numbers; raises WeightsError as `load_scales`."""
     return QuantizedEncoder(weights.model.encoder, load_scales(weights))

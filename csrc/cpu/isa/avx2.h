@@ -23,7 +23,7 @@ KHMER_FAST_MATH void keep(F&) {}  // too few registers
 KHMER_FAST_MATH void keep(I&) {}
 
 KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
-  return sum + (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+  return (I)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b));
 }
 
 KHMER_FAST_MATH I load_bytes(const uint8_t* p) {

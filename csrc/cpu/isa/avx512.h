@@ -22,7 +22,7 @@ KHMER_FAST_MATH void keep(F& x) { asm("" : "+v"(x)); }
 KHMER_FAST_MATH void keep(I& x) { asm("" : "+v"(x)); }
 
 KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
-  return sum + (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+  return (I)_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)a, (__m512i)b));
 }
 
 KHMER_FAST_MATH I load_bytes(const uint8_t* p) {

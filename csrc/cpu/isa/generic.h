@@ -34,7 +34,7 @@ KHMER_FAST_MATH void keep(I&) {}
 
 #ifdef __SSE2__
 KHMER_FAST_MATH I dot_shorts(I sum, I a, I b) {
-  return sum + (I)_mm_madd_epi16((__m128i)a, (__m128i)b);
+  return (I)_mm_add_epi32((__m128i)sum, _mm_madd_epi16((__m128i)a, (__m128i)b));
 }
 #endif
 

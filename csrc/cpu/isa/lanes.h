@@ -204,10 +204,14 @@ KHMER_FAST_MATH void store_bytes(Byte* p, I x) {
   for (int i = 0; i < W; ++i) p[i] = static_cast<Byte>(x[i] < 0 ? 0 : x[i] > 255 ? 255 : x[i]);
 }
 
-// sum += the products of two 16-bit integers in each lane.
+typedef uint32_t Unsigned __attribute__((vector_size(sizeof(I))));
+
+// sum += the products of two 16-bit integers in each lane, modulo 2^32.
 template <class V>
 KHMER_FAST_MATH V dot_shorts(V sum, V a, V b) {
-  return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+  const V products = (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+  return reinterpret_cast<V>(reinterpret_cast<Unsigned>(sum) +
+                             reinterpret_cast<Unsigned>(products));
 }
 
 KHMER_FAST_MATH int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
