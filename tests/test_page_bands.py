@@ -51,6 +51,18 @@ def test_gaps_of_a_letter_are_joined_and_columns_stay_apart():
     assert len(find_bands(DrawnPage(100, 400, lines=steps).maps())) == 2
 
 
+@pytest.mark.parametrize(
+    ("begins", "faint", "found"),
+    [(140, slice(28, 36), 1), (140, slice(28, 32), 2), (164, slice(28, 41), 2)],
+)
+def test_a_wide_gap_is_bridged_where_a_little_is_seen_all_along(begins, faint, found):
+    words = [DrawnLine(20, 120, level(50)), DrawnLine(begins, 240, level(50))]
+    maps = DrawnPage(100, 400, lines=words).maps()
+    seen = maps.band[:, faint]  # cells of 4 px; the letters are 12 px high
+    seen[10:12] = np.maximum(seen[10:12], -1.5)  # logit
+    assert len(find_bands(maps)) == found
+
+
 def test_parts_of_a_bent_line_are_joined_where_it_leads():
     def baseline(x):
         return 60 + 0.0004 * (x - 300) ** 2

@@ -74,7 +74,7 @@ def find_bands(
     parts = _find_parts(probability, maps)
     if parts.letter.max(initial=0.0) < max(least_letter, 1e-9):  # no joined line has more
         return []
-    line_of_part = join(parts, walls)  # [n]
+    line_of_part = join(parts, walls, probability)  # [n]
     return without_fragments(_smooth(parts, line_of_part))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 STRIDE = 4  # network pixels of a cell of the maps
 JOINED_GAP = 1.0  # letter heights between two parts of one line
+FAINT_GAP = 1.8  # and where the network saw a little of a band all along
 JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
 JOINED_RATIO = 1.6  # of their letter heights
 SHORT, SHORT_RATIO = 2.5, 2.5  # the same where the lower part is no longer than so many of them
@@ -48,8 +49,10 @@ def weighted_median(
     return values[order][np.clip(at, last - size + 1, last)]
 
 
-def join(parts: Parts, walls: np.ndarray) -> np.ndarray:
-    """The line that each part belongs to, [n] int64: parts that follow each other are joined."""
+def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """The line that each part belongs to, [n] int64: parts that follow each other are joined.
+
+    probability [y, x]: of each cell, 0 where it is too little to count."""
     n = len(parts.letter)
     slope = _page_tilt(parts)
     starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
@@ -75,11 +78,15 @@ def join(parts: Parts, walls: np.ndarray) -> np.ndarray:
         ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
         step = _step(ends_at, i, starts_at, candidates, larger, slope)
         fits = (
-            (gap <= JOINED_GAP * larger + STRIDE / 2)
+            (gap <= FAINT_GAP * larger + STRIDE / 2)
             & (step <= JOINED_STEP * larger)
             & (larger <= ratio * np.minimum(letter, other))
             & (parts.right[candidates] > parts.right[i])
         )
+        for k in np.flatnonzero(fits & (gap > JOINED_GAP * larger + STRIDE / 2)):
+            j = candidates[k]
+            heights = ends_at.y[i], starts_at.y[j]
+            fits[k] = _seen_between(probability, parts.right[i], parts.left[j], heights, larger[k])
         for j in candidates[fits][np.argsort(gap[fits] + 4 * step[fits], kind="stable")][:1]:
             between = (walls[:, 0] >= parts.right[i] - STRIDE) & (
                 walls[:, 0] <= parts.left[j] + STRIDE
@@ -92,6 +99,20 @@ def join(parts: Parts, walls: np.ndarray) -> np.ndarray:
     for i in order:  # a part's line is that of the part to its left, and so on
         line[i] = line[line[i]] if line[i] != i else i
     return line
+
+
+def _seen_between(
+    probability: np.ndarray,  # [y, x]
+    left: float,
+    right: float,
+    heights: tuple[float, float],
+    letter: float,
+) -> bool:
+    """Whether each column of a gap has a cell that counts, near the heights of both its ends."""
+    top, bottom = min(heights) - letter / 2, max(heights) + letter / 2
+    rows = slice(max(int(top // STRIDE), 0), int(bottom // STRIDE) + 1)
+    gap = probability[rows, int(left // STRIDE) : int(right // STRIDE)]
+    return bool((gap > 0).any(0).all())
 
 
 @dataclass(frozen=True, eq=False)
