@@ -200,3 +200,17 @@ def test_a_line_says_that_its_check_digit_is_wrong():
     assert right.text == CARD[0] and right.flags == ()
     assert line.confidence == pytest.approx(DOUBTED * right.confidence)
     assert "".join(character.text for character in line.characters) == wrong
+
+
+@pytest.mark.parametrize(
+    ("read", "meant"),
+    [("ឯកសារ APl", "ឯកសារ API"), ("Cl/CD", "CI/CD"), ("lBM", "IBM"), ("Al", "Al"), ("ml", "ml"),
+     ("Hello", "Hello"), ("ALl សរុប", "ALI សរុប")],
+)  # fmt: skip
+def test_an_l_among_capitals_is_an_i(read, meant):
+    line = make_line(
+        prepare(draw("APl", 200, 60)),
+        [Reading(read, [0.0] * len(read), 0.0, [float(i) for i in range(len(read))], 0.0)],
+        {"line": (1.0, 0.0), "character": (1.0, 0.0)},
+    )
+    assert line.text == meant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from khmer_fast.text import Vocabulary, canonical, clusters
 from python_ref.beam_search import BeamResult
 
 DOUBTS = frozenset(("unread ink", "doubtful", "check digit"))
+_LATIN = re.compile(r"[A-Za-z]+(?:/[A-Za-z]+)*")
 DOUBTED = 0.1  # what is left of the confidence of a line with such flags
 
 Calibration = Mapping[str, tuple[float, float]]  # slope and offset of "line" and "character"
@@ -163,11 +165,11 @@ def known(piece: Piece) -> Reading:
 
 def settled(reading: Reading) -> Reading:
     """The reading of a machine-readable line with each character as its place has it, and what
-    the check digits say; any other as it is. A line of as many characters as its layout has no
-    ink left to read: wide capitals look like it."""
+    the check digits say; any other as it is, but for `l` among capitals. A line of as many
+    characters as its layout has no ink left to read: wide capitals look like it."""
     line = machine_readable.settle(reading.text)
     if line is None:
-        return reading
+        return replace(reading, text=_LATIN.sub(_capital_i, reading.text))
     return replace(
         reading,
         text=line.text,
@@ -175,6 +177,13 @@ def settled(reading: Reading) -> Reading:
         x=[reading.x[i] for i in line.places],
         flags=(*(flag for flag in reading.flags if flag != "unread ink"), *line.flags),
     )
+
+
+def _capital_i(word: re.Match[str]) -> str:
+    """A Latin word, with `I` for an `l` among capitals, which many faces draw alike."""
+    others = word[0].replace("l", "")
+    capitals = sum(letter.isupper() for letter in others)
+    return word[0].replace("l", "I") if capitals >= 2 and others.isupper() else word[0]
 
 
 def make_line(prepared: PreparedLine, answers: Sequence[Reading], calibration: Calibration) -> Line:
