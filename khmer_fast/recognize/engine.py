@@ -303,8 +303,7 @@ def make_engine(
         return ReferenceEngine(weights, choice)
     if choice.device == GPU:
         return CudaEngine(weights, choice, choice.dtype)
-    storage = choice.dtype if dtype == "auto" else dtype
-    return CpuEngine(weights, choice, storage, threads)
+    return CpuEngine(weights, choice, choice.dtype if dtype == "auto" else dtype, threads)
 
 
 def _step_limits(config: Any, length: Tensor) -> Tensor:  # [B] -> [B], on the same device
