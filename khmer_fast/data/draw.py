@@ -231,7 +231,8 @@ def _overlapped(glyph: Glyph, size: int, pixels: int) -> Glyph:
     """A cluster whose consonant, with all that stands on it, is `pixels` nearer to its vowel."""
     h, w = glyph.ink.shape
     baseline = min(max(-glyph.top, 0), h)
-    inked = glyph.ink[max(0, baseline - size // 3) : baseline].any(0)  # [w], of the letters' feet
+    feet = glyph.ink[max(0, baseline - size // 3) : baseline]  # of the letters
+    inked: np.ndarray = np.any(feet, axis=0)  # [w]
     start = int(inked.argmax()) if inked.any() else w
     first = start + int((~inked[start:]).argmax()) if not inked[start:].all() else 0
     pixels = min(pixels, first - start, w - first)
