@@ -28,8 +28,13 @@ _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 def write_file(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Writes float16 tensors as one safetensors file, all or nothing; returns its sha256.
 
-    Raises WeightsError for tensors that are not finite in float16, and OSError where the disk does.
+    Raises WeightsError for tensors that are not finite in float16 and for a path that is no file,
+    and OSError where the disk does.
     """
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise WeightsError(
+            f"{printable(path)}: expected the name of a file, got a folder, a pipe or a device"
+        )
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
     check_finite(halves, "these weights in float16")
     data = _in_order(safetensors.torch.save(halves, dict(metadata)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import pickle
+import stat
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,15 @@ def test_round_trip(tmp_path, state):
         assert tensor.dtype == torch.float32 and not tensor.requires_grad
         assert torch.equal(tensor, state[name].half().float())
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path, state):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(WeightsError, match="expected the name of a file"):
+            save_weights(path, state, CONFIG)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and [*tmp_path.iterdir()] == [pipe]
 
 
 def test_loading_draws_no_random_numbers(tiny_weights):
