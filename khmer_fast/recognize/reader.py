@@ -37,9 +37,9 @@ class Reader:
 
     `weights` is a file (by default the packaged model) or a loaded `Weights`. `threads` share the
     lines of a batch in the fast backend on a CPU (by default torch's number, held to the processors
-    that this process may use). `dtype` "auto" is int8 on a CPU where the weights' scales stand beside
-    them, as the packaged ones' do, else float32. An `engine` of one's own takes the place of `device`, `backend`,
-    `dtype` and `threads`.
+    that this process may use). `dtype` "auto" is int8 on a CPU where the weights' scales stand
+    beside them, as the packaged ones' do, else float32. An `engine` of one's own takes the place of
+    `device`, `backend`, `dtype` and `threads`.
 
     Making a Reader changes nothing of the process: torch's own number of threads, which the
     reference backend computes with, stays what the program set. A forked child that reads lets
