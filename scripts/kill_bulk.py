@@ -140,16 +140,18 @@ def workers_of(run: psutil.Process) -> list[psutil.Process]:
 
 
 def kill_workers(setting: Setting, reference: dict, minutes: float, interval: float) -> dict:
-    """A worker every `interval` seconds."""
+    """A worker every `interval` seconds; the first one as soon as something is written, and at
+    least one however long that takes."""
     kills = runs = 0
     end = time.monotonic() + 60 * minutes
-    while time.monotonic() < end:
+    while time.monotonic() < end or not kills:
         out = setting.new_out()
         run = setting.start(out)
-        due = time.monotonic() + interval
+        due = time.monotonic() + (interval if kills else 0)
         while run.poll() is None:
             time.sleep(0.05)
-            if due <= time.monotonic() < end + interval and written(out):
+            now = time.monotonic()
+            if due <= now and (now < end + interval or not kills) and written(out):
                 victims = workers_of(psutil.Process(run.pid))
                 if victims:
                     setting.random.choice(victims).kill()
