@@ -44,9 +44,8 @@ class _Sheet:
     """A page whose lines were found and are to be read."""
 
     image: FilePage
-    found: FoundPage | None  # None: lines were not looked for
+    found: FoundPage | None  # None: the picture is one line; what was found is not kept
     chosen: list[int]  # of the found lines, those that are read
-    whole: bool = False  # the picture, as it is, is the one line that is read
     lines: list[ReadLine] = field(default_factory=list)  # what was read so far, in that order
 
 
@@ -164,13 +163,13 @@ class PageReader:
         if image.error is not None:
             return image.unread()
         if self.layout == "line":
-            return _Sheet(image, None, [0], whole=True)
+            return _Sheet(image, None, [0])
         try:
             found = find_lines(image.grey, self.segmenter)
         except KhmerFastError as error:
             return _failed(image, error)
         if self.layout == "auto" and is_one_line(found):
-            return _Sheet(image, found, [0], whole=True)
+            return _Sheet(image, None, [0])
         return self._chosen(image, found)
 
     def _chosen(self, image: FilePage, found: FoundPage) -> _Sheet:
@@ -185,14 +184,14 @@ class PageReader:
         """Reads the lines of sheets and gives their pages, all in order."""
         sheets = [sheet for sheet in waiting if isinstance(sheet, _Sheet)]
         # what finding took goes back before reading takes its own
-        give_back(sum(sheet.image.grey.size for sheet in sheets if not sheet.whole))
+        give_back(sum(sheet.image.grey.size for sheet in sheets if sheet.found is not None))
         self._read(sheets)
         for sheet in waiting:
-            if isinstance(sheet, _Sheet) and sheet.found is not None:
-                sheet = self._right_way_up(sheet, sheet.found)
+            if isinstance(sheet, _Sheet) and self.layout != "line":
+                sheet = self._right_way_up(sheet)
             if isinstance(sheet, Page):
                 yield sheet
-            elif sheet.found is None or sheet.whole:
+            elif sheet.found is None:
                 yield layers.apply(self._line_page(sheet), sheet.image.text_layer)
             else:
                 page = make_page(
@@ -216,10 +215,7 @@ class PageReader:
             if start and time.monotonic() > deadline:
                 return
             group = jobs[start : start + READ_TOGETHER]
-            crops = [
-                None if sheet.found is None or sheet.whole else sheet.found.crop(i)
-                for sheet, i in group
-            ]
+            crops = [None if sheet.found is None else sheet.found.crop(i) for sheet, i in group]
             pictures = [
                 sheet.image.grey if crop is None else crop.grey
                 for (sheet, _), crop in zip(group, crops, strict=True)
@@ -228,12 +224,13 @@ class PageReader:
             for (sheet, _), crop, answer in zip(group, crops, answers, strict=True):
                 sheet.lines.append(ReadLine(answer, crop))
 
-    def _right_way_up(self, sheet: _Sheet, found: FoundPage) -> _Sheet:
+    def _right_way_up(self, sheet: _Sheet) -> _Sheet:
         """The sheet, or the page turned another way where that reads clearly better: what was read
         says so more surely than the network does, and costs nothing where it is sure."""
         if _sureness(sheet.lines) >= SURE_PAGE:
             return sheet
-        longest = {0} if sheet.whole else set(_longest(sheet, found))
+        found = sheet.found or find_lines(sheet.image.grey, self.segmenter)
+        longest = {0} if sheet.found is None else set(_longest(sheet, found))
         read = zip(sheet.chosen, sheet.lines, strict=False)  # not all where time was short
         letters = _sure_letters([line for i, line in read if i in longest])
         best, most = sheet, max(FEWEST_LETTERS, SURER * letters)
