@@ -63,9 +63,8 @@ def clean_line(
 
     uint8 [Y', X'] -> uint8 [height, X] and two boxes (left, top, right, bottom), to the bit what
     `recognize.line_image.prepare_reference` gives unless it does lean; None where that has to look
-    closer. One that
-    is known to be `plain` is on one paper in one ink. Unless the line is known to stand `alone`,
-    its ink (bool [Y', X']) where some at an edge may be another's.
+    closer. One that is known to be `plain` is on one paper in one ink. Unless the line is known to
+    stand `alone`, its ink (bool [Y', X']) where some at an edge may be another's.
     """
     return _native.clean_line(grey, height, alone, plain)
 

@@ -8,7 +8,6 @@ rare letters are told apart, move as far as common ones. Each gate of a GRU is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -75,7 +74,7 @@ class Muon(torch.optim.AdamW):
         torch.optim.Optimizer.__setstate__(self, state)  # AdamW's looks for a `step` everywhere
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         groups = self.param_groups
         for group in groups:
             for p, parts in zip(group["params"], group.get("matrices", ()), strict=False):
