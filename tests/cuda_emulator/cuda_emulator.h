@@ -3,7 +3,8 @@
 //   g++ -std=c++20 -x c++ -Itests/cuda_emulator -Icsrc -Icsrc/cuda kernel.cu -pthread
 //
 // A CUDA thread is a fiber. The blocks of a launch run one after another on the calling OS thread,
-// or all at once on one OS thread each when the launch is cooperative or options().parallel is set.
+// several at once on OS threads of their own where options().parallel is set, or all at once when
+// the launch is cooperative.
 // Fibers change only where threads can wait (barriers, warp functions, atomics, fences,
 // __nanosleep), each time to a fiber drawn from a seeded generator. What a test can see by that:
 //

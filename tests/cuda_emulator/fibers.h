@@ -9,7 +9,7 @@ using Location = std::source_location;
 
 struct Options {
   std::uint64_t seed = 1;
-  bool parallel = false;  // blocks of every launch at once, as in a cooperative one
+  bool parallel = false;  // several blocks of every launch at once
   std::size_t stack_bytes = 128 << 10;
   double patience = 20;  // seconds that a block may wait for other blocks
   int driver = 13000;    // what cudaDriverGetVersion gives

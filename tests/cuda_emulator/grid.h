@@ -1,6 +1,8 @@
 // A grid of blocks, and what a fiber asks its block for.
 #pragma once
 
+#include <atomic>
+
 #include "block.h"
 
 namespace cuda_emulator {
@@ -93,6 +95,7 @@ struct Launch {
   std::uint64_t number = ++launches();
 
   std::size_t blocks() const { return std::size_t{grid_dim.x} * grid_dim.y * grid_dim.z; }
+  std::size_t block_threads() const { return std::size_t{block_dim.x} * block_dim.y * block_dim.z; }
   void run_block(std::size_t i, Grid& grid, EarlyLaunch* early) const {
     const unsigned b = static_cast<unsigned>(i);
     const uint3 index{b % grid_dim.x, b / grid_dim.x % grid_dim.y, b / grid_dim.x / grid_dim.y};
@@ -139,13 +142,26 @@ inline cudaError_t start_early(Launch launch) {
   return cudaSuccess;
 }
 
-inline cudaError_t run_grid(const Launch& launch, bool together) {
+// How the blocks of a launch run: one after the other, several at once, or all at once since they
+// wait for each other.
+enum class Blocks { kInTurn, kSeveral, kAll };
+
+// The stack of a fiber is two areas of the process's memory, of which Linux allows 65,530: where
+// blocks need not be there together, no more of them than this many fibers.
+constexpr std::size_t kMostFibers = 8192;
+
+inline cudaError_t run_grid(const Launch& launch, Blocks how) {
   const std::size_t count = launch.blocks();
   Grid grid(count);
   const auto run_block = [&](std::size_t i) { launch.run_block(i, grid, nullptr); };
-  if (together) {
-    std::vector<std::thread> threads;
-    for (std::size_t i = 0; i < count; ++i) threads.emplace_back(run_block, i);
+  if (how != Blocks::kInTurn) {
+    const std::size_t fit = std::max<std::size_t>(1, kMostFibers / launch.block_threads());
+    std::atomic<std::size_t> next{0};
+    const auto run_blocks = [&] {
+      for (std::size_t i; (i = next++) < count;) run_block(i);
+    };
+    std::vector<std::thread> threads(how == Blocks::kAll ? count : std::min(count, fit));
+    for (std::thread& thread : threads) thread = std::thread(run_blocks);
     for (std::thread& thread : threads) thread.join();
   } else {
     // Any order of blocks is legal: a stride coprime to their number, from a start by the seed.

@@ -97,10 +97,12 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
       !threads || threads > 1024 || config->dynamicSmemBytes > limit)
     return cudaErrorInvalidConfiguration;
-  bool together = cuda_emulator::options().parallel, early = false;
+  using cuda_emulator::Blocks;
+  Blocks how = cuda_emulator::options().parallel ? Blocks::kSeveral : Blocks::kInTurn;
+  bool early = false;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     const cudaLaunchAttribute& x = config->attrs[i];
-    if (x.id == cudaLaunchAttributeCooperative) together = x.val.cooperative || together;
+    if (x.id == cudaLaunchAttributeCooperative && x.val.cooperative) how = Blocks::kAll;
     if (x.id == cudaLaunchAttributeProgrammaticStreamSerialization)
       early = x.val.programmaticStreamSerializationAllowed;
   }
@@ -109,7 +111,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     const cuda_emulator::Launch launch{[=] { std::apply(kernel, values); }, grid, block, shared};
     if (early) return cuda_emulator::start_early(launch);
     const cudaError_t error = cuda_emulator::end_early_launches();
-    return error != cudaSuccess ? error : cuda_emulator::run_grid(launch, together);
+    return error != cudaSuccess ? error : cuda_emulator::run_grid(launch, how);
   };
   return cuda_emulator::in_order(config->stream, run);
 }
