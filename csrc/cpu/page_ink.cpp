@@ -112,9 +112,10 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
   };
   std::vector<int64_t> left(X + 1);
   for (int64_t x = 0; x <= X; ++x) left[x] = edge(x, page_x, X);
-  constexpr int64_t kRows = 256;  // that 16 bits can sum
+  constexpr int64_t kRows = 256;      // that 16 bits can sum
+  const int64_t narrow = page_x / X;  // columns of a pixel, or one more
   std::vector<uint16_t> part(page_x);
-  std::vector<uint32_t> sum(page_x);
+  std::vector<uint32_t> sum(page_x + 1);
   for (int64_t y = 0; y < Y; ++y) {
     const int64_t top = edge(y, page_y, Y), bottom = edge(y + 1, page_y, Y);
     std::fill(sum.begin(), sum.end(), 0);
@@ -126,11 +127,20 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
       }
       for (int64_t x = 0; x < page_x; ++x) sum[x] += part[x];
     }
+    // (total + count / 2) / count, rounded down: half a unit more keeps off whole numbers
+    const int64_t counts[2] = {(bottom - top) * narrow, (bottom - top) * (narrow + 1)};
+    double more[2], share[2];
+    for (int i : {0, 1}) {
+      more[i] = static_cast<double>(counts[i] / 2) + 0.5;
+      share[i] = 1.0 / static_cast<double>(counts[i]);
+    }
     for (int64_t x = 0; x < X; ++x) {
-      uint64_t total = 0;
-      for (int64_t i = left[x]; i < left[x + 1]; ++i) total += sum[i];
-      const uint64_t count = static_cast<uint64_t>((bottom - top) * (left[x + 1] - left[x]));
-      out[y * X + x] = static_cast<uint8_t>((total + count / 2) / count);
+      const uint32_t* first = sum.data() + left[x];
+      const bool wide = left[x + 1] - left[x] > narrow;
+      uint64_t total = wide ? first[narrow] : 0;
+      for (int64_t i = 0; i < narrow; ++i) total += first[i];
+      out[y * X + x] =
+          static_cast<uint8_t>((static_cast<double>(total) + more[wide]) * share[wide]);
     }
   }
 }
