@@ -1,13 +1,73 @@
-// Lines by columns of a page: for page_owners.cpp.
+// Ink of a page run by run, and its lines by columns: for page_owners.cpp.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "cpu/page_ink.h"
 
 namespace khmer_fast {
+
+// Calls `each` for a row's runs of one class of ink, with the first column and the last + 1.
+template <class Each>
+void each_run(const uint8_t* row, int64_t X, Each&& each) {
+  for (int64_t x = 0; x < X;) {
+    if (!row[x]) {
+      uint64_t eight;  // pixels of paper at once
+      while (x + 8 <= X && (std::memcpy(&eight, row + x, 8), eight == 0)) x += 8;
+      while (x < X && !row[x]) ++x;
+      continue;
+    }
+    const int64_t begin = x;
+    while (x < X && row[x] == row[begin]) ++x;
+    each(begin, x);
+  }
+}
+
+// A stretch of one piece's ink in a row: columns from, to (exclusive).
+struct Run {
+  int32_t y, begin, end, piece;
+};
+
+// A page's pieces of ink, run by run, and what the network says of them.
+struct Pieces {
+  int64_t Y, X;
+  const float* offset;  // [Y/4, X/4], rows `offset_ld` apart
+  int64_t offset_ld;
+  std::vector<Run> by_row, by_piece;  // the same runs; a piece's row by row
+  std::vector<size_t> row, piece;     // [Y + 1], [C + 1] where the runs of each begin
+
+  Pieces(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X, size_t C,
+         const float* offset, int64_t offset_ld)
+      : Y(Y), X(X), offset(offset), offset_ld(offset_ld), row(Y + 1), piece(C + 1) {
+    for (int64_t y = 0; y < Y; ++y) {
+      each_run(ink + y * X, X, [&](int64_t begin, int64_t end) {
+        const int32_t c = labels[y * X + begin] - 1;
+        by_row.push_back(
+            {static_cast<int32_t>(y), static_cast<int32_t>(begin), static_cast<int32_t>(end), c});
+        ++piece[c + 1];
+      });
+      row[y + 1] = by_row.size();
+    }
+    std::partial_sum(piece.begin(), piece.end(), piece.begin());
+    by_piece.resize(by_row.size());
+    std::vector<size_t> next(piece.begin(), piece.end() - 1);
+    for (const Run& run : by_row) by_piece[next[run.piece]++] = run;
+  }
+
+  std::span<const Run> of(int32_t c) const {
+    return {by_piece.data() + piece[c], piece[c + 1] - piece[c]};
+  }
+
+  // The middle of its own line that the network sees from a pixel.
+  double opinion(int64_t y, int64_t x) const {
+    return (y + 0.5) + static_cast<double>(offset[y / 4 * offset_ld + x / 4]);
+  }
+};
 
 // A line of text by columns.
 struct Line {

@@ -75,12 +75,11 @@ def flags(
 
 def _alone(x: Sequence[float], other: str, other_x: Sequence[float]) -> int:
     """The most neighbouring characters of the CTC head's that no token stands near to."""
-    at = np.array(x)
+    away = np.abs(np.array(x)[None, :] - np.array(other_x)[:, None]).min(1, initial=math.inf)
     most = run = 0
-    for character, place in zip(other, other_x, strict=True):
+    for character, alone in zip(other, (away > ALONE).tolist(), strict=True):
         if character == " ":
             continue
-        alone = len(at) == 0 or bool(np.abs(at - place).min() > ALONE)
         run = run + 1 if alone else 0
         most = max(most, run)
     return most
