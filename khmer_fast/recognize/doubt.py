@@ -53,7 +53,7 @@ def uncovered(image: np.ndarray, x: Sequence[float], reach: float) -> int:
         left = max(0, math.ceil(at[i] + reach)) if i else 0
         right = min(width, math.floor(at[i + 1] - reach) + 1) if i + 2 < len(at) else width
         if left < right:
-            total += int(np.count_nonzero((image[:, left:right] < INK).any(axis=0)))
+            total += int(np.count_nonzero(image[:, left:right].min(axis=0) < INK))
     return total
 
 
