@@ -37,11 +37,18 @@ class Parts:
     score: np.ndarray  # [n]
 
 
+def by_group(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The order of groups, each by its values, as np.lexsort has it: group [N] below 65,536 and
+    values [N] -> int64 [N]."""
+    order = np.argsort(values, kind="stable")
+    return order[np.argsort(group[order].astype(np.uint16), kind="stable")]  # radix sort
+
+
 def weighted_median(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: int
 ) -> np.ndarray:
     """Weighted median of the values of each group: [N] three times -> [groups]."""
-    order = np.lexsort((values, group))
+    order = by_group(group, values)
     total = np.cumsum(weight[order])
     size = np.bincount(group, minlength=groups)
     last = np.cumsum(size) - 1
