@@ -24,6 +24,7 @@ CUT = 0.85  # letter heights from the letters: beyond, all that touches the edge
 MARKS = 0.6  # and what reaches higher than the line's other ink, but for so much
 LIKELY_ROOM = 0.85  # of the densest rows, between them and an edge: else there is no room, surely
 OFF_CENTRE = 0.8  # of a row's ink is not counted at the picture's edge, to find the densest rows
+RULE, FLAT = 0.5, 0.15  # of the picture's width and height: a rule is wider, and lower
 GRAIN = 16  # times the median height of the pieces is the picture's, or more: that is grain
 
 
@@ -49,6 +50,9 @@ def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
     if not len(letters):  # the densest rows are two, and the row between them is empty
         return None
     upper, lower = _extent(letters)
+    widest = int((letters[:, 2] - letters[:, 0]).max())
+    if widest > RULE * ink.shape[1] and lower - upper < FLAT * Y:
+        return None
     found = np.zeros_like(ink)
     _find_above(labels, top, bottom, upper, lower - upper, found)
     _find_above(labels[::-1], Y - bottom, Y - top, Y - lower, lower - upper, found[::-1])

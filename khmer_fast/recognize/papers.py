@@ -32,9 +32,12 @@ def even(grey: np.ndarray) -> np.ndarray:
     if steps:
         return _scaled(grey, steps, lightest=True)
     steps = _reversed(grey)
-    ends = zip([0, *steps], [*steps, X], strict=True)
+    ends = list(zip([0, *steps], [*steps, X], strict=True))
     if not steps or min(_share_of_paper(grey[:, i:j]) for i, j in ends) < LEAST_PAPER:
         return grey  # grain
+    steady = np.concatenate([two_inks.steady_windows(grey[:, i:j]) for i, j in ends])
+    if steady.mean() < two_inks.LEAST_STEADY:
+        return grey  # a gradient
     return _scaled(grey, steps, lightest=False)
 
 
