@@ -8,6 +8,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/line_image.h"
+#include "cpu/line_marks.h"
 
 namespace py = pybind11;
 

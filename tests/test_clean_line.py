@@ -178,14 +178,13 @@ def test_the_first_look_for_fillers_misses_none():
             x += int(rng.integers(0, 4))
             bars[10:40, x : x + width + int(rng.integers(0, 3))] = 0
         pictures.append(bars)
-    seen = 0
+    found = looks = 0
     for picture in (*pictures, *map(prepare_line, pictures)):
-        ink = np.add.reduce((picture[::2] < fillers.INK).view(np.uint8), axis=0, dtype=np.uint8)
-        expected = bool(fillers._even(*leaders.runs(ink > fillers.SPECK)))
-        assert may_hold_filler(picture) == expected
-        assert fillers.find(picture) == fillers.find_reference(picture)
-        seen += expected
-    assert 5 <= seen <= 115
+        expected = fillers.find_reference(picture)
+        assert fillers.find(picture) == expected
+        looks += may_hold_filler(picture)
+        found += bool(expected)
+    assert 2 <= found <= looks < 30
 
 
 @pytest.mark.parametrize("cut", [6, 10, 14, 18])

@@ -26,11 +26,4 @@ struct CleanLine {
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
                                     bool alone, bool plain, const Kernels& kernels);
 
-// Whether a clean line [height, X] may hold a leader (recognize/leaders.py, find): most lines are
-// done with here.
-bool may_hold_leader(const uint8_t* line, int64_t height, int64_t X);
-
-// The same of fillers (recognize/fillers.py, find).
-bool may_hold_filler(const uint8_t* line, int64_t height, int64_t X);
-
 }  // namespace khmer_fast
