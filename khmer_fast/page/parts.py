@@ -5,6 +5,7 @@ Lengths are pixels of the network's scale.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,20 +57,19 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
     n = len(parts.letter)
     slope = _page_tilt(parts)
     starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
-    order = np.argsort(parts.left, kind="stable")
+    order = np.argsort(parts.left, kind="stable").tolist()
     line = np.arange(n)
-    taken = np.zeros(n, bool)  # has a part to its left
-    starts = parts.left[order]
+    taken = [False] * n  # has a part to its left
+    starts = parts.left[order].tolist()
     # each part's right end looks for the nearest part that goes on there
-    for i in np.argsort(parts.right, kind="stable"):
-        letter = parts.letter[i]
-        low, high = np.searchsorted(
-            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 3 * JOINED_GAP * letter]
-        )
-        candidates = order[low:high]
-        candidates = candidates[(candidates != i) & ~taken[candidates]]
-        if not len(candidates):
+    for i in np.argsort(parts.right, kind="stable").tolist():
+        right, letter = float(parts.right[i]), float(parts.letter[i])
+        low = bisect_left(starts, right - 0.5 * letter)
+        high = bisect_left(starts, right + 3 * JOINED_GAP * letter)
+        near = [j for j in order[low:high] if j != i and not taken[j]]
+        if not near:
             continue
+        candidates = np.array(near)
         other = parts.letter[candidates]
         larger = np.maximum(letter, other)  # short parts look lower than they are
         gap = parts.left[candidates] - parts.right[i]
