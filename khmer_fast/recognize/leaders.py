@@ -182,6 +182,8 @@ def _alike(a: _Mark, b: _Mark) -> bool:
 def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
     """What a row of marks says; None if they are no leader."""
     left, right = row[0].left, row[-1].right
+    if len(row) < LEAST and right - left < LOW_RULE:
+        return None
     widths = np.array([mark.width for mark in row])
     usual = float(np.median(widths))
     high = float(np.median([mark.height for mark in row]))
