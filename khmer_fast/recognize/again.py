@@ -14,7 +14,7 @@ from PIL import Image
 
 from khmer_fast.recognize.lines import Reading
 
-UNSURE = 0.05  # probability of a whole line below which it is looked at again
+UNSURE = 0.01  # probability of a whole line below which it is looked at again
 WIDER = 1.25
 
 
