@@ -47,7 +47,7 @@ def decoys(page: Composer) -> None:
         elif page.chance(share):
             _lines(page, box, ink)
         else:
-            page.rng.choices(tuple(_DECOYS), tuple(_DECOYS.values()))[0](page, box, ink)
+            page.rng.choices(tuple(DECOYS), tuple(DECOYS.values()))[0](page, box, ink)
 
 
 def _halves(page: Composer, box: Rect) -> tuple[Rect, Rect]:
@@ -363,7 +363,7 @@ def _grain(page: Composer, box: Rect, ink: int) -> None:
     page.canvas.blend(mask, x0, y0, ink)
 
 
-_DECOYS: dict[Callable[[Composer, Rect, int], None], float] = {
+DECOYS: dict[Callable[[Composer, Rect, int], None], float] = {
     _keys: 0.26,
     _tools: 0.08,
     _curls: 0.13,
