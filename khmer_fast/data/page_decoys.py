@@ -92,7 +92,7 @@ def _keys(page: Composer, box: Rect, ink: int) -> None:
     """Keys of a keyboard, a calculator, a lock or a remote control, and what stands on them."""
     x0, y0, x1, y1 = box
     wide, high = x1 - x0, y1 - y0
-    pitch = page.unit * page.some(13, 46)
+    pitch = page.unit * math.exp(page.some(math.log(13), math.log(75)))
     columns = max(2, min(page.rng.choice((3, 4, 10, 11, 14)), int(wide / pitch)))
     rows = max(1, min(page.rng.randint(2, 6), int(high / pitch)))
     step = (wide / columns if page.chance(0.5) else min(wide / columns, 1.3 * pitch)), high / rows
