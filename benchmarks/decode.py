@@ -134,7 +134,8 @@ def floor_seconds(
     V, E, A, H, T = sizes.V, sizes.E, sizes.A, sizes.H, sizes.T
     products = U * (A * H + 3 * H * H + 3 * H * E + V * E + T * E) + live * V * H
     arithmetic = 2 * products / peak + U * T * A / energies
-    return max(arithmetic, weight_bytes(sizes) / bandwidth / B)
+    keys = 2 * B * T * A * E / peak / steps  # W_k memory, once a line
+    return keys + max(arithmetic, weight_bytes(sizes) / bandwidth / B)
 
 
 def weight_bytes(sizes: Sizes) -> int:

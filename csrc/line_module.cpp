@@ -8,6 +8,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/line_image.h"
+#include "cpu/line_marks.h"
 
 namespace py = pybind11;
 
@@ -42,10 +43,11 @@ py::object clean_line_of(const Image& grey, int64_t height, bool alone, bool pla
   return py::make_tuple(std::move(image), corners(line->ink), corners(line->box), line->may_lean);
 }
 
-bool may_hold_leader_of(const Image& line) {
+template <bool (*look)(const uint8_t*, int64_t, int64_t)>
+bool first_look(const Image& line) {
   TORCH_CHECK_VALUE(line.ndim() == 2, "line must have shape [Y, X], got ",
                     c10::IntArrayRef(line.shape(), line.ndim()));
-  return may_hold_leader(line.data(), line.shape(0), line.shape(1));
+  return look(line.data(), line.shape(0), line.shape(1));
 }
 
 }  // namespace
@@ -56,8 +58,10 @@ void bind_line(py::module_& m) {
       py::arg("alone"), py::arg("plain"),
       "Image, ink and box of an ordinary line, and whether it may lean; the ink [Y, X] of one that "
       "may not stand alone; or None where the reference has to look closer.");
-  m.def("may_hold_leader", &may_hold_leader_of, py::arg("line").noconvert(),
+  m.def("may_hold_leader", &first_look<may_hold_leader>, py::arg("line").noconvert(),
         "Whether a clean line may hold a leader, at a glance.");
+  m.def("may_hold_filler", &first_look<may_hold_filler>, py::arg("line").noconvert(),
+        "Whether a clean line may hold a filler, at a glance.");
 }
 
 }  // namespace khmer_fast

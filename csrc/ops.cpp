@@ -19,6 +19,9 @@ TORCH_LIBRARY(khmer_fast, m) {
       " Tensor gates, Tensor q)"
       " -> (Tensor d_memory, Tensor d_key, Tensor d_h_0, Tensor d_gate_input, Tensor d_W_q,"
       " Tensor d_v, Tensor d_W_ic, Tensor d_W_hh, Tensor d_b_hh)");
+  // torch's linear of rows; MKL's takes half of the vectors that AMD's processors have.
+  m.def("linear(Tensor x, Tensor W, Tensor? b) -> Tensor y");
+  m.def("linear_backward(Tensor d_y, Tensor x, Tensor W) -> (Tensor d_x, Tensor d_W)");
   // Both directions of a GRU over lines; gates is what its backward needs.
   m.def(
       "gru_sequence(Tensor gate_input, Tensor length, Tensor W_hh, Tensor b_hh)"

@@ -147,9 +147,9 @@ py::tuple label_of(const Array<uint8_t>& ink) {
   return py::make_tuple(labels, boxes, areas);
 }
 
-Array<uint16_t> assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& labels,
-                              const Array<int32_t>& boxes, const Array<int32_t>& areas,
-                              const Array<float>& offset, const Columns& columns) {
+py::tuple assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& labels,
+                        const Array<int32_t>& boxes, const Array<int32_t>& areas,
+                        const Array<float>& offset, const Columns& columns) {
   check("ink", ink, {-1, -1});
   const int64_t Y = ink.shape(0), X = ink.shape(1), C = areas.size();
   check("labels", labels, {Y, X});
@@ -165,62 +165,20 @@ Array<uint16_t> assign_ink_of(const Array<uint8_t>& ink, const Array<int32_t>& l
     const int32_t* box = boxes.data() + 4 * c;
     components[c] = {box[0], box[1], box[2], box[3], areas.data()[c]};
   }
+  const int64_t L = lines.lines, M = lines.begin[L];
   Array<uint16_t> owners({Y, X});
-  uint16_t* out = owners.mutable_data();
-  py::gil_scoped_release release;
-  assign_ink(ink.data(), labels.data(), Y, X, components, offset.data(), offset.shape(1), lines,
-             out);
-  return owners;
-}
-
-Array<uint8_t> paint_mask_of(const Array<uint16_t>& owners) {
-  check("owners", owners, {-1, -1});
-  Array<uint8_t> painted({owners.shape(0), owners.shape(1)});
-  uint8_t* out = painted.mutable_data();
-  py::gil_scoped_release release;
-  paint_mask(owners.data(), owners.shape(0), owners.shape(1), out);
-  return painted;
-}
-
-py::tuple line_extents_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
-                          const Columns& columns) {
-  check("owners", owners, {-1, -1});
-  const int64_t Y = owners.shape(0), X = owners.shape(1);
-  check("ink", ink, {Y, X});
-  const LineColumns lines = take(columns, X);
-  const int64_t M = lines.begin[lines.lines];
-  Array<int32_t> top(M), bottom(M), counts({lines.lines, int64_t{2}});
-  int32_t *t = top.mutable_data(), *b = bottom.mutable_data(), *n = counts.mutable_data();
+  Array<uint8_t> painted({Y, X});
+  Array<int32_t> top(M), bottom(M), counts({L, int64_t{2}}), band({L, int64_t{3}});
+  Array<int32_t> unread({C, int64_t{2}});
+  const Owned out{owners.mutable_data(), painted.mutable_data(), top.mutable_data(),
+                  bottom.mutable_data(), counts.mutable_data(),  band.mutable_data(),
+                  unread.mutable_data()};
   {
     py::gil_scoped_release release;
-    line_extents(owners.data(), ink.data(), Y, X, lines, t, b, n);
+    assign_ink(ink.data(), labels.data(), Y, X, components, offset.data(), offset.shape(1), lines,
+               out);
   }
-  return py::make_tuple(top, bottom, counts);
-}
-
-Array<int32_t> unread_ink_of(const Array<uint16_t>& owners, const Array<uint8_t>& ink,
-                             const Array<int32_t>& labels, int64_t C) {
-  check("owners", owners, {-1, -1});
-  const int64_t Y = owners.shape(0), X = owners.shape(1);
-  check("ink", ink, {Y, X});
-  check("labels", labels, {Y, X});
-  Array<int32_t> areas({C, int64_t{2}});
-  int32_t* out = areas.mutable_data();
-  {
-    py::gil_scoped_release release;
-    unread_ink(owners.data(), ink.data(), labels.data(), Y, X, out, C);
-  }
-  return areas;
-}
-
-Array<int32_t> band_ink_of(const Array<uint16_t>& owners, const Columns& columns) {
-  check("owners", owners, {-1, -1});
-  const LineColumns lines = take(columns, owners.shape(1));
-  Array<int32_t> counts({lines.lines, int64_t{3}});
-  int32_t* out = counts.mutable_data();
-  py::gil_scoped_release release;
-  band_ink(owners.data(), owners.shape(0), owners.shape(1), lines, out);
-  return counts;
+  return py::make_tuple(owners, painted, top, bottom, counts, band, unread);
 }
 
 Array<uint8_t> cut_line_of(const Array<uint8_t>& grey, const Array<uint8_t>& painted,
@@ -303,16 +261,10 @@ void bind_page(py::module_& m) {
         py::arg("line_threshold").noconvert(), py::arg("rules").noconvert());
   m.def("page_line_paper", &line_paper_of, py::arg("grey").noconvert(), py::arg("columns"));
   m.def("page_find_rules", &find_rules_of, py::arg("grey").noconvert(), py::arg("least"));
-  m.def("page_unread_ink", &unread_ink_of, py::arg("owners").noconvert(),
-        py::arg("ink").noconvert(), py::arg("labels").noconvert(), py::arg("pieces"));
   m.def("page_label", &label_of, py::arg("ink").noconvert());
   m.def("page_assign_ink", &assign_ink_of, py::arg("ink").noconvert(),
         py::arg("labels").noconvert(), py::arg("boxes").noconvert(), py::arg("areas").noconvert(),
         py::arg("offset").noconvert(), py::arg("columns"));
-  m.def("page_paint_mask", &paint_mask_of, py::arg("owners").noconvert());
-  m.def("page_line_extents", &line_extents_of, py::arg("owners").noconvert(),
-        py::arg("ink").noconvert(), py::arg("columns"));
-  m.def("page_band_ink", &band_ink_of, py::arg("owners").noconvert(), py::arg("columns"));
   m.def("page_place_boxes", &place_boxes_of, py::arg("words").noconvert(),
         py::arg("characters").noconvert(), py::arg("crop_left"), py::arg("rows").noconvert(),
         py::arg("left"), py::arg("step"), py::arg("letter"), py::arg("top").noconvert(),

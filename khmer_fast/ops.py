@@ -74,6 +74,11 @@ def may_hold_leader(line: np.ndarray) -> bool:
     return _native.may_hold_leader(line)
 
 
+def may_hold_filler(line: np.ndarray) -> bool:
+    """The same of fillers: `recognize.fillers`."""
+    return _native.may_hold_filler(line)
+
+
 def label_ink(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Connected pieces of one class of ink: uint8 [Y, X] -> labels int32 [Y, X] (0: paper), boxes
     int32 [C, 4] (left, top, right, bottom), areas int32 [C]."""

@@ -51,8 +51,8 @@ def attn_gru_sequence(
     )
     with torch.autocast(memory.device.type, enabled=False):
         H = state.shape[2]
-        logits = F.linear(context.flatten(0, 1), W_o[:, H:], b_o)  # [B S, V]
-        logits = torch.addmm(logits, state.flatten(0, 1), W_o[:, :H].T)
+        logits = linear(context.flatten(0, 1), W_o[:, H:], b_o)  # [B S, V]
+        logits = logits + linear(state.flatten(0, 1), W_o[:, :H])
         log_probs = torch.log_softmax(logits.unflatten(0, state.shape[:2]), 2)
     ended = torch.arange(token.shape[1], device=token.device) >= target_length[:, None]  # [B, S]
     return log_probs.masked_fill(ended[:, :, None], 0), weight
@@ -103,9 +103,44 @@ def encoder_recurrent(encoder: Encoder, feature: Tensor, length: Tensor) -> Tens
         for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     )  # [6H, features], [6H, H], [6H], [6H]
     with torch.autocast(feature.device.type, enabled=False):
-        gate_input = F.linear(feature.to(W_ih.dtype), W_ih, b_ih)  # [B, T, 6H]
+        gate_input = linear(feature.to(W_ih.dtype).flatten(0, 1), W_ih, b_ih)  # [B T, 6H]
+        gate_input = gate_input.unflatten(0, feature.shape[:2])
         memory, _ = torch.ops.khmer_fast.gru_sequence(gate_input, length, W_hh, b_hh)
     return memory
+
+
+def linear(
+    x: Tensor,  # [R, K]
+    W: Tensor,  # [N, K]
+    b: Tensor | None = None,  # [N]
+) -> Tensor:
+    """x W^T + b [R, N]: torch's, on a CPU by the kernels of the ops."""
+    if x.device.type != "cpu":
+        return F.linear(x, W, b)
+    return torch.ops.khmer_fast.linear(x, W, b)
+
+
+@torch.library.register_fake("khmer_fast::linear")
+def _linear_fake(x, W, b):
+    return x.new_empty(x.shape[0], W.shape[0])
+
+
+@torch.library.register_fake("khmer_fast::linear_backward")
+def _linear_backward_fake(d_y, x, W):
+    return x.new_empty(x.shape), W.new_empty(W.shape)
+
+
+def _linear_save(ctx, inputs, output) -> None:
+    x, W, _ = inputs
+    ctx.save_for_backward(x, W)
+
+
+def _linear_backward(ctx, d_y):
+    d_x, d_W = torch.ops.khmer_fast.linear_backward(d_y, *ctx.saved_tensors)
+    return d_x, d_W, d_y.sum(0) if ctx.needs_input_grad[2] else None
+
+
+torch.library.register_autograd("khmer_fast::linear", _linear_backward, setup_context=_linear_save)
 
 
 @torch.library.register_fake("khmer_fast::attn_gru_sequence")

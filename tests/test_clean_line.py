@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from khmer_fast.errors import ImageError
-from khmer_fast.ops import clean_line
-from khmer_fast.recognize import leaders
+from khmer_fast.ops import clean_line, may_hold_filler
+from khmer_fast.recognize import fillers, leaders
 from khmer_fast.recognize.line_image import (
     HEIGHT,
     PreparedLine,
@@ -165,6 +165,26 @@ def test_the_first_look_for_leaders_misses_none():
         assert leaders.find(picture) == expected
         found += bool(expected)
     assert found >= 3
+
+
+def test_the_first_look_for_fillers_misses_none():
+    rng = np.random.default_rng(1)
+    pictures = [draw(text, 700) for text in ("P<KHM<<SOK<<", "a<<<<<b", "<<<<", "((((", "IIII")]
+    pictures += [draw(), np.full((48, 40), 255, np.uint8), np.zeros((5, 9), np.uint8)]
+    for _ in range(60):  # stretches of about one width and pitch
+        bars = np.full((48, 300), 255, np.uint8)
+        pitch, width = rng.integers(9, 40), rng.integers(4, 30)
+        for x in range(5, 260, pitch):
+            x += int(rng.integers(0, 4))
+            bars[10:40, x : x + width + int(rng.integers(0, 3))] = 0
+        pictures.append(bars)
+    found = looks = 0
+    for picture in (*pictures, *map(prepare_line, pictures)):
+        expected = fillers.find_reference(picture)
+        assert fillers.find(picture) == expected
+        looks += may_hold_filler(picture)
+        found += bool(expected)
+    assert 2 <= found <= looks < 30
 
 
 @pytest.mark.parametrize("cut", [6, 10, 14, 18])

@@ -108,6 +108,8 @@ def test_a_mixture_lies_over_its_base(tmp_path):
     assert "small type" in names and varied.papers[0] == default.papers[0]
     assert varied.text.kinds.keys() > default.text.kinds.keys()
     assert varied.text.lengths == default.text.lengths
+    cells = load_config(DEFAULT_CONFIG.with_name("cells.toml"))
+    assert cells.papers == varied.papers and cells.text.kinds["short_cell"] > 0.4
     own = tmp_path / "own.toml"
     own.write_text('base = "default"\n[[papers]]\nname = "raster"\nweight = 0.5\nsize = [9, 9]\n'
                    'ink = [0, 0]\npaper = [255, 255]\nsteps = []\n', "utf-8")  # fmt: skip

@@ -11,6 +11,7 @@ from khmer_fast.data import LineSource, fonts, source
 from khmer_fast.data.corpus import TextError
 from khmer_fast.data.draw import (
     GlyphCache,
+    Ink,
     Setting,
     ShapingError,
     draw_glyph,
@@ -184,6 +185,27 @@ def test_legacy_faces_set_marks_over_the_base_alone():
     assert again.shape[0] == pytest.approx(0.8 * one.shape[0], abs=2)
 
 
+def test_small_letters_stand_for_subscripts_below_their_base():
+    face, cache = open_face(str(FONT)), GlyphCache()
+
+    def drawn(text: str, size: float) -> Ink:
+        return draw_line(
+            [Span(text, face)], Setting(40, 0, 0.0, 0.0, False, subscripts=size), cache
+        )
+
+    for text in ("កម", "ស្រ", "ក្យ", "ញ្ញ", "ស្ត្រ", "ក្នុ", "លើ", "ស្មើ"):  # no room for one
+        assert np.array_equal(drawn(text, 0.6).ink, drawn(text, 0.0).ink), text
+    own, small = drawn("ទ្ធិ", 0.0), drawn("ទ្ធិ", 0.6)
+    assert own.advance == small.advance and not np.array_equal(own.ink, small.ink)
+    below, letter = small.ink[small.baseline + 1 :] > 30, drawn("ធ", 0.0).ink > 30
+    for axis in (0, 1):
+        extent, whole = (np.ptp(np.flatnonzero(ink.any(axis))) + 1 for ink in (below, letter))
+        assert extent == pytest.approx(0.6 * whole, abs=2)
+    columns = np.flatnonzero(below.any(0))
+    base = np.flatnonzero((drawn("ទិ", 0.0).ink > 128).any(0))
+    assert columns.mean() == pytest.approx(base.mean(), abs=4)
+
+
 def test_clusters_stand_beside_their_places():
     face, cache = open_face(str(FONT)), GlyphCache()
     setting = Setting(40, 0, 10.0, 0.0, False)
@@ -208,7 +230,7 @@ def test_rows_are_stretched_in_order():
 def test_a_style_that_is_off_draws_no_number(lines, tmp_path):
     """So mixtures from before `overlap`, `uneven` and `proportions` give the same pixels."""
     style = lines.config.style
-    assert not (style.overlap or style.uneven or style.proportions)
+    assert not (style.overlap or style.uneven or style.proportions or style.subscripts)
     on = replace(lines.config, style=replace(style, proportions=1.0, proportion=(0.2, 0.3)))
     other = LineSource(on, text_folder=lines._text_folder, font_folders=(KHMER_FONTS, LATIN_FONTS))
     pairs = [(lines.sample(7, i), other.sample(7, i)) for i in range(6)]

@@ -152,6 +152,17 @@ def test_bold_type_and_gradients_have_one_paper():
     assert papers.even(lamp) is lamp
 
 
+def test_a_shadow_is_no_other_paper_or_ink():
+    """Most of the paper is grey, and it grows light to one end and dark to the other."""
+    x = np.linspace(0, 1, 760)
+    light = 165 + 40 * ((0.3 - x).clip(0) - (x - 0.7).clip(0)) / 0.3
+    plain = in_colours(255, (150, 150))
+    shadow = plain / 255.0 * light + np.random.default_rng(0).normal(0, 2, plain.shape)
+    shadow = shadow.clip(0, 255).astype(np.uint8)
+    assert two_inks.merge(shadow) is shadow and papers.even(shadow) is shadow
+    assert difference(prepare_line(plain), prepare_line(shadow)) < 0.1
+
+
 # ---- doubt ----
 
 

@@ -62,6 +62,15 @@ def test_a_line_alone_and_an_empty_one():
     assert neighbours_ink(between) is None
 
 
+def test_rules_above_and_below_take_no_letters_with_them():
+    """A cell cut with its frame: the rules are the densest rows, and they are no letters."""
+    ink = np.zeros((26, WIDTH), bool)
+    for x in range(10, WIDTH - 20, 18):
+        ink[6:21, x : x + 3] = ink[6:9, x : x + 6] = True
+    ink[4] = ink[24] = True
+    assert neighbours_ink(ink) is None
+
+
 def test_grain_is_nobodys():
     for seed in range(20):
         grain = np.random.default_rng(seed).random((48, 600)) < 0.02 * (seed + 1)

@@ -144,6 +144,20 @@ def test_what_is_no_leader(text):
     assert not found or (text == "------" and found[0].text == text)
 
 
+@pytest.mark.parametrize("dot", [2, 4, 400])
+@pytest.mark.parametrize("below", [3, 6])
+def test_what_goes_on_below_the_words_underlines_them(dot, below):
+    grey = draw("Name of it", 900, 60).copy()
+    grey[:, 400:800] = grey[:, :400]  # the words twice, and room between them
+    end = int(np.flatnonzero((grey < 128).any(axis=1))[-1]) + below
+    for left in range(8, 860, 2 * dot if dot < 400 else dot):
+        grey[end : end + 2, left : min(860, left + dot)] = 0
+    assert leaders.find(prepare(grey).image) == []
+    alone = grey.copy()
+    alone[end : end + 2, :230] = alone[end : end + 2, 390:] = 255
+    assert len(leaders.find(prepare(alone).image)) == 1
+
+
 def test_marks_of_faint_ink_are_found():
     grey = with_marks("Name", ".", 20, "end")
     faint = grey.copy()

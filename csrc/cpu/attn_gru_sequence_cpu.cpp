@@ -110,6 +110,7 @@ attn_gru_sequence_backward_cpu(const std::optional<Tensor>& d_state,
   Tensor d_product = at::empty({rows, A + 4 * H}, options);
   Tensor h_row = at::empty({rows, H}, options);
   Tensor context_row = at::empty({rows, d.E}, options);
+  Tensor d_W_state, d_W_ic;
   AT_DISPATCH_FLOATING_TYPES(memory.scalar_type(), "attn_gru_sequence_backward_cpu", [&] {
     const auto& kernels = select_sequence_kernels<scalar_t>();
     Tensor d_context_row = at::empty({rows, padded(d.E)}, options);
@@ -151,11 +152,11 @@ attn_gru_sequence_backward_cpu(const std::optional<Tensor>& d_state,
         [&](int64_t, const int64_t* line, int64_t count, scalar_t* space) {
           kernels.sequence_backward(p, line, count, space);
         });
+    // columns of d_product: q, the hidden n, r, z, the input n
+    d_W_state = weight_gradient<scalar_t>(d_product.narrow(1, 0, A + 3 * H), h_row);
+    d_W_ic = weight_gradient<scalar_t>(d_product.narrow(1, A + H, 3 * H), context_row);
   });
 
-  // columns of d_product: q, the hidden n, r, z, the input n
-  const Tensor d_W_state = at::mm(d_product.narrow(1, 0, A + 3 * H).t(), h_row);
-  const Tensor d_W_ic = at::mm(d_product.narrow(1, A + H, 3 * H).t(), context_row);
   const Tensor d_bias = d_product.narrow(1, A, 3 * H).sum(0);
   return {d_memory,
           d_key,

@@ -72,6 +72,7 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(const Tensor& d_sta
   Tensor d_gate_input = at::empty({B, T, 6 * H}, options);
   Tensor d_hidden = at::empty({2, rows, 3 * H}, options);
   Tensor h_row = at::empty({2, rows, H}, options);
+  Tensor d_W_hh = at::empty({6 * H, H}, options), d_b_hh = at::empty({6 * H}, options);
   AT_DISPATCH_FLOATING_TYPES(state.scalar_type(), "gru_sequence_backward_cpu", [&] {
     const auto& kernels = select_sequence_kernels<scalar_t>();
     const Tensor W[2] = {packed_transpose<scalar_t>(n_first(W_hh_.narrow(0, 0, 3 * H))),
@@ -94,14 +95,13 @@ std::tuple<Tensor, Tensor, Tensor> gru_sequence_backward_cpu(const Tensor& d_sta
         [&](int64_t direction, const int64_t* line, int64_t count, scalar_t* space) {
           kernels.gru_backward(p, direction, line, count, space);
         });
+    for (int64_t direction = 0; direction < 2; ++direction) {
+      const Tensor d = d_hidden[direction];  // [R, 3H]: n, r, z
+      const Tensor d_W = weight_gradient<scalar_t>(d, h_row[direction]);
+      d_W_hh.narrow(0, direction * 3 * H, 3 * H).copy_(n_last(d_W));
+      d_b_hh.narrow(0, direction * 3 * H, 3 * H).copy_(n_last(d.sum(0)));
+    }
   });
-
-  Tensor d_W_hh = at::empty({6 * H, H}, options), d_b_hh = at::empty({6 * H}, options);
-  for (int64_t direction = 0; direction < 2; ++direction) {
-    const Tensor d = d_hidden[direction];  // [R, 3H]: n, r, z
-    d_W_hh.narrow(0, direction * 3 * H, 3 * H).copy_(n_last(at::mm(d.t(), h_row[direction])));
-    d_b_hh.narrow(0, direction * 3 * H, 3 * H).copy_(n_last(d.sum(0)));
-  }
   return {d_gate_input, d_W_hh, d_b_hh};
 }
 

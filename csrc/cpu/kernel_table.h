@@ -17,6 +17,8 @@ namespace {
 template <class V>
 constexpr SequenceKernels<Scalar<V>> make_sequence_kernels() {
   return {kSequenceVectors * kLanesOf<V>,
+          linear<V>,
+          weight_gradient<V>,
           sequence_workspace<V>,
           sequence_forward<V>,
           sequence_backward<V>,

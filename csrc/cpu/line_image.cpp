@@ -11,7 +11,7 @@
 namespace khmer_fast {
 namespace {
 
-// As in line_image.py, papers.py, two_inks.py, neighbours.py, slant.py and leaders.py.
+// As in line_image.py, papers.py, two_inks.py, neighbours.py and slant.py.
 constexpr int64_t kMinWidth = 16, kMaxWidth = 16384, kMaxPixels = int64_t{1} << 24;
 constexpr double kMargin = 0.08, kMaxEnlargement = 4.0, kReducingGap = 3.0;
 constexpr double kMinContrast = 16, kClear = 5.0, kLegible = 3.0, kInk = 0.35;
@@ -20,8 +20,7 @@ constexpr int64_t kNear = 12, kApart = 24;
 constexpr double kLeastInk = 0.003;
 constexpr double kDrift = 1.0, kShort = 4.0;
 constexpr int64_t kSlantColumns = 4;
-constexpr int64_t kBand = 8, kRoom = 24, kRule = 60, kLeastMarks = 6;
-constexpr uint8_t kInks[] = {160, 208};
+constexpr double kLikelyRoom = 0.85, kOffCentre = 0.8;
 
 using Histogram = std::array<int64_t, 256>;
 
@@ -190,8 +189,9 @@ std::pair<int64_t, int64_t> extent(const int32_t* counts, int64_t n, double spec
   return first_large < 0 ? std::pair{first, last} : std::pair{first_large, last_large};
 }
 
-// ink_box of the pixels below a level.
-std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, double level) {
+// ink_box of the pixels below a level; `inks` [Y] becomes how many of each row these are.
+std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, double level,
+                                std::vector<int64_t>& inks) {
   const int limit = static_cast<int>(std::clamp(std::ceil(level), 0.0, 256.0));
   const int64_t ld = X + 2;
   std::vector<uint8_t> ink((Y + 2) * ld), joined(Y * X);  // ink has a frame of paper
@@ -213,6 +213,7 @@ std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, doubl
     }
     for (int64_t x = 0; x < X; ++x) columns[x] += j[x];
     rows[y] = own;
+    inks[y] = all;
     inked += all;
     together += own;
   }
@@ -228,6 +229,32 @@ std::optional<PixelBox> ink_box(const uint8_t* grey, int64_t Y, int64_t X, doubl
   const auto [upper, lower] = extent(rows.data(), Y, speck);
   return PixelBox{std::max<int64_t>(0, upper - 1), std::min(Y, lower + 1),
                   std::max<int64_t>(0, left - 1), std::min(X, right + 1)};
+}
+
+// neighbours_ink's first look: whether something hangs from an edge that is far from the densest
+// rows; `inks` [Y] is the ink of each row.
+bool may_have_neighbours(const std::vector<int64_t>& inks) {
+  const int64_t Y = static_cast<int64_t>(inks.size()), window = std::max<int64_t>(1, Y / 24);
+  std::vector<int64_t> smooth(Y);
+  int64_t peak = 0;
+  double most = -1;
+  for (int64_t y = 0; y < Y; ++y) {
+    const int64_t first = y - window / 2;
+    for (int64_t i = std::max<int64_t>(0, first); i < std::min(Y, first + window); ++i)
+      smooth[y] += inks[i];
+    double place = 1;  // from -1 at the top to 1 at the bottom
+    if (y < Y - 1) place = 2.0 / static_cast<double>(Y - 1) * static_cast<double>(y) - 1;
+    const double here = static_cast<double>(smooth[y]) * (1 - kOffCentre * std::fabs(place));
+    if (here > most) most = here, peak = y;
+  }
+  int64_t first = peak, end = peak + 1;
+  while (first > 0 && 2 * smooth[first - 1] > smooth[peak]) --first;
+  while (end < Y && 2 * smooth[end] > smooth[peak]) ++end;
+  const double room = kLikelyRoom * static_cast<double>(end - first);
+  const auto near = [&](int64_t y) { return inks[y] > 0; };
+  return ((near(0) || near(std::min<int64_t>(1, Y - 1))) && static_cast<double>(first) >= room) ||
+         ((near(Y - 1) || near(std::max<int64_t>(0, Y - 2))) &&
+          static_cast<double>(Y - end) >= room);
 }
 
 // The ink [Y, X] of the pixels below a level, for neighbours_ink.
@@ -265,27 +292,6 @@ bool may_lean(const uint8_t* ink, int64_t Y, int64_t X, int64_t ld) {
   return std::fabs((both - middle * row) / spread) >= std::tan(0.98 * kDrift * kDegree);
 }
 
-// leaders._may_hold_marks, of how many bands of a column hold ink.
-bool may_hold_marks(const std::vector<uint8_t>& inked) {
-  const int64_t X = static_cast<int64_t>(inked.size());
-  int64_t columns = 0, runs = 0, longest = 0, stretch = 0;
-  bool flat = true;
-  for (int64_t x = 0; x <= X; ++x) {
-    const uint8_t bands = x < X ? inked[x] : 0;
-    const bool thin = 0 < bands && bands <= 2;
-    if (thin) ++columns;
-    stretch = thin ? stretch + 1 : 0;
-    longest = std::max(longest, stretch);
-    if (bands == 0) {  // the end of a run, all of which was flat
-      if (x > 0 && inked[x - 1] && flat) ++runs;
-      flat = true;
-    } else if (!thin) {
-      flat = false;
-    }
-  }
-  return columns >= kLeastMarks && (runs >= kLeastMarks || longest >= kRule);
-}
-
 }  // namespace
 
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
@@ -308,9 +314,10 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
   if (!is_evenly_lit(grey, Y, X)) return std::nullopt;
   std::optional<Levels> levels = find_levels(counts, kLegible);
   if (!levels) return std::nullopt;
-  const std::optional<PixelBox> box = ink_box(grey, Y, X, levels->threshold(kInk));
+  std::vector<int64_t> inks(Y);
+  const std::optional<PixelBox> box = ink_box(grey, Y, X, levels->threshold(kInk), inks);
   if (!box) return std::nullopt;
-  if (!alone && (box->top == 0 || box->bottom == Y)) {
+  if (!alone && (box->top == 0 || box->bottom == Y) && may_have_neighbours(inks)) {
     CleanLine line{};
     line.edge_ink = ink_below(grey, Y, X, levels->threshold(kInk));
     return line;
@@ -353,38 +360,6 @@ std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, i
   }
   line.may_lean = may_lean(line.image.data() + top * line.width + left, rows, columns, line.width);
   return line;
-}
-
-bool may_hold_leader(const uint8_t* line, int64_t height, int64_t X) {
-  const int64_t bands = height / kBand;
-  // 1. Where letters stand close, higher than two bands, there is no room for a leader.
-  // Bands with ink: in every other row, clear; in all rows, clear and faint
-  std::vector<uint8_t> sparse(X), clear(X), faint(X), half(X), whole(X);
-  for (int64_t band = 0; band < bands; ++band) {
-    std::fill(half.begin(), half.end(), uint8_t{255});
-    std::fill(whole.begin(), whole.end(), uint8_t{255});
-    for (int64_t y = 0; y < kBand; ++y) {
-      const uint8_t* row = line + (band * kBand + y) * X;
-      if (y % 2 == 0)
-        for (int64_t x = 0; x < X; ++x) half[x] = std::min(half[x], row[x]);
-      else
-        for (int64_t x = 0; x < X; ++x) whole[x] = std::min(whole[x], row[x]);
-    }
-    for (int64_t x = 0; x < X; ++x) {
-      const uint8_t darkest = std::min(half[x], whole[x]);
-      sparse[x] = static_cast<uint8_t>(sparse[x] + (half[x] < kInks[0]));
-      clear[x] = static_cast<uint8_t>(clear[x] + (darkest < kInks[0]));
-      faint[x] = static_cast<uint8_t>(faint[x] + (darkest < kInks[1]));
-    }
-  }
-  int64_t last = -1, widest = 0;  // column of high ink
-  for (int64_t x = 0; x < X; ++x) {
-    if (sparse[x] <= 2) continue;
-    widest = std::max(widest, last < 0 ? x : x - last);
-    last = x;
-  }
-  if (last >= 0 && std::max(widest, X - last) < kRoom) return false;
-  return may_hold_marks(clear) || may_hold_marks(faint);
 }
 
 }  // namespace khmer_fast

@@ -21,13 +21,9 @@ struct CleanLine {
 
 // grey [Y, X], at least 1 pixel -> its line; nothing where the reference has to look closer:
 // without ink, on several papers, in two inks (unless it is known to be `plain`: neither of these),
-// in uneven light or far too large. Unless a line stands `alone`, ink at its upper or lower edge is
-// answered instead of it.
+// in uneven light or far too large. Unless a line stands `alone`, ink at its upper or lower edge
+// that may be another's is answered instead of it.
 std::optional<CleanLine> clean_line(const uint8_t* grey, int64_t Y, int64_t X, int64_t height,
                                     bool alone, bool plain, const Kernels& kernels);
-
-// Whether a clean line [height, X] may hold a leader (recognize/leaders.py, find): most lines are
-// done with here.
-bool may_hold_leader(const uint8_t* line, int64_t height, int64_t X);
 
 }  // namespace khmer_fast

@@ -50,7 +50,24 @@ void cut_line(const CutPage& page, int64_t left, const float* rows, int64_t heig
                                    1);  // offset of the row at the network's scale
   for (int64_t y = highest; y <= lowest; ++y)
     network_row[y - highest] = (2 * clip(y) + 1) * page.Y / (2 * page.page_y) * page.X;
-  for (int64_t r = 0; r < height; ++r)
+  // a level line is the page's own rows, but for those with something painted
+  const bool level = polarity != Polarity::kBoth && left >= 0 && left + width <= page.page_x &&
+                     std::all_of(columns.begin(), columns.end(), [&](const Column& column) {
+                       return column.row == columns[0].row && column.share == 0;
+                     });
+  for (int64_t r = 0; r < height; ++r) {
+    if (level) {
+      const int64_t y = columns[0].row + r;
+      const uint8_t* painted = page.painted + network_row[y - highest];
+      uint8_t any = 0;
+      for (int64_t x = columns[0].x; x <= columns[width - 1].x; ++x) any |= painted[x];
+      if (!any) {
+        const uint8_t* grey = page.grey + clip(y) * page.page_x + left;
+        const uint8_t turn = polarity == Polarity::kTurned ? 255 : 0;
+        for (int64_t i = 0; i < width; ++i) out[r * width + i] = grey[i] ^ turn;
+        continue;
+      }
+    }
     for (int64_t i = 0; i < width; ++i) {
       const Column& column = columns[i];
       const int64_t y = column.row + r;
@@ -75,6 +92,7 @@ void cut_line(const CutPage& page, int64_t left, const float* rows, int64_t heig
       if (polarity == Polarity::kBoth) value = 255 - std::abs(value - page.paper[place]);
       out[r * width + i] = static_cast<uint8_t>(value);
     }
+  }
 }
 
 }  // namespace khmer_fast

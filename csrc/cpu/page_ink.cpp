@@ -76,32 +76,62 @@ int32_t threshold_value(const Histogram<T>& counts, int32_t paper) {
   return std::max(kLeastContrast, contrast * kInkShare[0] / kInkShare[1]);
 }
 
-// Row y of a grid of nodes [rows, columns], linearly between them -> out [cells(X) kCell + kCell];
-// scratch [columns].
-void spread_row(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t y, int64_t X,
-                uint16_t* scratch, uint8_t* out) {
-  // 1. between the rows of nodes
-  const int64_t up = std::clamp<int64_t>((y - kCell / 2) >> 4, 0, rows - 1);
-  const int64_t down = std::min(up + 1, rows - 1);
-  const int64_t share = y < kCell / 2 ? 0 : (y - kCell / 2) % kCell;
-  for (int64_t j = 0; j < columns; ++j)
-    scratch[j] = static_cast<uint16_t>(nodes[up * columns + j] * (kCell - share) +
-                                       nodes[down * columns + j] * share);
-  // 2. between two nodes of the row: 255 kCell kCell is less than 2^16
-  const auto round = [](uint32_t value) {
-    return static_cast<uint8_t>((value + kCell * kCell / 2) / (kCell * kCell));
-  };
-  const int64_t head = std::min<int64_t>(kCell / 2, X);
-  std::fill_n(out, head, round(kCell * scratch[0]));
-  for (int64_t j = 0, x = head; x < X; ++j, x += kCell) {
-    const uint16_t a = scratch[j], b = scratch[std::min(j + 1, columns - 1)];
-    const uint16_t base = static_cast<uint16_t>(kCell * a + kCell * kCell / 2);
-    const uint16_t step = static_cast<uint16_t>(b - a);  // sums wrap, and come out right
-    for (uint16_t i = 0; i < kCell; ++i)
-      out[x + i] =
-          static_cast<uint8_t>(static_cast<uint16_t>(base + static_cast<uint16_t>(step * i)) >> 8);
-  }
+// Whether a row of a cell falls into one bin, as most paper does.
+bool in_one_bin(const uint8_t* row) {
+  uint64_t halves[2];
+  static_assert(sizeof(halves) == kCell && kBin == 8);
+  std::memcpy(halves, row, kCell);
+  const uint64_t bins = halves[0] & 0xF8F8F8F8F8F8F8F8;
+  return bins == (halves[1] & 0xF8F8F8F8F8F8F8F8) && bins == (bins & 0xFF) * 0x0101010101010101;
 }
+
+// A grid of nodes [rows, columns], linearly between them, row after row from the first. From one
+// row to the next, a pixel between the same nodes changes by the same step: sums of 16 bits, the
+// upper 8 of which are its value (255 kCell kCell is less than 2^16; what wraps comes out right).
+class Spread {
+ public:
+  Spread(const uint8_t* nodes, int64_t rows, int64_t columns, int64_t X)
+      : nodes_(nodes), rows_(rows), columns_(columns), X_(X), at_(columns), sum_(X), step_(X) {
+    start(0);
+    std::fill(step_.begin(), step_.end(), 0);  // up to the first node
+  }
+
+  // The next row: out [X].
+  void next(uint8_t* out) {
+    if (y_ >= kCell / 2 && (y_ - kCell / 2) % kCell == 0) start((y_ - kCell / 2) / kCell);
+    ++y_;
+    for (int64_t x = 0; x < X_; ++x) {
+      out[x] = static_cast<uint8_t>(sum_[x] >> 8);
+      sum_[x] = static_cast<uint16_t>(sum_[x] + step_[x]);
+    }
+  }
+
+ private:
+  // Sums at a row of nodes, and their steps to the next one.
+  void start(int64_t row) {
+    const uint8_t* up = nodes_ + row * columns_;
+    const uint8_t* down = nodes_ + std::min(row + 1, rows_ - 1) * columns_;
+    for (int64_t j = 0; j < columns_; ++j) at_[j] = static_cast<uint16_t>(kCell * up[j]);
+    along(kCell * kCell / 2, sum_.data());
+    for (int64_t j = 0; j < columns_; ++j) at_[j] = static_cast<uint16_t>(down[j] - up[j]);
+    along(0, step_.data());
+  }
+
+  // kCell times at_, between its nodes, and `more`: out [X].
+  void along(uint16_t more, uint16_t* out) const {
+    const int64_t head = std::min<int64_t>(kCell / 2, X_);
+    std::fill_n(out, head, static_cast<uint16_t>(kCell * at_[0] + more));
+    for (int64_t j = 0, x = head; x < X_; ++j, x += kCell) {
+      const uint16_t step = static_cast<uint16_t>(at_[std::min(j + 1, columns_ - 1)] - at_[j]);
+      uint16_t value = static_cast<uint16_t>(kCell * at_[j] + more);
+      for (int64_t i = x; i < std::min(x + kCell, X_); ++i, value += step) out[i] = value;
+    }
+  }
+
+  const uint8_t* nodes_;
+  int64_t rows_, columns_, X_, y_ = 0;
+  std::vector<uint16_t> at_, sum_, step_;  // [columns], [X], [X]
+};
 
 }  // namespace
 
@@ -112,9 +142,10 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
   };
   std::vector<int64_t> left(X + 1);
   for (int64_t x = 0; x <= X; ++x) left[x] = edge(x, page_x, X);
-  constexpr int64_t kRows = 256;  // that 16 bits can sum
+  constexpr int64_t kRows = 256;      // that 16 bits can sum
+  const int64_t narrow = page_x / X;  // columns of a pixel, or one more
   std::vector<uint16_t> part(page_x);
-  std::vector<uint32_t> sum(page_x);
+  std::vector<uint32_t> sum(page_x + 1);
   for (int64_t y = 0; y < Y; ++y) {
     const int64_t top = edge(y, page_y, Y), bottom = edge(y + 1, page_y, Y);
     std::fill(sum.begin(), sum.end(), 0);
@@ -126,11 +157,20 @@ void shrink(const uint8_t* grey, int64_t page_y, int64_t page_x, int64_t Y, int6
       }
       for (int64_t x = 0; x < page_x; ++x) sum[x] += part[x];
     }
+    // (total + count / 2) / count, rounded down: half a unit more keeps off whole numbers
+    const int64_t counts[2] = {(bottom - top) * narrow, (bottom - top) * (narrow + 1)};
+    double more[2], share[2];
+    for (int i : {0, 1}) {
+      more[i] = static_cast<double>(counts[i] / 2) + 0.5;
+      share[i] = 1.0 / static_cast<double>(counts[i]);
+    }
     for (int64_t x = 0; x < X; ++x) {
-      uint64_t total = 0;
-      for (int64_t i = left[x]; i < left[x + 1]; ++i) total += sum[i];
-      const uint64_t count = static_cast<uint64_t>((bottom - top) * (left[x + 1] - left[x]));
-      out[y * X + x] = static_cast<uint8_t>((total + count / 2) / count);
+      const uint32_t* first = sum.data() + left[x];
+      const bool wide = left[x + 1] - left[x] > narrow;
+      uint64_t total = wide ? first[narrow] : 0;
+      for (int64_t i = 0; i < narrow; ++i) total += first[i];
+      out[y * X + x] =
+          static_cast<uint8_t>((static_cast<double>(total) + more[wide]) * share[wide]);
     }
   }
 }
@@ -145,8 +185,14 @@ void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, u
   for (int64_t i = 0; i < rows; ++i) {
     std::fill(parts.begin(), parts.end(), Histogram<uint16_t>{});
     for (int64_t y = i * kCell; y < std::min((i + 1) * kCell, Y); ++y)
-      for (int64_t x = 0; x < X; ++x)
-        ++parts[x / kCell * kApart + x % kApart][grey[y * X + x] / kBin];
+      for (int64_t j = 0; j < columns; ++j) {
+        const uint8_t* row = grey + y * X + j * kCell;
+        const int64_t width = std::min(kCell, X - j * kCell);
+        if (width == kCell && in_one_bin(row))
+          parts[j * kApart][row[0] / kBin] += kCell;
+        else
+          for (int64_t k = 0; k < width; ++k) ++parts[j * kApart + k % kApart][row[k] / kBin];
+      }
     for (int64_t k = 0; k < kApart * columns; ++k)
       for (int32_t b = 0; b < kBins; ++b)
         counts[i * columns + k / kApart][b] =
@@ -163,8 +209,7 @@ void estimate_paper(const uint8_t* grey, int64_t Y, int64_t X, uint8_t* paper, u
 
 void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& columns,
                 uint8_t* paper, uint8_t* threshold) {
-  std::vector<uint8_t> values, least, spread;
-  std::vector<uint16_t> scratch;
+  std::vector<uint8_t> values, least;
   for (int64_t l = 0; l < columns.lines; ++l) {
     const int64_t begin = columns.begin[l], width = columns.begin[l + 1] - begin;
     const int64_t blocks = cells(width);
@@ -180,7 +225,7 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
     }
     const double reach = kLineReach * static_cast<double>(columns.letter[l]) / kCell;
     counts = window_sum(counts, 1, blocks, std::max<int64_t>(1, std::ceil(reach)));
-    values.resize(blocks), least.resize(blocks), scratch.resize(blocks);
+    values.resize(blocks), least.resize(blocks);
     for (int64_t k = 0; k < blocks; ++k) {
       Histogram<int32_t>& around = counts[k];
       if (std::all_of(around.begin(), around.end(), [](int32_t n) { return n == 0; }))
@@ -194,11 +239,8 @@ void line_paper(const uint8_t* grey, int64_t Y, int64_t X, const LineColumns& co
     std::nth_element(sorted.begin(), sorted.begin() + (blocks - 1) / 2, sorted.end());
     const int32_t floor = sorted[(blocks - 1) / 2] * kFaint[0] / kFaint[1];
     for (uint8_t& value : least) value = static_cast<uint8_t>(std::max<int32_t>(value, floor));
-    spread.resize((blocks + 1) * kCell);
-    spread_row(values.data(), 1, blocks, 0, width, scratch.data(), spread.data());
-    std::copy_n(spread.data(), width, paper + begin);
-    spread_row(least.data(), 1, blocks, 0, width, scratch.data(), spread.data());
-    std::copy_n(spread.data(), width, threshold + begin);
+    Spread(values.data(), 1, blocks, width).next(paper + begin);
+    Spread(least.data(), 1, blocks, width).next(threshold + begin);
   }
 }
 
@@ -229,13 +271,14 @@ void find_ink(const uint8_t* grey, int64_t Y, int64_t X, const PaperOf& page,
   std::vector<int32_t> of_lines(columns.begin[columns.lines]), row(X);
   for (size_t i = 0; i < of_lines.size(); ++i)
     of_lines[i] = both(lines.paper[i], lines.threshold[i]);
-  std::vector<uint16_t> scratch(cells(X));
-  std::vector<uint8_t> level((cells(X) + 1) * kCell), least(level.size());
+  Spread papers(page.paper, cells(Y), cells(X), X),
+      thresholds(page.threshold, cells(Y), cells(X), X);
+  std::vector<uint8_t> level(X), least(X);
   std::vector<float> nearest(X);
   size_t next = 0;
   for (int64_t y = 0; y < Y; ++y) {
-    spread_row(page.paper, cells(Y), cells(X), y, X, scratch.data(), level.data());
-    spread_row(page.threshold, cells(Y), cells(X), y, X, scratch.data(), least.data());
+    papers.next(level.data());
+    thresholds.next(least.data());
     while (next < by_top.size() && top[by_top[next]] <= y) active.push_back(by_top[next++]);
     std::erase_if(active, [&](int64_t l) { return bottom[l] <= y; });
     std::sort(active.begin(), active.end());  // of two that are as near the first counts

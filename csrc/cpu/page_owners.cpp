@@ -32,24 +32,31 @@ struct Core {
 
 // Ink of each piece in each line's band, lines ascending: [C]. Counts the columns with ink of each
 // line, up to each: line.lettered.
-std::vector<std::vector<Core>> count_cores(const int32_t* labels, int64_t Y, int64_t X, size_t C,
-                                           std::vector<Line>& lines) {
-  std::vector<std::vector<Core>> cores(C);
+std::vector<std::vector<Core>> count_cores(const Pieces& pieces, std::vector<Line>& lines) {
+  std::vector<std::vector<Core>> cores(pieces.piece.size() - 1);
   for (size_t l = 0; l < lines.size(); ++l) {
-    std::vector<int32_t>& lettered = lines[l].lettered;
-    lettered.assign(lines[l].end - lines[l].first + 1, 0);
-    const int64_t from_x = lines[l].from_x, to_x = lines[l].to_x;
-    const BandRows rows(lines[l], Y);
-    for (int64_t y = rows.top; y < rows.bottom; ++y)
-      each_inked(labels + y * X, from_x, to_x, [&](int64_t x) {
-        if (y < rows.from[x - from_x] || y >= rows.to[x - from_x]) return;
-        std::vector<Core>& found = cores[labels[y * X + x] - 1];
+    Line& line = lines[l];
+    line.lettered.assign(line.end - line.first + 1, 0);
+    for (int64_t y = line.top; y < line.bottom; ++y) {
+      const auto begin = pieces.by_row.begin() + pieces.row[y];
+      const auto end = pieces.by_row.begin() + pieces.row[y + 1];
+      auto run = std::partition_point(begin, end, [&](Run r) { return r.end <= line.from_x; });
+      for (; run != end && run->begin < line.to_x; ++run) {
+        int32_t pixels = 0;
+        for (int64_t x = std::max<int64_t>(run->begin, line.from_x);
+             x < std::min<int64_t>(run->end, line.to_x); ++x) {
+          const bool inside = line.in_band(y, x);
+          pixels += inside;
+          line.lettered[x - line.first + 1] |= inside;
+        }
+        if (!pixels) continue;
+        std::vector<Core>& found = cores[run->piece];
         if (found.empty() || found.back().line != static_cast<int32_t>(l))
           found.push_back({static_cast<int32_t>(l), 0});
-        ++found.back().pixels;
-        lettered[lines[l].at(x) + 1] = 1;
-      });
-    std::partial_sum(lettered.begin(), lettered.end(), lettered.begin());
+        found.back().pixels += pixels;
+      }
+    }
+    std::partial_sum(line.lettered.begin(), line.lettered.end(), line.lettered.begin());
   }
   return cores;
 }
@@ -121,19 +128,6 @@ uint16_t owner_at(const std::vector<Line>& lines, int32_t line, int64_t x) {
   return lines[line].holds(x) ? static_cast<uint16_t>(line + 1) : kNobody;
 }
 
-// A page's pieces of ink and what the network says of them.
-struct Pieces {
-  const int32_t* labels;  // [Y, X]
-  int64_t Y, X;
-  const float* offset;  // [Y/4, X/4], rows `offset_ld` apart
-  int64_t offset_ld;
-
-  // The middle of its own line that the network sees from a pixel.
-  double opinion(int64_t y, int64_t x) const {
-    return (y + 0.5) + static_cast<double>(offset[y / 4 * offset_ld + x / 4]);
-  }
-};
-
 // The line that piece `c` seems to belong to, and those that part of it belongs to by the network's
 // opinion of its pixels; ascending.
 std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component& box, int32_t own,
@@ -153,10 +147,11 @@ std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component
       other[x - from] = lines[own].middle[lines[own].at(x)];
     }
     int64_t votes = 0;
-    for (int64_t y = box.top; y < box.bottom; ++y)
-      for (int64_t x = from; x < to; ++x) {
-        if (pieces.labels[y * pieces.X + x] != c) continue;
-        const double opinion = pieces.opinion(y, x), distance = std::abs(opinion - here[x - from]);
+    for (const Run& run : pieces.of(c))
+      for (int64_t x = std::max<int64_t>(run.begin, from); x < std::min<int64_t>(run.end, to);
+           ++x) {
+        const double opinion = pieces.opinion(run.y, x);
+        const double distance = std::abs(opinion - here[x - from]);
         votes += distance < line.letter / 2 && distance < std::abs(opinion - other[x - from]);
       }
     if (votes >= kVoted * (line.letter * line.letter)) found.push_back(static_cast<int32_t>(l));
@@ -169,16 +164,14 @@ std::vector<int32_t> with_voted(const Pieces& pieces, int32_t c, const Component
 // then what was cut off is given back. `sure`: the lines that it touches.
 void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
                const std::vector<int32_t>& sure, const std::vector<Line>& lines, uint16_t* owners) {
-  const int64_t X = pieces.X, Y = pieces.Y;
   const int64_t height = box.bottom - box.top, width = box.right - box.left;
   const uint8_t nobody = static_cast<uint8_t>(sure.size() + 1);
   // 1. the nearest line, by its distances and the network's opinion
   std::vector<uint8_t> share(height * width, 0);    // index in `sure` + 1, then nobody
   std::vector<uint8_t> in_core(height * width, 0);  // stands in the band of its share
-  for (int64_t x = 0; x < width; ++x)
-    for (int64_t y = 0; y < height; ++y) {
-      const int64_t page_x = box.left + x, page_y = box.top + y;
-      if (pieces.labels[page_y * X + page_x] != c) continue;
+  for (const Run& run : pieces.of(c))
+    for (int64_t page_x = run.begin; page_x < run.end; ++page_x) {
+      const int64_t page_y = run.y, i = (page_y - box.top) * width + page_x - box.left;
       const double opinion = pieces.opinion(page_y, page_x);
       uint8_t best = nobody;
       double nearest = std::numeric_limits<double>::infinity();
@@ -193,11 +186,10 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
             std::abs(u) / reach + kOffsetWeight * (std::abs(opinion - middle) / line.letter);
         if (distance < nearest) best = static_cast<uint8_t>(k + 1), nearest = distance;
       }
-      share[y * width + x] = best;
+      share[i] = best;
       if (best == nobody) continue;
       const Line& line = lines[sure[best - 1]];
-      in_core[y * width + x] = line.from_x <= page_x && page_x < line.to_x &&
-                               line.from_y(page_x, Y) <= page_y && page_y < line.to_y(page_x, Y);
+      in_core[i] = line.from_x <= page_x && page_x < line.to_x && line.in_band(page_y, page_x);
     }
   // 2. connected parts of one share; those that stand in their band, or all in all seem to be its,
   //    stay
@@ -205,12 +197,12 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
   const std::vector<Component> parts = label(share.data(), height, width, part.data());
   std::vector<uint8_t> anchored(parts.size() + 1, 0), kind(parts.size() + 1, 0);
   std::vector<double> opinion(parts.size() + 1, 0.0);
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x) {
-      const int64_t i = y * width + x;
+  for (const Run& run : pieces.of(c))
+    for (int64_t x = run.begin; x < run.end; ++x) {
+      const int64_t i = (run.y - box.top) * width + x - box.left;
       kind[part[i]] = share[i];
       if (in_core[i]) anchored[part[i]] = 1;
-      if (part[i]) opinion[part[i]] += pieces.opinion(box.top + y, box.left + x);
+      opinion[part[i]] += pieces.opinion(run.y, x);
     }
   for (size_t p = 1; p <= parts.size(); ++p) {
     if (kind[p] == nobody) continue;
@@ -231,10 +223,11 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
   }
   // 3. the others go to what they touch most
   std::vector<std::vector<int64_t>> contacts(parts.size() + 1);
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x) {
+  for (const Run& run : pieces.of(c))
+    for (int64_t x = run.begin - box.left; x < run.end - box.left; ++x) {
+      const int64_t y = run.y - box.top;
       const int32_t p = part[y * width + x];
-      if (!p || anchored[p]) continue;
+      if (anchored[p]) continue;
       contacts[p].resize(sure.size(), 0);
       for (int64_t r = std::max<int64_t>(y - 1, 0); r < std::min(y + 2, height); ++r)
         for (int64_t s = std::max<int64_t>(x - 1, 0); s < std::min(x + 2, width); ++s)
@@ -251,34 +244,118 @@ void cut_piece(const Pieces& pieces, int32_t c, const Component& box,
     const bool is_small = x.bottom - x.top <= letter && x.right - x.left <= 2 * letter;
     if (kind[p] != nobody || is_small) final_kind[p] = static_cast<uint8_t>(best + 1);
   }
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x)
-      if (const int32_t p = part[y * width + x])
-        owners[(box.top + y) * X + box.left + x] =
-            final_kind[p] == nobody ? kFrame
-                                    : owner_at(lines, sure[final_kind[p] - 1], box.left + x);
+  for (const Run& run : pieces.of(c))
+    for (int64_t x = run.begin; x < run.end; ++x) {
+      const uint8_t k = final_kind[part[(run.y - box.top) * width + x - box.left]];
+      owners[run.y * pieces.X + x] = k == nobody ? kFrame : owner_at(lines, sure[k - 1], x);
+    }
+}
+
+// Where crops are painted over with paper: owners [Y, X] -> painted [Y, X].
+void paint(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
+  // three rows at a time, a column of paper at both sides
+  const int64_t stride = X + 2;
+  std::vector<uint8_t> frame(3 * stride), other(3 * stride), frames(stride), others(stride);
+  const auto look = [&](int64_t y) {
+    uint8_t* f = frame.data() + y % 3 * stride + 1;
+    uint8_t* o = other.data() + y % 3 * stride + 1;
+    std::fill_n(f, X, 0), std::fill_n(o, X, 0);
+    if (y == Y) return;
+    for (int64_t x = 0; x < X; ++x) f[x] = owners[y * X + x] == kFrame;
+    for (int64_t x = 0; x < X; ++x) o[x] = (owners[y * X + x] != 0) > f[x];
+  };
+  const auto all = [&](const std::vector<uint8_t>& rows, std::vector<uint8_t>& out) {
+    const uint8_t *a = rows.data(), *b = a + stride, *c = b + stride;
+    for (int64_t x = 0; x < stride; ++x) out[x] = a[x] | b[x] | c[x];
+  };
+  if (Y > 0) look(0);
+  for (int64_t y = 0; y < Y; ++y) {
+    look(y + 1);
+    all(frame, frames), all(other, others);
+    const uint8_t *f = frames.data(), *o = others.data(), *own = frame.data() + y % 3 * stride + 1;
+    uint8_t* out = painted + y * X;
+    for (int64_t x = 0; x < X; ++x) {
+      const uint8_t beside = f[x] | f[x + 1] | f[x + 2], mixed = o[x] | o[x + 1] | o[x + 2];
+      out[x] = own[x] | (beside > mixed);
+    }
+  }
+}
+
+// The lines' extents, pixels and bands, and what no line took; `cores` are those of count_cores.
+void measure(const uint8_t* ink, const Pieces& pieces, const LineColumns& columns,
+             const std::vector<Line>& lines, const std::vector<std::vector<Core>>& cores,
+             const Owned& out) {
+  const int64_t Y = pieces.Y, X = pieces.X;
+  std::fill_n(out.top, columns.begin[columns.lines], static_cast<int32_t>(Y));
+  std::fill_n(out.bottom, columns.begin[columns.lines], 0);
+  std::fill_n(out.counts, 2 * columns.lines, 0);
+  std::fill_n(out.band, 3 * columns.lines, 0);
+  std::fill_n(out.unread, 2 * cores.size(), 0);
+  // 1. stretches of one owner
+  for (const Run& run : pieces.by_row) {
+    const uint16_t* owner = out.owners + run.y * X;
+    const uint8_t kind = ink[run.y * X + run.begin];
+    for (int32_t begin = run.begin, end = begin; begin < run.end; begin = end) {
+      const uint16_t own = owner[begin];
+      while (end < run.end && owner[end] == own) ++end;
+      if (own >= kFrame) {
+        if (kind != kRule) out.unread[2 * run.piece + (own == kFrame)] += end - begin;
+        continue;
+      }
+      const Line& line = lines[own - 1];
+      const int64_t first = columns.begin[own - 1] - line.first;
+      for (int64_t x = begin; x < end; ++x) {
+        out.top[first + x] = std::min(out.top[first + x], run.y);
+        out.bottom[first + x] = run.y + 1;
+      }
+      out.counts[2 * (own - 1) + (kind == kLighter)] += end - begin;
+      for (int64_t x = std::max<int64_t>(begin, line.from_x); x < std::min<int64_t>(end, line.to_x);
+           ++x)
+        out.band[3 * (own - 1) + 1] += line.in_band(run.y, x);
+    }
+  }
+  // 2. ink in the bands that is not the line's
+  for (const std::vector<Core>& found : cores)
+    for (const Core& core : found) out.band[3 * core.line + 2] += core.pixels;
+  // 3. strokes
+  for (size_t l = 0; l < lines.size(); ++l) {
+    const Line& line = lines[l];
+    int32_t* count = out.band + 3 * l;
+    count[2] -= count[1];
+    for (double part : {-0.25, 0.0, 0.25}) {
+      int32_t runs = 0;
+      bool before = false;
+      for (int64_t x = line.from_x; x < line.to_x; ++x) {
+        const double y = line.middle[x - line.first] + part * line.letter;
+        const bool inked = y >= 0 && y < Y && out.owners[static_cast<int64_t>(y) * X + x] == l + 1;
+        runs += inked && !before;
+        before = inked;
+      }
+      count[0] = std::max(count[0], runs);
+    }
+  }
 }
 
 }  // namespace
 
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const std::vector<Component>& components, const float* offset, int64_t offset_ld,
-                const LineColumns& columns, uint16_t* owners) {
-  std::vector<Line> lines = lines_of(columns);
+                const LineColumns& columns, const Owned& out) {
+  std::vector<Line> lines = lines_of(columns, Y);
   const size_t C = components.size();
-  const Pieces pieces{labels, Y, X, offset, offset_ld};
+  const Pieces pieces(ink, labels, Y, X, C, offset, offset_ld);
   // 1. where the network thinks that each piece's line is: its ink's mean middle
   std::vector<double> opinion(C, 0.0);
   std::vector<uint8_t> kind(C, 0);
-  for (int64_t y = 0; y < Y; ++y)
-    each_inked(labels + y * X, 0, X, [&](int64_t x) {
-      const int32_t c = labels[y * X + x] - 1;
-      opinion[c] += pieces.opinion(y, x);
-      kind[c] = ink[y * X + x];
-    });
+  for (const Run& run : pieces.by_row) {
+    double sum = opinion[run.piece];
+    for (int64_t x = run.begin; x < run.end; ++x) sum += pieces.opinion(run.y, x);
+    opinion[run.piece] = sum;
+    kind[run.piece] = ink[run.y * X + run.begin];
+  }
   for (size_t c = 0; c < C; ++c) opinion[c] /= components[c].area;
   // 2. ink of each piece in each line's band
-  const std::vector<std::vector<Core>> cores = count_cores(labels, Y, X, C, lines);
+  const std::vector<std::vector<Core>> cores = count_cores(pieces, lines);
   // 3. each piece to a line, to nobody, or cut
   std::vector<uint16_t> owner(C, kNobody);
   std::vector<std::vector<int32_t>> cuts(C);
@@ -302,8 +379,7 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       if (line < 0) continue;
       sure.push_back(static_cast<int32_t>(line));
     }
-    if (sure.size() == 1)
-      sure = with_voted(pieces, static_cast<int32_t>(c + 1), box, sure[0], lines);
+    if (sure.size() == 1) sure = with_voted(pieces, static_cast<int32_t>(c), box, sure[0], lines);
     if (sure.size() > 1 || (cored && overshoots(box, lines[sure[0]]))) {
       const bool rule = sure.size() == 1 && is_rule(box, lines[sure[0]]);
       if (sure.size() <= kMostShared && !rule)
@@ -314,88 +390,18 @@ void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
       owner[c] = static_cast<uint16_t>(sure[0] + 1);
     }
   }
-  std::fill_n(owners, Y * X, 0);
-  for (int64_t y = 0; y < Y; ++y)
-    each_inked(labels + y * X, 0, X, [&](int64_t x) {
-      const uint16_t own = owner[labels[y * X + x] - 1];
-      owners[y * X + x] = own < kFrame ? owner_at(lines, own - 1, x) : own;
-    });
+  std::fill_n(out.owners, Y * X, 0);
+  for (const Run& run : pieces.by_row) {
+    const uint16_t own = owner[run.piece];
+    for (int64_t x = run.begin; x < run.end; ++x)
+      out.owners[run.y * X + x] = own < kFrame ? owner_at(lines, own - 1, x) : own;
+  }
   for (size_t c = 0; c < C; ++c)
     if (!cuts[c].empty())
-      cut_piece(pieces, static_cast<int32_t>(c + 1), components[c], cuts[c], lines, owners);
-}
-
-void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted) {
-  std::fill_n(painted, Y * X, 0);
-  for (int64_t y = 0; y < Y; ++y)
-    each_inked(owners + y * X, 0, X, [&](int64_t x) {
-      if (owners[y * X + x] != kFrame) return;
-      painted[y * X + x] = 1;
-      for (int64_t v = std::max<int64_t>(y - 1, 0); v < std::min(y + 2, Y); ++v)
-        for (int64_t u = std::max<int64_t>(x - 1, 0); u < std::min(x + 2, X); ++u) {
-          if (owners[v * X + u] != 0 || painted[v * X + u]) continue;
-          bool alone = true;
-          for (int64_t r = std::max<int64_t>(v - 1, 0); r < std::min(v + 2, Y); ++r)
-            for (int64_t s = std::max<int64_t>(u - 1, 0); s < std::min(u + 2, X); ++s)
-              alone = alone && (owners[r * X + s] == 0 || owners[r * X + s] == kFrame);
-          painted[v * X + u] = alone;
-        }
-    });
-}
-
-void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
-                  const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts) {
-  std::fill_n(top, columns.begin[columns.lines], static_cast<int32_t>(Y));
-  std::fill_n(bottom, columns.begin[columns.lines], 0);
-  std::fill_n(counts, 2 * columns.lines, 0);
-  for (int64_t y = 0; y < Y; ++y)
-    each_inked(owners + y * X, 0, X, [&](int64_t x) {
-      const uint16_t own = owners[y * X + x];
-      if (own >= kFrame) return;
-      const int64_t at = columns.begin[own - 1] + x - columns.left[own - 1];
-      top[at] = std::min(top[at], static_cast<int32_t>(y));
-      bottom[at] = static_cast<int32_t>(y + 1);
-      ++counts[2 * (own - 1) + ink[y * X + x] - 1];
-    });
-}
-
-void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
-              int32_t* counts) {
-  const std::vector<Line> lines = lines_of(columns);
-  std::fill_n(counts, 3 * columns.lines, 0);
-  for (size_t l = 0; l < lines.size(); ++l) {
-    const Line& line = lines[l];
-    const uint16_t own = static_cast<uint16_t>(l + 1);
-    int32_t* count = counts + 3 * l;
-    for (double part : {-0.25, 0.0, 0.25}) {
-      int32_t runs = 0;
-      bool before = false;
-      for (int64_t x = line.from_x; x < line.to_x; ++x) {
-        const double y = std::floor(line.middle[line.at(x)] + part * line.letter);
-        const bool inked = y >= 0 && y < Y && owners[static_cast<int64_t>(y) * X + x] == own;
-        runs += inked && !before;
-        before = inked;
-      }
-      count[0] = std::max(count[0], runs);
-    }
-    const BandRows rows(line, Y);
-    for (int64_t y = rows.top; y < rows.bottom; ++y)
-      each_inked(owners + y * X, line.from_x, line.to_x, [&](int64_t x) {
-        if (y < rows.from[x - line.from_x] || y >= rows.to[x - line.from_x]) return;
-        ++count[owners[y * X + x] == own ? 1 : 2];
-      });
-  }
-}
-
-void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
-                int64_t X, int32_t* areas, int64_t C) {
-  std::fill_n(areas, 2 * C, 0);
-  for (int64_t y = 0; y < Y; ++y)
-    each_inked(ink + y * X, 0, X, [&](int64_t x) {
-      const int64_t i = y * X + x;
-      if (owners[i] >= kFrame && ink[i] != kRule)
-        ++areas[2 * (labels[i] - 1) + (owners[i] == kFrame)];
-    });
+      cut_piece(pieces, static_cast<int32_t>(c), components[c], cuts[c], lines, out.owners);
+  // 4. what that comes to
+  paint(out.owners, Y, X, out.painted);
+  measure(ink, pieces, columns, lines, cores, out);
 }
 
 }  // namespace khmer_fast

@@ -8,28 +8,22 @@
 
 namespace khmer_fast {
 
-// ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> owners [Y, X]: 0 paper,
-// line + 1, kNobody, or kFrame (frames, bars and rules).
+// Whose a page's ink is, and what it comes to: of Y x X pixels, M columns of L lines, C pieces.
+struct Owned {
+  uint16_t* owners;  // [Y, X]: 0 paper, line + 1, kNobody, or kFrame (frames, bars and rules)
+  uint8_t* painted;  // [Y, X], 0 or 1: ink of frames and rules, and paper beside it that has no
+                     // other ink beside it
+  int32_t *top, *bottom;  // [M] first and last + 1 row of each line's ink by column
+  int32_t* counts;        // [L, 2] pixels of each line darker and lighter than paper
+  int32_t* band;    // [L, 3] of each line's band: runs of the line's ink along its middle and a
+                    // quarter of a letter above and below it, the most of the three; pixels of its
+                    // ink; and of other ink
+  int32_t* unread;  // [C, 2] pixels of each piece that are kNobody's, and kFrame's, rules aside
+};
+
+// ink, labels [Y, X] and offset [Y/4, X/4], rows `offset_ld` apart -> all of `out`.
 void assign_ink(const uint8_t* ink, const int32_t* labels, int64_t Y, int64_t X,
                 const std::vector<Component>& components, const float* offset, int64_t offset_ld,
-                const LineColumns& columns, uint16_t* owners);
-
-// owners [Y, X] -> painted [Y, X], 0 or 1: ink of frames and rules, and paper beside it that has no
-// other ink beside it.
-void paint_mask(const uint16_t* owners, int64_t Y, int64_t X, uint8_t* painted);
-
-// First and last + 1 row of each line's ink by column: top, bottom [M]; its pixels darker and
-// lighter than paper: counts [L, 2].
-void line_extents(const uint16_t* owners, const uint8_t* ink, int64_t Y, int64_t X,
-                  const LineColumns& columns, int32_t* top, int32_t* bottom, int32_t* counts);
-
-// Of each line's band: runs of the line's ink along its middle and a quarter of a letter above and
-// below it, the most of the three; pixels of its ink; and of other ink: counts [L, 3].
-void band_ink(const uint16_t* owners, int64_t Y, int64_t X, const LineColumns& columns,
-              int32_t* counts);
-
-// Pixels of each piece that are kNobody's, and kFrame's, rules aside: areas [C, 2].
-void unread_ink(const uint16_t* owners, const uint8_t* ink, const int32_t* labels, int64_t Y,
-                int64_t X, int32_t* areas, int64_t C);
+                const LineColumns& columns, const Owned& out);
 
 }  // namespace khmer_fast

@@ -31,18 +31,31 @@ double median(std::vector<T>& values) {
          2;
 }
 
-// Four times the mean of four pixels along x: grey [Y, X] -> [Y, X - 3].
-std::vector<int16_t> fours(const uint8_t* grey, int64_t Y, int64_t X) {
-  const int64_t width = X - 3;
-  std::vector<int16_t> four(Y * width);
-  for (int64_t y = 0; y < Y; ++y) {
-    const uint8_t* in = grey + y * X;
-    int16_t* sum = four.data() + y * width;
-    for (int64_t x = 0; x < width; ++x)
-      sum[x] = static_cast<int16_t>(in[x] + in[x + 1] + in[x + 2] + in[x + 3]);
+// Four times the mean of four pixels along x: grey [Y, X] -> rows of X - 3. They are asked for from
+// the first on, and the last kKept are there.
+class Fours {
+ public:
+  static constexpr int64_t kKept = 16;
+
+  Fours(const uint8_t* grey, int64_t X) : grey_(grey), X_(X), rows_(kKept * (X - 3)) {}
+
+  const int16_t* row(int64_t y) {
+    for (; next_ <= y; ++next_) {
+      const uint8_t* in = grey_ + next_ * X_;
+      int16_t* sum = place(next_);
+      for (int64_t x = 0; x < X_ - 3; ++x)
+        sum[x] = static_cast<int16_t>(in[x] + in[x + 1] + in[x + 2] + in[x + 3]);
+    }
+    return place(y);
   }
-  return four;
-}
+
+ private:
+  int16_t* place(int64_t y) { return rows_.data() + y % kKept * (X_ - 3); }
+
+  const uint8_t* grey_;
+  int64_t X_, next_ = 0;
+  std::vector<int16_t> rows_;
+};
 
 // What is said of each pixel, rows `stride` apart, a multiple of kBlock: 1, -1 or 0.
 struct Signs {
@@ -63,7 +76,7 @@ Signs stands_out(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
   Signs out(Y, X);
   if (Y < 2 * kSides[1] + 1 || X < 4) return out;
   const int64_t width = X - 3;
-  const std::vector<int16_t> four = fours(grey, Y, X);
+  Fours fours(grey, X);
   const int16_t most = static_cast<int16_t>(4 * std::min(least, 256));
   const auto sign = [most](int16_t above, int16_t middle, int16_t below) {
     const int16_t rise = static_cast<int16_t>(std::min(above, below) - middle);
@@ -74,9 +87,10 @@ Signs stands_out(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
   std::vector<int16_t> signs(width);
   for (int64_t y = kSides[0]; y < Y - kSides[0]; ++y) {
     const int64_t far = y < kSides[1] || y >= Y - kSides[1] ? kSides[0] : kSides[1];
-    const int16_t* middle = four.data() + y * width;
-    const int16_t *above = middle - kSides[0] * width, *below = middle + kSides[0] * width;
-    const int16_t *far_above = middle - far * width, *far_below = middle + far * width;
+    static_assert(2 * kSides[1] < Fours::kKept);
+    const int16_t *far_below = fours.row(y + far), *far_above = fours.row(y - far);
+    const int16_t *below = fours.row(y + kSides[0]), *above = fours.row(y - kSides[0]);
+    const int16_t* middle = fours.row(y);
     for (int64_t x = 0; x < width; ++x) {
       const int16_t near = sign(above[x], middle[x], below[x]);
       const int16_t other = sign(far_above[x], middle[x], far_below[x]);
@@ -94,16 +108,16 @@ Signs edges_of(const uint8_t* grey, int64_t Y, int64_t X, int32_t least) {
   Signs out(Y, X);
   if (Y < 2 * kFarEdge + 1 || X < 4) return out;
   const int64_t width = X - 3;
-  const std::vector<int16_t> four = fours(grey, Y, X);
+  Fours fours(grey, X);
   const int16_t most = static_cast<int16_t>(4 * std::min(least, 256));
   const auto distance = [](int16_t a, int16_t b) {
     return static_cast<int16_t>(std::max(a, b) - std::min(a, b));
   };
   std::vector<int16_t> signs(width);
   for (int64_t y = kFarEdge; y < Y - kFarEdge; ++y) {
-    const int16_t* row = four.data() + y * width;
-    const int16_t *far_above = row - kFarEdge * width, *above = row - kNearEdge * width;
-    const int16_t *below = row + kNearEdge * width, *far_below = row + kFarEdge * width;
+    static_assert(2 * kFarEdge < Fours::kKept);
+    const int16_t *far_below = fours.row(y + kFarEdge), *far_above = fours.row(y - kFarEdge);
+    const int16_t *below = fours.row(y + kNearEdge), *above = fours.row(y - kNearEdge);
     for (int64_t x = 0; x < width; ++x) {
       const int16_t size = distance(above[x], below[x]);
       const int16_t varies =

@@ -102,6 +102,13 @@ template <typename scalar_t>
 struct SequenceKernels {
   int64_t panel;  // columns of a packed panel, see pack.h
 
+  // C [M, N] = A W^T + bias of A [M, K], W [N, K], packed, and bias [N] or null
+  void (*linear)(int64_t M, int64_t N, int64_t K, const scalar_t* A, const scalar_t* W,
+                 const scalar_t* bias, scalar_t* C);
+  // C [M, N] = A^T X of A [R, M], rows `lda` apart, and X [R, N], packed as a transpose is
+  void (*weight_gradient)(int64_t M, int64_t N, int64_t R, const scalar_t* A, int64_t lda,
+                          const scalar_t* X, scalar_t* C);
+
   int64_t (*sequence_workspace)(const CpuSequenceDims& dims, int64_t count);
   void (*sequence_forward)(const SequenceForward<scalar_t>& p, const int64_t* line, int64_t count,
                            scalar_t* workspace);

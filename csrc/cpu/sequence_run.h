@@ -89,5 +89,24 @@ Tensor packed_transpose(const Tensor& X) {  // [K, N] -> the same of its transpo
   return out;
 }
 
+// Gradient of a weight [M, N]: the sum over rows r of d[r] (the first M columns of it) times x[r].
+template <typename scalar_t>
+Tensor weight_gradient(const Tensor& d,
+                       const Tensor& x) {  // [R, M], rows any distance apart; [R, N]
+  constexpr int64_t kColumns = 192;  // of d at a time: a few hundred rows of them fit into the L2
+  const int64_t R = d.size(0), M = d.size(1), N = x.size(1);
+  const auto& kernels = select_sequence_kernels<scalar_t>();
+  const Tensor X = packed_transpose<scalar_t>(x);
+  Tensor out = at::empty({M, N}, x.options());
+  const scalar_t* A = d.const_data_ptr<scalar_t>();
+  scalar_t* C = out.mutable_data_ptr<scalar_t>();
+  at::parallel_for(0, (M + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin * kColumns; m < std::min(M, end * kColumns); m += kColumns)
+      kernels.weight_gradient(std::min(kColumns, M - m), N, R, A + m, d.stride(0),
+                              X.const_data_ptr<scalar_t>(), C + m * N);
+  });
+  return out;
+}
+
 }  // namespace
 }  // namespace khmer_fast

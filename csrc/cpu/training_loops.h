@@ -39,6 +39,52 @@ void multiply_rows(int64_t M, int64_t N, int64_t K, const A& a, const Scalar<V>*
                        StoreScattered<V, kAccumulate, C>{N, c});
 }
 
+// Panels of a matrix whose first k rows are left out, `columns` of them in all
+template <class T>
+struct PanelsFrom {
+  static constexpr int kPanel = kSequenceVectors;
+  const T* first;
+  int64_t K, k, columns_in_all, panel;
+  KHMER_FAST_INLINE const T* columns(int64_t n) const {
+    return first + n * K + k * smaller(panel, columns_in_all - n);
+  }
+  KHMER_FAST_INLINE int64_t ld(int64_t width) const { return width; }
+};
+
+// C [M, N] = A W^T + bias, the latter [N] or null: A [M, K], W [N, K] packed. A few rows at a time,
+// so that they stay in the cache from panel to panel.
+template <class V>
+void linear(int64_t M, int64_t N, int64_t K, const Scalar<V>* A, const Scalar<V>* W,
+            const Scalar<V>* bias, Scalar<V>* C) {
+  constexpr int64_t kRowsTogether = 64;
+  for (int64_t m = 0; m < M; m += kRowsTogether) {
+    const int64_t rows = smaller(kRowsTogether, M - m);
+    const auto to = [&](int64_t i) { return C + (m + i) * N; };
+    if (bias)
+      for (int64_t i = 0; i < rows; ++i) copy(to(i), bias, N);
+    else
+      clear(to(0), rows * N);
+    product<Operands<V>>(rows, N, K, Rows<Scalar<V>>{A + m * K, K},
+                         Panels<Scalar<V>, kSequenceVectors>{W, K},
+                         StoreScattered<V, true, decltype(to)>{N, to});
+  }
+}
+
+// C [M, N] = A^T X, the gradient of a weight: A [R, M], rows `lda` apart, X [R, N] packed by its
+// columns. A few hundred rows at a time, so that those of A stay in the L2 from panel to panel.
+template <class V>
+void weight_gradient(int64_t M, int64_t N, int64_t R, const Scalar<V>* A, int64_t lda,
+                     const Scalar<V>* X, Scalar<V>* C) {
+  constexpr int64_t kRowsTogether = 512;
+  const auto to = [&](int64_t i) { return C + i * N; };
+  clear(C, M * N);
+  for (int64_t r = 0; r < R; r += kRowsTogether) {
+    product<Operands<V>>(M, N, smaller(kRowsTogether, R - r), Columns<Scalar<V>>{A + r * lda, lda},
+                         PanelsFrom<Scalar<V>>{X, R, r, padded(N), kSequenceVectors * kLanesOf<V>},
+                         StoreScattered<V, true, decltype(to)>{N, to});
+  }
+}
+
 // ---- the gates, in torch's variant
 
 template <class V>

@@ -21,7 +21,9 @@ MASTER = 40  # pixels of the font size that cached glyphs are drawn at
 _CACHE_BYTES = 160 * 1024 * 1024
 _GLYPH_OVERHEAD = 800  # bytes of the objects around a glyph's pixels
 ABOVE = frozenset("ិីឹឺើំ៍័")  # marks over the base (ើ has a part before it, too)
+BELOW = frozenset("ុូួ")
 COENG_RO = COENG + "រ"
+HOOKED = frozenset("យរសបឃ")  # subscripts that rise beside the base
 PREBASE = frozenset("េែៃើឿៀោៅ")  # vowels with a part that stands before the consonant
 
 
@@ -138,7 +140,8 @@ class Setting:
     """How a line is set, in pixels of the size it is drawn at: widening of strokes, extra width a
     cluster and a space, pixels a font size; `whole` draws words in one go, as screens do.
     `overlap` pushes vowels that stand before their consonant into it, as broken fonts do; `legacy`
-    is of faces like Limon, which set marks over the base alone and ៗ as a small ១."""
+    is of faces like Limon, which set marks over the base alone and ៗ as a small ១; `subscripts` is
+    the size of small letters that stand for subscripts, 0 where the face has its own."""
 
     size: int
     bold: int
@@ -147,6 +150,7 @@ class Setting:
     whole: bool
     overlap: int = 0
     legacy: bool = False
+    subscripts: float = 0.0
 
 
 def draw_line(
@@ -171,7 +175,10 @@ def draw_line(
                 glyph = _embolden_glyph(glyph, bold) if bold else glyph
             else:
                 get = partial(cache.get, span.face.path, setting.size, bold)
-                glyph = _legacy(get, piece) if setting.legacy else get(piece)
+                if setting.subscripts and COENG in piece:
+                    glyph = _small_letter_below(get, piece, setting.subscripts, setting.size)
+                else:
+                    glyph = _legacy(get, piece) if setting.legacy else get(piece)
                 if setting.overlap and not PREBASE.isdisjoint(piece):
                     glyph = _overlapped(glyph, setting.size, setting.overlap)
             placed.append((glyph, round(pen + nudge()) if nudge else round(pen)))
@@ -205,17 +212,37 @@ def _legacy(get: Callable[[str], Glyph], cluster: str) -> Glyph:
     plain, marked = get(below), get(cluster[0] + marks)
     if plain.advance <= marked.advance:
         return get(cluster)  # all of it stands below the base
-    left, top = min(plain.left, marked.left), min(plain.top, marked.top)
+    return _together(plain, marked)
+
+
+def _small_letter_below(
+    get: Callable[[str], Glyph], cluster: str, scale: float, size: int
+) -> Glyph:
+    """A cluster whose subscript is the letter itself, smaller, below the base."""
+    at = cluster.index(COENG)
+    letter, rest = cluster[at + 1], cluster[:at] + cluster[at + 2 :]
+    crowded = COENG in rest or not (PREBASE | BELOW).isdisjoint(rest)
+    if at != 1 or crowded or letter in HOOKED or "ញ" in (cluster[0], letter):  # which has a foot
+        return get(cluster)
+    base, small = get(rest), _smaller(get(letter), scale)
+    middle = get(cluster[0])
+    left = middle.left + (middle.ink.shape[1] - small.ink.shape[1]) // 2
+    return _together(base, Glyph(small.ink, left, size // 16, 0.0))
+
+
+def _together(glyph: Glyph, other: Glyph) -> Glyph:
+    """The ink of two glyphs from one pen, which moves as for the first."""
+    left, top = min(glyph.left, other.left), min(glyph.top, other.top)
     right, bottom = (
-        max(end(plain), end(marked))
+        max(end(glyph), end(other))
         for end in (lambda g: g.left + g.ink.shape[1], lambda g: g.top + g.ink.shape[0])
     )
     ink = np.zeros((bottom - top, right - left), np.uint8)
-    for glyph in (plain, marked):
-        y, x = glyph.top - top, glyph.left - left
-        view = ink[y : y + glyph.ink.shape[0], x : x + glyph.ink.shape[1]]
-        np.maximum(view, glyph.ink, out=view)
-    return Glyph(ink, left, top, plain.advance)
+    for part in (glyph, other):
+        y, x = part.top - top, part.left - left
+        view = ink[y : y + part.ink.shape[0], x : x + part.ink.shape[1]]
+        np.maximum(view, part.ink, out=view)
+    return Glyph(ink, left, top, glyph.advance)
 
 
 def _smaller(glyph: Glyph, scale: float) -> Glyph:

@@ -76,7 +76,8 @@ class Style:
     text, `pitch` the distance of lines, `cut_by` what a crop cuts off, all in font sizes.
     `unevenness` is the standard deviation of each cluster's place, `overlap_by` how far a vowel
     that stands before its consonant is pushed into it, both in font sizes; `legacy` faces set marks
-    over the base alone and ៗ as a small ១; `proportion` is the logarithm of how much parts of the
+    over the base alone and ៗ as a small ១; `subscript` is the size of letters that stand for
+    subscripts, of theirs; `proportion` is the logarithm of how much parts of the
     height grow or shrink.
     """
 
@@ -104,6 +105,8 @@ class Style:
     overlap: float = 0.0
     overlap_by: tuple[float, float] = (0.0, 0.0)
     legacy: float = 0.0
+    subscripts: float = 0.0
+    subscript: tuple[float, float] = (0.0, 0.0)
     proportions: float = 0.0
     proportion: tuple[float, float] = (0.0, 0.0)
 

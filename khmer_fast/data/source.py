@@ -136,6 +136,11 @@ class LineSource:
                 else 0
             ),
             legacy=style.legacy > 0 and rng.random() < style.legacy,
+            subscripts=(
+                rng.uniform(*style.subscript)
+                if style.subscripts and rng.random() < style.subscripts
+                else 0.0
+            ),
         )
         nudge: Callable[[], float] | None = None
         if style.uneven and rng.random() < style.uneven:

@@ -12,7 +12,7 @@ import numpy as np
 
 from khmer_fast.ops import label_ink
 from khmer_fast.page import pixels
-from khmer_fast.page.parts import STRIDE, Parts, join, weighted_median
+from khmer_fast.page.parts import STRIDE, Parts, by_group, join, weighted_median
 
 SURE = 0.5  # probability of a cell that belongs to a band
 SOFT = 0.1  # and of one at its edge that counts for its height and middle
@@ -124,8 +124,9 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
     edge[:-1] = np.where(edge[:-1] == 0, labels[1:], edge[:-1])
     edge[1:] = np.where(edge[1:] == 0, labels[:-1], edge[1:])
     row, column = np.nonzero((edge > 0) & (probability >= SOFT))
-    part = edge[row, column] - 1
-    p = probability[row, column].astype(np.float64)
+    at = row * edge.shape[1] + column
+    part = edge.ravel()[at] - 1
+    p = probability.ravel()[at].astype(np.float64)
     # 2. the large ones
     mass = np.bincount(part, p, minlength=len(boxes))
     order = np.argsort(-mass, kind="stable")[:MOST_PARTS]
@@ -133,7 +134,8 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
     keep[order[mass[order] >= SMALLEST]] = True
     number = np.cumsum(keep) - 1  # of a part among those kept
     chosen = keep[part]
-    row, column, p, part = row[chosen], column[chosen], p[chosen], number[part[chosen]]
+    row, column, at, p = row[chosen], column[chosen], at[chosen], p[chosen]
+    part = number[part[chosen]]
     boxes = boxes[keep]
     # 3. sums by column
     width = (boxes[:, 2] - boxes[:, 0]).astype(np.int64)
@@ -145,7 +147,7 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
         return np.bincount(place, values, minlength=total)
 
     weight = sums(p)
-    inside = p * (labels[row, column] > 0)
+    inside = p * (labels.ravel()[at] > 0)
     inner = np.maximum(sums(inside), 1e-9)
     # 4. by part
     first = begin[:-1]
@@ -158,8 +160,8 @@ def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
         y=STRIDE * sums(p * (row + 0.5)) / weight,
         height=height,
         weight=weight,
-        above=sums(inside * _length(maps.above[row, column])) / inner,
-        below=sums(inside * _length(maps.below[row, column])) / inner,
+        above=sums(inside * _length(maps.above.ravel()[at])) / inner,
+        below=sums(inside * _length(maps.below.ravel()[at])) / inner,
         left=STRIDE * boxes[:, 0].astype(np.float64),
         right=STRIDE * boxes[:, 2].astype(np.float64),
         letter=weighted_median(height, weight, owner, len(boxes)),
@@ -180,7 +182,7 @@ def _smooth(parts: Parts, line_of_part: np.ndarray) -> list[Band]:
     number = number.reshape(-1)
     lines = int(number.max()) + 1
     line = number[owner]
-    order = np.lexsort((parts.x, line))
+    order = by_group(line, parts.x)
     line = line[order]
     x, y, height, weight, above, below = (
         a[order] for a in (parts.x, parts.y, parts.height, parts.weight, parts.above, parts.below)

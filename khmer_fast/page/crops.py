@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from khmer_fast.document import Point
 from khmer_fast.page import pixels
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.lines import FoundLine
@@ -44,29 +46,24 @@ class LineInk:
 def line_inks(owners: Owners) -> list[LineInk]:
     """The lines that have ink, and strokes in it: an edge or a shadow has none."""
     columns = owners.columns
-    inks = []
-    for index in range(len(columns.left)):
-        place = columns.of(index)
-        inked = np.flatnonzero(owners.bottom[place] > 0)
-        dark, light = (int(n) for n in owners.counts[index])
-        if dark + light < max(LEAST_INK * float(columns.letter[index]) ** 2, 2):
-            continue
-        length = float(np.ptp(columns.inner[index])) / float(columns.letter[index])
-        if length >= LONG_LINE and owners.band[index, 0] < LEAST_STROKES * length:
-            continue
-        middle = columns.middle[place][inked]
-        left = int(columns.left[index])
-        inks.append(
-            LineInk(
-                index,
-                left + int(inked[0]),
-                left + int(inked[-1]) + 1,
-                float((middle - owners.top[place][inked]).max()),
-                float((owners.bottom[place][inked] - middle).max()),
-                _polarity(dark, light),
-            )
-        )
-    return inks
+    if not len(columns.left):
+        return []
+    starts = columns.begin[:-1]
+    inked = owners.bottom > 0  # [M]
+    at = np.arange(len(inked)) + np.repeat(columns.left - starts, np.diff(columns.begin))
+    first = np.minimum.reduceat(np.where(inked, at, np.iinfo(at.dtype).max), starts)  # [L]
+    end = np.maximum.reduceat(np.where(inked, at + 1, 0), starts)
+    up = np.maximum.reduceat(np.where(inked, columns.middle - owners.top, -np.inf), starts)
+    down = np.maximum.reduceat(np.where(inked, owners.bottom - columns.middle, -np.inf), starts)
+    letter = columns.letter.astype(np.float64)
+    length = (columns.inner[:, 1] - columns.inner[:, 0]) / letter  # in letter heights
+    written = owners.counts.sum(1) >= np.maximum(LEAST_INK * letter**2, 2)
+    written &= (length < LONG_LINE) | (owners.band[:, 0] >= LEAST_STROKES * length)
+    return [
+        LineInk(i, int(first[i]), int(end[i]), float(up[i]), float(down[i]), _polarity(dark, light))
+        for i, (dark, light) in enumerate(owners.counts.tolist())
+        if written[i]
+    ]
 
 
 def _polarity(dark: int, light: int) -> int:
@@ -120,26 +117,28 @@ def outline(owners: Owners, line: LineInk, page_size: tuple[int, int]) -> FoundL
     left = int(columns.left[line.index])
     own = slice(place.start + line.first - left, place.start + line.end - left)
     top, bottom, middle = owners.top[own], owners.bottom[own], columns.middle[own]
-    inked = bottom > 0
+    length = line.end - line.first
     box = (
         max(int(line.first * scale_x), 0),
-        max(int(top[inked].min() * scale_y), 0),
-        min(int(np.ceil(line.end * scale_x)), page_size[0]),
-        min(int(np.ceil(bottom[inked].max() * scale_y)), page_size[1]),
+        max(int(top.min() * scale_y), 0),
+        min(math.ceil(line.end * scale_x), page_size[0]),
+        min(math.ceil(bottom.max() * scale_y), page_size[1]),
     )
     # 1. polygon: the upper edge from left to right, the lower one back
-    parts = max(1, round((line.end - line.first) / (OUTLINE_STEP * letter)))
-    edges = np.linspace(0, line.end - line.first, parts + 1).round().astype(int)
+    parts = max(1, round(length / (OUTLINE_STEP * letter)))
+    edges = np.rint(np.arange(parts + 1) * (length / parts)).astype(int)
     high = np.minimum.reduceat(top, edges[:-1]) * scale_y  # [parts]; Y where there is no ink
     low = np.maximum.reduceat(bottom, edges[:-1]) * scale_y
-    some = low > 0
-    x = np.stack([edges[:-1], edges[1:]], 1)[some].reshape(-1)
-    x = ((x + line.first) * scale_x).tolist()
-    upper = list(zip(x, np.repeat(high[some], 2).tolist(), strict=True))
-    lower = list(zip(x, np.repeat(low[some], 2).tolist(), strict=True))
+    ends = ((edges + line.first) * scale_x).tolist()
+    upper: list[Point] = []
+    lower: list[Point] = []
+    for x0, x1, y0, y1 in zip(ends[:-1], ends[1:], high.tolist(), low.tolist(), strict=True):
+        if y1 > 0:
+            upper += ((x0, y0), (x1, y0))
+            lower += ((x0, y1), (x1, y1))
     # 2. baseline: half a letter height under the middle
-    bent = float(np.ptp(middle)) >= STRAIGHT * letter
-    points = max(2, round((line.end - line.first) / (BASELINE_STEP * letter)) + 1) if bent else 2
+    bent = float(middle.max() - middle.min()) >= STRAIGHT * letter
+    points = max(2, round(length / (BASELINE_STEP * letter)) + 1) if bent else 2
     x = np.linspace(line.first, line.end, points)
     y = _middle(owners, line.index, x) + letter / 2
     return FoundLine(

@@ -194,7 +194,8 @@ def is_one_line(found: FoundPage) -> bool:
     Y = found.owners.owners.shape[0]
     if not found.bands or found.rotation:
         return False
-    letter = max(band.letter_height for band in found.bands)
+    if Y > ONE_LINE * max(band.letter_height for band in found.bands):
+        return False
     middles = np.array([float(np.median(band.middle[:, 1])) for band in found.bands])
     letters = np.array([band.letter_height for band in found.bands])
     lengths = np.array([band.right - band.left for band in found.bands])
@@ -202,7 +203,7 @@ def is_one_line(found: FoundPage) -> bool:
     beside = np.abs(middles - middles[main]) < 0.6 * letters[main]
     edge = np.maximum(0.9 * letters, 0.4 * letters[main])
     cut_off = (middles < edge) | (middles > Y - edge)
-    return bool((beside | cut_off).all()) and Y <= ONE_LINE * letter
+    return bool((beside | cut_off).all())
 
 
 def _enlarged(band: Band, by_x: float, by_y: float) -> Band:

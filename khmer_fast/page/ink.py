@@ -30,9 +30,9 @@ class PageInk:
 class Owners:
     """Whose each pixel of ink is, and how far each line's ink reaches by column."""
 
+    columns: pixels.Columns  # of the bands
     owners: np.ndarray  # [Y, X] uint16: 0 paper, line + 1, pixels.NOBODY or FRAME
     painted: np.ndarray  # [Y, X] uint8, not 0 where crops are painted over with paper
-    columns: pixels.Columns  # of the bands
     top: np.ndarray  # [M] int32, first row of the line's ink by column; Y where there is none
     bottom: np.ndarray  # [M] int32, last + 1; 0 where there is none
     counts: np.ndarray  # [L, 2] int32, pixels darker and lighter than paper of each line
@@ -60,11 +60,10 @@ def assign_ink(
     offset: np.ndarray,  # [Y/4, X/4] float32, px down to the middle of an ink pixel's own band
 ) -> Owners:
     """Gives every connected piece of ink to one of the bands or to nobody."""
-    owners = pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns)
-    top, bottom, counts = pixels.line_extents(owners, found.ink, columns)
-    band = pixels.band_ink(owners, columns)
-    unread = pixels.unread_ink(owners, found.ink, found.labels, len(found.areas))
-    return Owners(owners, pixels.paint_mask(owners), columns, top, bottom, counts, band, unread)
+    return Owners(
+        columns,
+        *pixels.assign_ink(found.ink, found.labels, found.boxes, found.areas, offset, columns),
+    )
 
 
 def unread_ink(found: PageInk, owners: Owners) -> tuple[float, list[Box]]:

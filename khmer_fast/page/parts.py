@@ -5,6 +5,7 @@ Lengths are pixels of the network's scale.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +38,18 @@ class Parts:
     score: np.ndarray  # [n]
 
 
+def by_group(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The order of groups, each by its values, as np.lexsort has it: group [N] below 65,536 and
+    values [N] -> int64 [N]."""
+    order = np.argsort(values, kind="stable")
+    return order[np.argsort(group[order].astype(np.uint16), kind="stable")]  # radix sort
+
+
 def weighted_median(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray, groups: int
 ) -> np.ndarray:
     """Weighted median of the values of each group: [N] three times -> [groups]."""
-    order = np.lexsort((values, group))
+    order = by_group(group, values)
     total = np.cumsum(weight[order])
     size = np.bincount(group, minlength=groups)
     last = np.cumsum(size) - 1
@@ -59,20 +67,19 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
     whole = np.zeros(n, np.int64)
     body = weighted_median(parts.letter, parts.right - parts.left, whole, 1)[0] if n else 0.0
     starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
-    order = np.argsort(parts.left, kind="stable")
+    order = np.argsort(parts.left, kind="stable").tolist()
     line = np.arange(n)
-    taken = np.zeros(n, bool)  # has a part to its left
-    starts = parts.left[order]
+    taken = [False] * n  # has a part to its left
+    starts = parts.left[order].tolist()
     # each part's right end looks for the nearest part that goes on there
-    for i in np.argsort(parts.right, kind="stable"):
-        letter = parts.letter[i]
-        low, high = np.searchsorted(
-            starts, [parts.right[i] - 0.5 * letter, parts.right[i] + 3 * JOINED_GAP * letter]
-        )
-        candidates = order[low:high]
-        candidates = candidates[(candidates != i) & ~taken[candidates]]
-        if not len(candidates):
+    for i in np.argsort(parts.right, kind="stable").tolist():
+        right, letter = float(parts.right[i]), float(parts.letter[i])
+        low = bisect_left(starts, right - 0.5 * letter)
+        high = bisect_left(starts, right + 3 * JOINED_GAP * letter)
+        near = [j for j in order[low:high] if j != i and not taken[j]]
+        if not near:
             continue
+        candidates = np.array(near)
         other = parts.letter[candidates]
         larger = np.maximum(letter, other)  # short parts look lower than they are
         gap = parts.left[candidates] - parts.right[i]

@@ -86,32 +86,10 @@ def assign_ink(
     areas: np.ndarray,  # int32 [C]
     offset: np.ndarray,  # float32 [Y/4, X/4], px down to the middle of an ink pixel's own band
     columns: Columns,
-) -> np.ndarray:  # uint16 [Y, X]: 0 paper, line + 1, NOBODY or FRAME
-    """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines."""
+) -> tuple[np.ndarray, ...]:
+    """Gives every piece of ink to a line or to nobody, and cuts those that touch two lines: the
+    fields of `ink.Owners` but for its columns, in their order."""
     return _native.page_assign_ink(ink, labels, boxes, areas, offset, columns._arrays())
-
-
-def paint_mask(owners: np.ndarray) -> np.ndarray:
-    """Where crops are painted over with paper: ink of frames and rules, and paper beside it that
-    has no other ink beside it. uint16 [Y, X] -> uint8 [Y, X], 0 or 1."""
-    return _native.page_paint_mask(owners)
-
-
-def band_ink(owners: np.ndarray, columns: Columns) -> np.ndarray:
-    """Of each line's band: runs of the line's ink along its middle and a quarter of a letter above
-    and below it, the most of the three; pixels of its ink; and of other ink. uint16 [Y, X] -> int32
-    [L, 3]."""
-    return _native.page_band_ink(owners, columns._arrays())
-
-
-def line_extents(
-    owners: np.ndarray,  # uint16 [Y, X]
-    ink: np.ndarray,  # uint8 [Y, X]
-    columns: Columns,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First and last + 1 row of each line's ink by column, int32 [M] (Y and 0 where there is none),
-    and each line's pixels DARKER and LIGHTER than paper, int32 [L, 2]."""
-    return _native.page_line_extents(owners, ink, columns._arrays())
 
 
 def cut_line(
@@ -125,16 +103,6 @@ def cut_line(
 ) -> np.ndarray:  # uint8 [height, width]
     """A line at full resolution along its rows, with paper where it is painted over."""
     return _native.page_cut_line(grey, painted, paper, left, rows, height, polarity)
-
-
-def unread_ink(
-    owners: np.ndarray,  # uint16 [Y, X]
-    ink: np.ndarray,  # uint8 [Y, X]
-    labels: np.ndarray,  # int32 [Y, X]
-    pieces: int,
-) -> np.ndarray:
-    """Pixels of each piece that are NOBODY's, and FRAME's, rules aside: int32 [pieces, 2]."""
-    return _native.page_unread_ink(owners, ink, labels, pieces)
 
 
 def place_boxes(

@@ -95,17 +95,18 @@ def level(lines: Sequence[FoundLine], rules: Rules, page_size: tuple[int, int]) 
         places.append(Place(index, min(x), max(x), bottom - letter, bottom, letter))
     return LevelPage(
         tuple(places),
-        tuple(_level_rule(rule, bend, 0) for rule in rules.horizontal),
-        tuple(_level_rule(rule, bend, 1) for rule in rules.vertical),
-        tuple(_level_rule(rule, bend, 0) for rule in rules.level_edges),
-        tuple(_level_rule(rule, bend, 1) for rule in rules.upright_edges),
+        _level_rules(rules.horizontal, bend, 0),
+        _level_rules(rules.vertical, bend, 1),
+        _level_rules(rules.level_edges, bend, 0),
+        _level_rules(rules.upright_edges, bend, 1),
         *map(float, page_size),
     )
 
 
 def _points(parts: Sequence[Sequence[Point]]) -> np.ndarray:
     """The points of all parts, one after the other: float64 [n, 2]."""
-    return np.array(list(itertools.chain(*parts)), dtype=np.float64).reshape(-1, 2)
+    numbers = itertools.chain.from_iterable(itertools.chain.from_iterable(parts))
+    return np.fromiter(numbers, np.float64).reshape(-1, 2)
 
 
 def _parted(values: np.ndarray, parts: Sequence[Sequence[Point]]) -> list[list[float]]:
@@ -119,10 +120,14 @@ def _corners(line: FoundLine) -> list[tuple[float, float]]:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def _level_rule(rule: Rule, bend: _Bend, axis: int) -> LevelRule:
-    ends = bend.level(np.array([rule.start, rule.end], dtype=np.float64))
-    low, high = sorted(ends[:, axis].tolist())
-    return LevelRule(low, high, float(ends[:, 1 - axis].mean()), rule.thickness)
+def _level_rules(rules: Sequence[Rule], bend: _Bend, axis: int) -> tuple[LevelRule, ...]:
+    """Rules that run along an axis, level."""
+    ends = bend.level(_points([(rule.start, rule.end) for rule in rules])).reshape(-1, 2, 2)
+    along, across = ends[:, :, axis].tolist(), ends[:, :, 1 - axis].tolist()
+    return tuple(
+        LevelRule(min(x), max(x), sum(y) / 2, rule.thickness)
+        for rule, x, y in zip(rules, along, across, strict=True)
+    )
 
 
 class _Bend:

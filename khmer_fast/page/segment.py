@@ -79,9 +79,8 @@ class Segmenter:
     @torch.inference_mode()
     def maps(self, grey: np.ndarray) -> Maps:
         """What the network says of a page at its scale: uint8 [Y, X]."""
-        image = np.subtract(255, grey, dtype=np.float32)
-        image *= np.float32(1 / 255)
-        output = self._network(torch.from_numpy(image)[None, None])
+        image = torch.from_numpy(255 - grey).to(torch.float32).mul_(1 / 255)
+        output = self._network(image[None, None])
         return Maps(
             band=output.band[0].numpy(),
             above=output.above[0].numpy(),

@@ -53,7 +53,7 @@ def uncovered(image: np.ndarray, x: Sequence[float], reach: float) -> int:
         left = max(0, math.ceil(at[i] + reach)) if i else 0
         right = min(width, math.floor(at[i + 1] - reach) + 1) if i + 2 < len(at) else width
         if left < right:
-            total += int(np.count_nonzero((image[:, left:right] < INK).any(axis=0)))
+            total += int(np.count_nonzero(image[:, left:right].min(axis=0) < INK))
     return total
 
 
@@ -75,12 +75,11 @@ def flags(
 
 def _alone(x: Sequence[float], other: str, other_x: Sequence[float]) -> int:
     """The most neighbouring characters of the CTC head's that no token stands near to."""
-    at = np.array(x)
+    away = np.abs(np.array(x)[None, :] - np.array(other_x)[:, None]).min(1, initial=math.inf)
     most = run = 0
-    for character, place in zip(other, other_x, strict=True):
+    for character, alone in zip(other, (away > ALONE).tolist(), strict=True):
         if character == " ":
             continue
-        alone = len(at) == 0 or bool(np.abs(at - place).min() > ALONE)
         run = run + 1 if alone else 0
         most = max(most, run)
     return most

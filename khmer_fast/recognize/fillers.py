@@ -28,6 +28,13 @@ SPACE = 1.3  # of the pitch, that a gap beside a run is wide which is a space
 
 def find(line: np.ndarray) -> list[Leader]:
     """The runs of `<` of a line, left to right: uint8 [Y, X], prepared, dark on white."""
+    from khmer_fast.ops import may_hold_filler  # the compiled module only where it is needed
+
+    return find_reference(line) if may_hold_filler(np.ascontiguousarray(line)) else []
+
+
+def find_reference(line: np.ndarray) -> list[Leader]:
+    """The specification of `find`, whose first look is compiled."""
     ink = np.add.reduce((line[::2] < INK).view(np.uint8), axis=0, dtype=np.uint8)  # [X]
     left, right = runs(ink > SPECK)
     found: list[Leader] = []

@@ -30,6 +30,11 @@ LONG_RAISED = 1.2  # and where a mark stands above the line
 TOUCHING = 4  # marks that may have grown together to one, at most
 WAVES = 0.3  # of its greatest ink, that a rule of marks that touch varies along its way
 LONE = 24  # times as long as high: a rule that stands by itself, a shorter one is a dash
+WORD = 96  # pixels beside a leader that are looked at for its going on below the words,
+WORD_GAP = 16  # and a gap that ends a word there
+OPEN = 4  # columns between letters, at least, that say whether it does
+BELOW = 2  # rows of white between most letters and what underlines them
+SOLID = 0.95  # of a rule's columns
 RULE_SPACE = 6  # pixels of a gap beside a rule that is a space: its marks have no white around
 UNDERSCORE, LONG_DASH = 14.0, 28.0  # pixels of one of those that do not even vary, about
 
@@ -177,6 +182,8 @@ def _alike(a: _Mark, b: _Mark) -> bool:
 def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
     """What a row of marks says; None if they are no leader."""
     left, right = row[0].left, row[-1].right
+    if len(row) < LEAST and right - left < LOW_RULE:
+        return None
     widths = np.array([mark.width for mark in row])
     usual = float(np.median(widths))
     high = float(np.median([mark.height for mark in row]))
@@ -195,12 +202,14 @@ def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
             and count >= LEAST
             and _alone(line[:, left:right])
         ):
-            return Leader(left, right, _mark(usual, high, row, line, ink) * count)
+            mark = _mark(usual, high, row, line, ink)
+            return None if _underlines(row, line, ink) else Leader(left, right, mark * count)
     one = widths.max() >= LOW_RULE or (np.abs(widths - usual) <= EVEN * usual).mean() >= 0.7
     if _end_of_letters(row, line, ink) is None and right - left < LONE * high:
         return None
     low = _is_low(row, line, ink, alone=True)
-    if one and right - left >= (LOW_RULE if low else RULE) and widths.sum() >= 0.6 * (right - left):
+    long = right - left >= (LOW_RULE if low else RULE) and widths.sum() >= 0.6 * (right - left)
+    if one and long and not _underlines(row, line, ink):
         wave = _wave(line[:, left:right])
         if wave:
             mark, width = _mark(0.7 * wave, high, row, line, ink), wave
@@ -209,6 +218,33 @@ def _leader(row: list[_Mark], line: np.ndarray, ink: int) -> Leader | None:
         space = RULE_SPACE if mark == "_" else long_lines.SPACE
         return Leader(left, right, mark * max(1, round((right - left) / width)), space)
     return None
+
+
+def _underlines(row: list[_Mark], line: np.ndarray, ink: int) -> bool:
+    """Whether a row of marks goes on below the letters of a word beside it, and between them."""
+    top, bottom = min(mark.top for mark in row), max(mark.bottom for mark in row)
+    marks = np.asarray((line[top:bottom] < ink).any(axis=0))  # [X]
+    above = np.asarray(line[:top] < ink)
+    letters = np.asarray(above.any(axis=0))
+    white = above[::-1].argmax(axis=0)  # rows between marks and letters
+    left, right = row[0].left, row[-1].right
+    share = float(marks[left:right].mean())
+    for side in (slice(left - 1, None, -1) if left else slice(0), slice(right, None)):
+        at = np.flatnonzero(letters[side])
+        at = at[at < WORD + at.min(initial=0)]
+        if not len(at):
+            continue
+        gaps = np.flatnonzero(np.diff(at) > WORD_GAP)
+        word = slice(int(at[0]), int(at[gaps[0]] if len(gaps) else at[-1]) + 1)
+        lettered, marked = letters[side][word], marks[side][word]
+        if np.percentile(white[side][word][lettered], 25) < BELOW:
+            continue
+        between = marked[~lettered]
+        if len(between) >= OPEN and between.mean() >= 0.6 * share:
+            return True
+        if share > SOLID and marked.mean() > SOLID:
+            return True
+    return False
 
 
 def _last_row(line: np.ndarray, ink: int) -> int:

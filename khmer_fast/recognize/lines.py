@@ -199,7 +199,7 @@ def make_line(prepared: PreparedLine, answers: Sequence[Reading], calibration: C
         if other != text:
             alternatives.setdefault(other, answer.score)
     characters = _characters(prepared, best, text, calibration)
-    confidence = _calibrated(calibration["line"], best.probability)
+    (confidence,) = _calibrated(calibration["line"], [best.probability])
     if not DOUBTS.isdisjoint(best.flags):
         confidence *= DOUBTED
     return Line(
@@ -230,11 +230,8 @@ def _characters(
         chances.append(log_prob[i] if j - i == 1 else sum(log_prob[i:j]))
         i = j
     boxes = character_boxes(prepared, middles)
-    pair = calibration["character"]
-    return tuple(
-        Character(part, _calibrated(pair, math.exp(chance)), box)
-        for part, chance, box in zip(parts, chances, boxes, strict=True)
-    )
+    confidences = _calibrated(calibration["character"], [math.exp(chance) for chance in chances])
+    return tuple(map(Character, parts, confidences, boxes))
 
 
 def character_boxes(prepared: PreparedLine, middles: Sequence[float]) -> list[Box]:
@@ -293,9 +290,13 @@ def _carried_positions(raw: str, text: str, x: Sequence[float]) -> list[float]:
     return out
 
 
-def _calibrated(pair: tuple[float, float], probability: float) -> float:
+def _calibrated(pair: tuple[float, float], probabilities: list[float]) -> list[float]:
     slope, offset = pair
-    if (slope, offset) == (1.0, 0.0) or not 0 < probability < 1:
-        return probability
-    logit = slope * math.log(probability / (1 - probability)) + offset
-    return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
+    if pair == (1.0, 0.0):
+        return probabilities
+    return [
+        1 / (1 + math.exp(-max(-700.0, min(700.0, slope * math.log(p / (1 - p)) + offset))))
+        if 0 < p < 1
+        else p
+        for p in probabilities
+    ]

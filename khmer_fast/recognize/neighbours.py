@@ -9,7 +9,7 @@ close to what they belong to.
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from khmer_fast.ops import label_ink
 
@@ -23,6 +23,8 @@ WHITE = 0.2  # so much, and more than above them
 CUT = 0.85  # letter heights from the letters: beyond, all that touches the edge is the neighbour's,
 MARKS = 0.6  # and what reaches higher than the line's other ink, but for so much
 LIKELY_ROOM = 0.85  # of the densest rows, between them and an edge: else there is no room, surely
+OFF_CENTRE = 0.8  # of a row's ink is not counted at the picture's edge, to find the densest rows
+RULE, FLAT = 0.5, 0.15  # of the picture's width and height: a rule is wider, and lower
 GRAIN = 16  # times the median height of the pieces is the picture's, or more: that is grain
 
 
@@ -33,7 +35,7 @@ def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
     the edge keeps them.
     """
     Y = len(ink)
-    dense = _densest_rows(ink.sum(axis=1) / ink.shape[1])
+    dense = _densest_rows(ink.view(np.uint8).sum(axis=1, dtype=np.int64))
     rows = dense.stop - dense.start
     hangs = ink[:2].any() and dense.start >= LIKELY_ROOM * rows
     if not hangs and not (ink[-2:].any() and Y - dense.stop >= LIKELY_ROOM * rows):
@@ -41,13 +43,16 @@ def neighbours_ink(ink: np.ndarray) -> np.ndarray | None:
     labels, boxes, _ = label_ink(ink.view(np.uint8))
     _, top, _, bottom = boxes.T
     within = (top > 1) & (bottom < Y - 1)
-    if not within.any() or np.median((bottom - top)[within]) * GRAIN <= Y:
+    if not within.any() or _median((bottom - top)[within]) * GRAIN <= Y:
         return None
     row = (dense.start + dense.stop) / 2
     letters = boxes[(top <= row) & (bottom > row)]
     if not len(letters):  # the densest rows are two, and the row between them is empty
         return None
     upper, lower = _extent(letters)
+    widest = int((letters[:, 2] - letters[:, 0]).max())
+    if widest > RULE * ink.shape[1] and lower - upper < FLAT * Y:
+        return None
     found = np.zeros_like(ink)
     _find_above(labels, top, bottom, upper, lower - upper, found)
     _find_above(labels[::-1], Y - bottom, Y - top, Y - lower, lower - upper, found[::-1])
@@ -62,9 +67,12 @@ def without_neighbours(
     theirs = neighbours_ink(ink)
     if theirs is None:
         return grey
-    grown = np.asarray(Image.fromarray(theirs.view(np.uint8)).filter(ImageFilter.MaxFilter(3)))
-    paper = np.bincount(grey[~ink], minlength=256).argmax().astype(np.uint8)
-    return np.where(grown.astype(bool) & (theirs | ~ink), paper, grey)
+    grown = np.pad(theirs, 1)  # by a pixel all around
+    grown = grown[:-2] | grown[1:-1] | grown[2:]
+    grown = grown[:, :-2] | grown[:, 1:-1] | grown[:, 2:]
+    counts = Image.fromarray(grey).histogram(Image.fromarray((~ink).view(np.uint8)))
+    paper = np.uint8(counts.index(max(counts)))
+    return np.where(grown & (theirs | ~ink), paper, grey)
 
 
 def _find_above(
@@ -120,15 +128,15 @@ def _white(
     return mean(first - before, highest), mean(after - last, lowest)
 
 
-def _densest_rows(density: np.ndarray) -> slice:
-    """The densest rows, those near the middle first: shares of ink [Y]."""
-    Y = len(density)
-    smooth = np.convolve(density, np.full(max(1, Y // 24), 1 / max(1, Y // 24)), "same")
-    peak = int((smooth * (1 - 0.8 * np.abs(np.linspace(-1, 1, Y)))).argmax())
+def _densest_rows(counts: np.ndarray) -> slice:
+    """The densest rows, those near the middle first: pixels of ink, int64 [Y]."""
+    Y = len(counts)
+    smooth = np.convolve(counts, np.ones(max(1, Y // 24), np.int64), "same")
+    peak = int((smooth * (1 - OFF_CENTRE * np.abs(np.linspace(-1, 1, Y)))).argmax())
     first = last = peak
-    while first > 0 and smooth[first - 1] > 0.5 * smooth[peak]:
+    while first > 0 and 2 * smooth[first - 1] > smooth[peak]:
         first -= 1
-    while last < Y - 1 and smooth[last + 1] > 0.5 * smooth[peak]:
+    while last < Y - 1 and 2 * smooth[last + 1] > smooth[peak]:
         last += 1
     return slice(first, last + 1)
 
@@ -136,7 +144,7 @@ def _densest_rows(density: np.ndarray) -> slice:
 def _extent(letters: np.ndarray) -> tuple[int, int]:
     """Top and bottom of pieces (left, top, right, bottom) [C, 4], C > 0: the medians by width."""
     left, top, right, bottom = letters.T
-    weight = np.minimum(right - left, 3 * (np.median(bottom) - np.median(top)))
+    weight = np.minimum(right - left, 3 * (_median(bottom) - _median(top)))
 
     def median(values: np.ndarray) -> int:
         order = np.argsort(values, kind="stable")
@@ -144,3 +152,8 @@ def _extent(letters: np.ndarray) -> tuple[int, int]:
         return int(values[order][np.searchsorted(total, total[-1] / 2)])
 
     return median(top), median(bottom)
+
+
+def _median(values: np.ndarray) -> float:  # int [n], n > 0
+    ordered = np.sort(values)
+    return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2

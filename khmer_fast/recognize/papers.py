@@ -32,9 +32,12 @@ def even(grey: np.ndarray) -> np.ndarray:
     if steps:
         return _scaled(grey, steps, lightest=True)
     steps = _reversed(grey)
-    ends = zip([0, *steps], [*steps, X], strict=True)
+    ends = list(zip([0, *steps], [*steps, X], strict=True))
     if not steps or min(_share_of_paper(grey[:, i:j]) for i, j in ends) < LEAST_PAPER:
         return grey  # grain
+    steady = np.concatenate([two_inks.steady_windows(grey[:, i:j]) for i, j in ends])
+    if steady.mean() < two_inks.LEAST_STEADY:
+        return grey  # a gradient
     return _scaled(grey, steps, lightest=False)
 
 
@@ -99,8 +102,8 @@ def _reversed(grey: np.ndarray) -> list[int]:
     if int(paper.max()) - int(paper.min()) < STEP:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(paper, NEAR)  # [blocks - NEAR + 1, NEAR]
-    usual = np.median(windows, axis=1)
-    rough = np.median(np.abs(windows - usual[:, None]), axis=1)
+    usual = np.partition(windows, NEAR // 2, axis=1)[:, NEAR // 2]  # NEAR is odd
+    rough = np.partition(np.abs(windows - usual[:, None]), NEAR // 2, axis=1)[:, NEAR // 2]
     before, after = usual[: -NEAR - 1], usual[NEAR + 1 :]
     quiet = np.maximum(rough[: -NEAR - 1], rough[NEAR + 1 :]) <= EVEN
     jump = np.where(quiet, np.abs(after - before), 0)

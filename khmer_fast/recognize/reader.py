@@ -17,6 +17,7 @@ import torch
 from khmer_fast.document import Line
 from khmer_fast.errors import ImageError, KhmerFastError, OptionError, printable
 from khmer_fast.files.images import is_stream, load_grey, read_stream
+from khmer_fast.recognize.again import looked_at_again
 from khmer_fast.recognize.batch import plan_batches
 from khmer_fast.recognize.engine import Choice, Engine, make_engine
 from khmer_fast.recognize.line_image import PreparedLine, prepare
@@ -193,7 +194,7 @@ class Reader:
         """The second half of `read`, for many lines: clean lines to texts, in their order."""
         pieces = [[] if x.blank else pieces_of(x.image) for x in prepared]
         images = [piece.image for line in pieces for piece in line if piece.image is not None]
-        answers = iter(self._read_all(images))
+        answers = iter(looked_at_again(images, self._read_all(images), self._read_all))
         lines = []
         for x, parts in zip(prepared, pieces, strict=True):
             if not parts:

@@ -16,7 +16,9 @@ APART = 24  # and from which on they are ink
 LEAST_PAPER = 0.5  # of the pixels
 LEAST_INK = 0.003  # of the pixels, on either side
 LEAST_COLUMNS = 0.03  # of the columns that have ink of one side alone
-LEAST_CONTRAST = 0.3  # of the stronger side's
+LEAST_CONTRAST = 0.2  # of the stronger side's
+STEADY = 8  # grey levels that one paper differs by from window to window
+LEAST_STEADY = 0.9  # of the windows: a shadow or a gradient leaves 0.8 and less
 
 
 def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
@@ -48,7 +50,23 @@ def merge(grey: np.ndarray, counts: Sequence[int] | None = None) -> np.ndarray:
     light_contrast = APART + _rank(lighter, 0.8)
     if min(dark_contrast, light_contrast) < LEAST_CONTRAST * max(dark_contrast, light_contrast):
         return grey
+    if steady_windows(grey).mean() < LEAST_STEADY:
+        return grey  # light and dark paper in turns
     return _table(paper, dark_contrast, light_contrast)[grey]
+
+
+def steady_windows(grey: np.ndarray) -> np.ndarray:
+    """Which windows, half as high as the line and as wide as it is high at most, are on the paper
+    of the whole: uint8 [Y, X] -> bool [windows]."""
+    Y, X = grey.shape
+    paper = paper_of(grey)
+    windows = [
+        paper_of(part)
+        for half in (grey[: Y // 2], grey[Y // 2 :])
+        if len(half)
+        for part in np.array_split(half, min(X, max(4, X // Y)), axis=1)
+    ]
+    return np.abs(np.array(windows) - paper) <= STEADY
 
 
 def _in_runs(columns: np.ndarray) -> int:

@@ -284,6 +284,41 @@ void recurrent(const SequenceKernels<T>& kernels, const char* name, unsigned see
           seed);
 }
 
+// linear and weight_gradient over more rows than go together, against sums in double.
+template <class T>
+void products(const SequenceKernels<T>& kernels, const char* name, unsigned seed) {
+  Arrays<T> make(seed);
+  const int64_t R = make.size(0, 3) == 0 ? make.size(500, 600) : make.size(0, 70);
+  const int64_t M = make.size(1, 60), N = make.size(1, 60), lda = M + make.size(0, 9);
+  const auto A = make.random(R * lda, 1), X = make.random(R * N, 1), bias = make.random(M, 1);
+  const auto W = make.random(M * N, 1);
+  const bool with_bias = make.size(0, 1);
+  const auto X_p = packed_transpose(X, R, N, kernels.panel), W_p = packed(W, M, N, kernels.panel);
+  auto gradient = nothing<T>(M * N), y = nothing<T>(R * M), part = nothing<T>(R * M);
+  kernels.weight_gradient(M, N, R, A.data(), lda, X_p.data(), gradient.data());
+  const T* b = with_bias ? bias.data() : nullptr;
+  kernels.linear(R, M, N, X.data(), W_p.data(), b, y.data());
+  const int64_t half = R / 2;
+  kernels.linear(half, M, N, X.data(), W_p.data(), b, part.data());
+  kernels.linear(R - half, M, N, X.data() + half * N, W_p.data(), b, part.data() + half * M);
+  compare<T>({y}, {part}, true, "linear depends on other rows", name, seed);
+  const auto near = [&](T found, double expected, const char* what) {
+    check(std::abs(found - expected) < 1e-3, what, name, seed);
+  };
+  for (int64_t m = 0; m < M; ++m)
+    for (int64_t n = 0; n < N; ++n) {
+      double sum = 0;
+      for (int64_t r = 0; r < R; ++r) sum += double(A[r * lda + m]) * X[r * N + n];
+      near(gradient[m * N + n], sum, "weight_gradient");
+    }
+  for (int64_t r = 0; r < R; ++r)
+    for (int64_t m = 0; m < M; ++m) {
+      double sum = with_bias ? bias[m] : 0;
+      for (int64_t n = 0; n < N; ++n) sum += double(X[r * N + n]) * W[m * N + n];
+      near(y[r * M + m], sum, "linear");
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -294,12 +329,14 @@ int main(int argc, char** argv) {
     for (unsigned seed = 0; seed < models; ++seed) {
       attention(select_sequence_kernels<float>(), isa, seed);
       recurrent(select_sequence_kernels<float>(), isa, seed);
+      products(select_sequence_kernels<float>(), isa, seed);
     }
     std::printf("%s: %u sequences\n", isa, models);
   }
   for (unsigned seed = 0; seed < models; ++seed) {
     attention(select_sequence_kernels<double>(), "double", seed);
     recurrent(select_sequence_kernels<double>(), "double", seed);
+    products(select_sequence_kernels<double>(), "double", seed);
   }
   std::printf("double: %u sequences\n", models);
 }
