@@ -15,6 +15,7 @@ from khmer_fast.data.dataset import DatasetError
 from khmer_fast.data.page_canvas import INKED
 from khmer_fast.data.page_composer import Composer
 from khmer_fast.data.page_config import DEFAULT_PAGES, load_page_config
+from khmer_fast.data.page_decoys import DECOYS
 from khmer_fast.data.page_files import page_text, read_page, write_pages
 from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_hard import over_lines
@@ -168,6 +169,23 @@ def test_strokes_and_seals_over_lines_leave_them_their_ink(flat):
     assert np.array_equal(flat.canvas.owner, owner)
     assert (flat.canvas.grey != grey)[280:310, 200:300].mean() > 0.1
     over_lines(flat, first=1)  # there is no such line
+
+
+@pytest.mark.parametrize("decoy", DECOYS, ids=lambda decoy: decoy.__name__)
+def test_ink_of_a_decoy_is_no_lines(flat, decoy):
+    decoy(flat, (60.0, 80.0, 360.0, 420.0), 20)
+    assert (flat.canvas.grey < 255).any()
+    assert not flat.lines and not flat.canvas.owner.any()
+
+
+def test_decoys_stand_beside_lines(hard):
+    source = hard.only("decoys")
+    pages = [source.sample(8, i) for i in range(6)]
+    assert sum(bool(page.lines) for page in pages) >= 4
+    for page in pages:
+        paper = np.median(page.image)
+        inked = np.abs(page.image.astype(int) - paper) > 60
+        assert (inked & (page.owner == 0)).sum() > 0.1 * inked.sum()
 
 
 def test_lines_are_not_overprinted_and_always_seen(flat):

@@ -63,6 +63,17 @@ def test_a_wide_gap_is_bridged_where_a_little_is_seen_all_along(begins, faint, f
     assert len(find_bands(maps)) == found
 
 
+@pytest.mark.parametrize(("letter", "gap", "found"), [(30, 50, 1), (30, 70, 2), (14, 23, 2)])
+def test_words_of_a_title_may_stand_further_apart(letter, gap, found):
+    body = [DrawnLine(20, 560, level(y), letter=12) for y in (140, 170)]
+    title = [
+        DrawnLine(60, 200, level(60), letter=letter),
+        DrawnLine(200 + gap, 480, level(60), letter=letter),
+    ]
+    bands = find_bands(DrawnPage(200, 600, lines=[*title, *body]).maps())
+    assert len(bands) == found + len(body)
+
+
 def test_parts_of_a_bent_line_are_joined_where_it_leads():
     def baseline(x):
         return 60 + 0.0004 * (x - 300) ** 2
@@ -103,6 +114,14 @@ def test_marks_of_large_letters_are_no_lines():
     assert len(find_bands(DrawnPage(200, 600, lines=[large, mark]).maps())) == 1
     caption = DrawnLine(60, 500, level(52), letter=12)  # as long as a line is
     assert len(find_bands(DrawnPage(200, 600, lines=[large, caption]).maps())) == 2
+
+
+def test_a_word_under_a_title_is_no_mark_of_it():
+    title = DrawnLine(20, 500, level(80), letter=40)  # its middle at 60, its reach to 112
+    word = DrawnLine(60, 110, level(123), letter=10)
+    assert len(find_bands(DrawnPage(200, 560, lines=[title, word]).maps())) == 2
+    mark = DrawnLine(60, 80, level(123), letter=10)
+    assert len(find_bands(DrawnPage(200, 560, lines=[title, mark]).maps())) == 1
 
 
 def empty_maps(y: int, x: int) -> Maps:

@@ -12,10 +12,10 @@ from khmer_fast.page.walls import without_strokes
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
 
-def band(left: float, right: float, y: float, letter: float) -> Band:
+def band(left: float, right: float, y: float, letter: float, score: float = 0.9) -> Band:
     x = np.arange(left + 2, right, 4, dtype=np.float32)
     ones = np.ones_like(x)
-    return Band(np.stack([x, y * ones], 1), 1.4 * letter * ones, 1.4 * letter * ones, letter, 0.9)
+    return Band(np.stack([x, y * ones], 1), 1.4 * letter * ones, 1.4 * letter * ones, letter, score)
 
 
 def test_fragments_of_large_type_go():
@@ -31,6 +31,12 @@ def test_a_large_line_over_whole_small_ones_does_not_count(wide):
     blur = band(100, 500, 200, 60)  # the network took several lines for one
     text = [band(100, wide, y, 14) for y in (170, 205, 240)]
     assert merge_scales(text, [blur]) == text
+
+
+def test_a_word_that_is_surer_than_the_large_line_round_it_stays():
+    seal = band(100, 300, 200, 42, score=0.7)
+    assert merge_scales([name := band(120, 180, 190, 10)], [seal]) == [name]
+    assert merge_scales([band(120, 180, 190, 10, score=0.6)], [seal]) == [seal]
 
 
 def test_a_line_of_both_scales_counts_once():

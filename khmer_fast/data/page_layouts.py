@@ -11,6 +11,7 @@ from khmer_fast.data.page_apps import app, chat
 from khmer_fast.data.page_canvas import Canvas
 from khmer_fast.data.page_charts import report
 from khmer_fast.data.page_composer import POINTS, Composer, choose_type
+from khmer_fast.data.page_decoys import decoys
 from khmer_fast.data.page_forms import form, invoice, receipt
 from khmer_fast.data.page_hard import figures, overprinted, signs
 from khmer_fast.data.page_letters import law, letter
@@ -49,6 +50,7 @@ LAYOUTS: dict[str, Callable[[Composer], None]] = {
     "overprinted": overprinted,
     "figures": figures,
     "signs": signs,
+    "decoys": decoys,
     "certificate": certificate,
     "menu": menu,
     "exam": exam,

@@ -89,7 +89,7 @@ def crest(page: Composer, cx: float, cy: float, radius: float, level: int | None
     page.canvas.blend(alpha, round(cx - radius), round(cy - radius), level)
     if page.chance(0.3):
         letters = page.body.at(size=max(4.0, radius * 0.3), level=level)
-        _ring_letters(page, cx, cy, 0.78 * radius, letters, page.rng.randint(3, 12), None)
+        ring_letters(page, cx, cy, 0.78 * radius, letters, page.rng.randint(3, 12))
 
 
 def seal(page: Composer, cx: float, cy: float, radius: float) -> None:
@@ -115,7 +115,7 @@ def seal(page: Composer, cx: float, cy: float, radius: float) -> None:
 
     mark = draw_mask(side, side, draw).copy()
     letters = page.heading.at(size=max(4.0, 0.2 * radius), level=0)
-    _ring_letters(page, radius, radius, 0.77 * radius, letters, rng.randint(10, 22), mark)
+    ring_letters(page, radius, radius, 0.77 * radius, letters, rng.randint(10, 22), mark)
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / max(1, side)
     worn = 0.75 + 0.25 * np.sin(9 * x + rng.uniform(0, 6)) * np.sin(7 * y + rng.uniform(0, 6))
     mark = np.asarray(
@@ -126,14 +126,14 @@ def seal(page: Composer, cx: float, cy: float, radius: float) -> None:
     page.canvas.darken(mark, round(cx - radius), round(cy - radius), page.some(0.25, 0.75))
 
 
-def _ring_letters(
+def ring_letters(
     page: Composer,
     cx: float,
     cy: float,
     radius: float,
     type: Type,
     count: int,
-    mark: np.ndarray | None,
+    mark: np.ndarray | None = None,
 ) -> None:
     """Letters round a circle, into `mark` [h, w] or onto the page; they are no line's."""
     arc = page.some(0.5, 0.95) * math.tau

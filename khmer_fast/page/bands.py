@@ -24,7 +24,8 @@ LEAST_REACH = 1.3  # letter heights from a band's middle to the top and bottom o
 BEYOND = 1.5  # letter heights beyond its band in which a line's ink may stand
 FRAGMENT_LETTER = 0.7  # of a larger line's letter height: what is higher is no mark of it
 FRAGMENT_LENGTH = 2.0  # of its letter heights
-FRAGMENT_SLACK = 0.3  # of its letter heights beyond its reach
+FRAGMENT_SLACK = 0.3  # of its letter heights beyond its reach,
+SLACK_LENGTH = 3.0  # unless the band is as many of its own long: a word under a title
 MOST_PARTS = 4_000  # of all lines of a page; more is noise, and the largest are kept
 
 
@@ -101,7 +102,9 @@ def without_fragments(bands: list[Band]) -> list[Band]:
         x, y = (left[i] + right[i]) / 2, ends[i].mean()
         share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
         height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
-        limit = np.where(height < 0, reach[:, 0], reach[:, 1]) + FRAGMENT_SLACK * letter
+        limit = np.where(height < 0, reach[:, 0], reach[:, 1])
+        if right[i] - left[i] < SLACK_LENGTH * letter[i]:
+            limit = limit + FRAGMENT_SLACK * letter
         larger = (
             (letter[i] <= FRAGMENT_LETTER * letter)
             & (right[i] - left[i] <= FRAGMENT_LENGTH * letter)

@@ -22,6 +22,7 @@ LARGE_TYPE = 4  # times smaller is the page once more, for letters too large for
 LARGE_LETTER = 36.0  # network pixels: smaller letters of that scale are the other's
 WHOLE_LINE = 0.5  # of a large line's length: a small line inside that is as long is no fragment
 WORD = 8.0  # of its own letter heights: a lower line that is as long is no fragment either
+SURER = 3.0  # the same where the network is surer of it than of the large line
 FRAGMENT_LETTER = 0.6  # of a large line's letter height: fragments are lower
 MOST_SKEW = 3.0  # degrees that crops follow; a page with more is turned first
 SURE_WAY = 0.95  # so sure that a page stands on its feet, the network is asked once
@@ -226,7 +227,7 @@ def merge_scales(small: list[Band], large: list[Band]) -> list[Band]:
             shared >= WHOLE_LINE * length
             or (
                 band.letter_height < FRAGMENT_LETTER * line.letter_height
-                and shared >= WORD * band.letter_height
+                and shared >= (SURER if band.score > line.score else WORD) * band.letter_height
             )
             for band, shared, _ in inside
         ):

@@ -13,6 +13,7 @@ import numpy as np
 STRIDE = 4  # network pixels of a cell of the maps
 JOINED_GAP = 1.0  # letter heights between two parts of one line
 FAINT_GAP = 1.8  # and where the network saw a little of a band all along
+TITLE, TITLE_GAP = 1.5, 2.0  # and in type so many times as large as most of the page's
 JOINED_STEP = 0.35  # letter heights from one part's middle to the other's
 JOINED_RATIO = 1.6  # of their letter heights
 SHORT, SHORT_RATIO = 2.5, 2.5  # the same where the lower part is no longer than so many of them
@@ -63,6 +64,8 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
     probability [y, x]: of each cell, 0 where it is too little to count."""
     n = len(parts.letter)
     slope = _page_tilt(parts)
+    whole = np.zeros(n, np.int64)
+    body = weighted_median(parts.letter, parts.right - parts.left, whole, 1)[0] if n else 0.0
     starts_at, ends_at = _end(parts, right=False), _end(parts, right=True)
     order = np.argsort(parts.left, kind="stable").tolist()
     line = np.arange(n)
@@ -84,13 +87,14 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
         short = parts.right[lower] - parts.left[lower] < SHORT * larger
         ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
         step = _step(ends_at, i, starts_at, candidates, larger, slope)
+        near = np.where(larger >= TITLE * body, TITLE_GAP, JOINED_GAP) * larger + STRIDE / 2
         fits = (
-            (gap <= FAINT_GAP * larger + STRIDE / 2)
+            (gap <= np.maximum(near, FAINT_GAP * larger + STRIDE / 2))
             & (step <= JOINED_STEP * larger)
             & (larger <= ratio * np.minimum(letter, other))
             & (parts.right[candidates] > parts.right[i])
         )
-        for k in np.flatnonzero(fits & (gap > JOINED_GAP * larger + STRIDE / 2)):
+        for k in np.flatnonzero(fits & (gap > near)):
             j = candidates[k]
             heights = ends_at.y[i], starts_at.y[j]
             fits[k] = _seen_between(probability, parts.right[i], parts.left[j], heights, larger[k])
