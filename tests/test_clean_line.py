@@ -61,6 +61,11 @@ def test_ordinary_lines_equal_the_reference(isa, height, monkeypatch):
     assert done > 0.8 * len(lines)
 
 
+def test_a_picture_that_may_be_turned_either_way_is_turned_once():
+    grey = np.array([[0, 0], [0, 0], [0, 30], [30, 30], [30, 30]], np.uint8)
+    assert same(prepare(grey), prepare_reference(grey))
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     arrays(

@@ -129,7 +129,9 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = Fals
         return _enlarged(prepare_reference(small, height, alone), shrink)
     first = papers.even(grey)
     counts = Image.fromarray(first).histogram()
-    grey = even_light(turn_dark_background(two_inks.merge(first, counts)))
+    merged = two_inks.merge(first, counts)
+    turned = turn_dark_background(merged)
+    grey = even_light(turned)
     if grey is not first:
         counts = Image.fromarray(grey).histogram()
     levels = find_levels(counts, LEGIBLE)
@@ -140,7 +142,10 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = Fals
         if box is not None and not alone and (box[0] == 0 or box[1] == Y):
             from khmer_fast.recognize.neighbours import without_neighbours  # the compiled module
 
-            return prepare_reference(without_neighbours(grey, ink), height, alone=True)
+            alone_there = without_neighbours(grey, ink)
+            if alone_there is not grey:
+                grey = alone_there if turned is merged else 255 - alone_there  # it is turned again
+                return prepare_reference(grey, height, alone=True)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
