@@ -320,8 +320,7 @@ def bend(grey: np.ndarray, share: float) -> np.ndarray:
     most = int(np.ceil(sag.max()))
     rows = np.arange(height + most)[:, None] - sag  # [Y', X], where it comes from
     low = np.floor(rows).astype(int)
-    part = rows - low
-    inside = np.where((low >= 0) & (low < height), 1, 0)
+    t = rows - low
     paper = float(np.median(grey))
     x = np.arange(width)
 
@@ -329,8 +328,11 @@ def bend(grey: np.ndarray, share: float) -> np.ndarray:
         kept = grey[np.clip(at, 0, height - 1), x].astype(np.float64)
         return np.where((at >= 0) & (at < height), kept, paper)
 
-    bent = value(low) * (1 - part) + value(low + 1) * part
-    return np.rint(np.where(inside, bent, paper)).astype(np.uint8)
+    # Catmull-Rom's cubic, about as sharp as the bicubic that pages are turned by
+    outer = value(low - 1) * (-0.5 * t * (1 - t) ** 2) + value(low + 2) * (0.5 * t * t * (t - 1))
+    first, second = 1 + t * t * (1.5 * t - 2.5), 0.5 * t * (1 + t * (4 - 3 * t))
+    bent = outer + value(low) * first + value(low + 1) * second
+    return np.rint(bent.clip(0, 255)).astype(np.uint8)
 
 
 # ---- pages without text ----
