@@ -9,6 +9,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/line_image.h"
+#include "cpu/line_marks.h"
 
 using namespace khmer_fast;
 
@@ -47,6 +48,7 @@ void prepare(unsigned seed, const std::vector<const Kernels*>& all) {
       if (line) check(line->image == expected->image, "the same bits", seed);
     }
     may_hold_leader(grey.data(), Y, X);
+    may_hold_filler(grey.data(), Y, X);
   }
 }
 
