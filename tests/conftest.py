@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 # Threads that wait must sleep: beside other load, spinning ones make the suite 10 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -88,3 +90,11 @@ class ShortOfMemory:
     def release(self) -> None:
         self.released += 1
         self.engine.release()
+
+
+def run_with(isa: str, code: str) -> None:
+    """Runs Python code in a process of its own that is held to an instruction set."""
+    environment = os.environ | {"KHMER_FAST_ISA": isa}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

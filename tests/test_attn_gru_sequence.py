@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +11,7 @@ from torch import Tensor
 
 from khmer_fast.sequence import attn_gru_sequence, attn_gru_states
 from python_ref.attn_gru_sequence import attn_gru_sequence as reference
+from tests.conftest import run_with
 
 OP = torch.ops.khmer_fast.attn_gru_sequence
 ISA = ("avx512", "avx2", "baseline")
@@ -168,11 +166,7 @@ def test_every_instruction_set(isa: str):
         "        bad = t.differing(found, expected, 1e-4 if scale == 1 else 1e-2)\n"
         "        assert not bad, (shape, scale, bad)\n"
     )
-    environment = os.environ | {"KHMER_FAST_ISA": isa}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_with(isa, code)
 
 
 @pytest.mark.parametrize("name", ["d_W_q", "d_v", "d_W_ih", "d_W_hh", "d_b_ih", "d_b_hh", "d_key"])

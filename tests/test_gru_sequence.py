@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +9,7 @@ from torch import Tensor
 from khmer_fast.sequence import encoder_recurrent
 from python_ref.config import make_config
 from python_ref.encoder import Encoder
+from tests.conftest import run_with
 
 OP = torch.ops.khmer_fast.gru_sequence
 SHAPES = {"ragged": (5, 9), "one_position": (3, 1), "one_line": (1, 7), "more": (13, 21)}
@@ -78,13 +75,7 @@ def test_every_instruction_set(isa: str):
         "    found, expected = t.run(*arguments, fast=True), t.run(*arguments, fast=False)\n"
         "    assert not t.differing(found, expected, 1e-5), shape\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KHMER_FAST_ISA": isa},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_with(isa, code)
 
 
 def op_arguments(dtype: torch.dtype, B: int = 5, T: int = 9, H: int = 3) -> list[Tensor]:

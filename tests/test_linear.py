@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from khmer_fast.sequence import linear
+from tests.conftest import run_with
 
 OP = torch.ops.khmer_fast.linear
 SHAPES = [(1, 1, 1), (3, 5, 7), (0, 4, 3), (65, 24, 16), (70, 33, 100), (700, 50, 200)]  # R, K, N
@@ -55,13 +52,7 @@ def test_every_instruction_set(isa: str):
         "    found, expected = t.run(t.linear, arguments), t.run(t.F.linear, arguments)\n"
         "    assert t.equal(found, expected, 1e-3), shape\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KHMER_FAST_ISA": isa},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_with(isa, code)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

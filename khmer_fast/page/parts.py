@@ -76,10 +76,9 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
         right, letter = float(parts.right[i]), float(parts.letter[i])
         low = bisect_left(starts, right - 0.5 * letter)
         high = bisect_left(starts, right + 3 * JOINED_GAP * letter)
-        near = [j for j in order[low:high] if j != i and not taken[j]]
-        if not near:
+        candidates = np.array([j for j in order[low:high] if j != i and not taken[j]], np.int64)
+        if not len(candidates):
             continue
-        candidates = np.array(near)
         other = parts.letter[candidates]
         larger = np.maximum(letter, other)  # short parts look lower than they are
         gap = parts.left[candidates] - parts.right[i]
@@ -87,14 +86,14 @@ def join(parts: Parts, walls: np.ndarray, probability: np.ndarray) -> np.ndarray
         short = parts.right[lower] - parts.left[lower] < SHORT * larger
         ratio = np.where(short, SHORT_RATIO, JOINED_RATIO)
         step = _step(ends_at, i, starts_at, candidates, larger, slope)
-        near = np.where(larger >= TITLE * body, TITLE_GAP, JOINED_GAP) * larger + STRIDE / 2
+        close = np.where(larger >= TITLE * body, TITLE_GAP, JOINED_GAP) * larger + STRIDE / 2
         fits = (
-            (gap <= np.maximum(near, FAINT_GAP * larger + STRIDE / 2))
+            (gap <= np.maximum(close, FAINT_GAP * larger + STRIDE / 2))
             & (step <= JOINED_STEP * larger)
             & (larger <= ratio * np.minimum(letter, other))
             & (parts.right[candidates] > parts.right[i])
         )
-        for k in np.flatnonzero(fits & (gap > near)):
+        for k in np.flatnonzero(fits & (gap > close)):
             j = candidates[k]
             heights = ends_at.y[i], starts_at.y[j]
             fits[k] = _seen_between(probability, parts.right[i], parts.left[j], heights, larger[k])

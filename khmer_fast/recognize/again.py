@@ -1,4 +1,4 @@
-"""A second look at lines that were read unsurely: the same picture, a quarter wider.
+"""A second look at lines, or pieces of long ones, read unsurely: the same picture, wider.
 
 Condensed and blurred type has few encoder positions a letter; wider, it has more. Of the two
 readings the surer one is right more often.
@@ -14,7 +14,7 @@ from PIL import Image
 
 from khmer_fast.recognize.lines import Reading
 
-UNSURE = 0.01  # probability of a whole line below which it is looked at again
+UNSURE = 0.01  # probability of all that a picture says, below which it is looked at again
 WIDER = 1.25
 
 

@@ -142,10 +142,10 @@ def prepare_reference(grey: np.ndarray, height: int = HEIGHT, alone: bool = Fals
         if box is not None and not alone and (box[0] == 0 or box[1] == Y):
             from khmer_fast.recognize.neighbours import without_neighbours  # the compiled module
 
-            alone_there = without_neighbours(grey, ink)
-            if alone_there is not grey:
-                grey = alone_there if turned is merged else 255 - alone_there  # it is turned again
-                return prepare_reference(grey, height, alone=True)
+            own = without_neighbours(grey, ink)
+            if own is not grey:  # as it came, since it is turned again
+                own = own if turned is merged else 255 - own
+                return prepare_reference(own, height, alone=True)
     if levels is None or box is None:
         empty = np.full((height, 2 * MIN_WIDTH), 255, np.uint8)
         return PreparedLine(empty, (0, 0, 2 * MIN_WIDTH, height), (0, 0, X, Y))
