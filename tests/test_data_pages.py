@@ -12,6 +12,8 @@ from khmer_fast.cli import main
 from khmer_fast.data import PageSource
 from khmer_fast.data.config import ConfigError
 from khmer_fast.data.dataset import DatasetError
+from khmer_fast.data.degrade import STEPS
+from khmer_fast.data.mixture import Step
 from khmer_fast.data.page_canvas import INKED
 from khmer_fast.data.page_composer import Composer
 from khmer_fast.data.page_config import DEFAULT_PAGES, load_page_config
@@ -21,7 +23,7 @@ from khmer_fast.data.page_geometry import Warp, turn_points, turn_quarter
 from khmer_fast.data.page_hard import over_lines
 from khmer_fast.data.page_layouts import LAYOUTS, begin
 from khmer_fast.data.page_type import Run
-from khmer_fast.data.pages import _without_unseen
+from khmer_fast.data.pages import _contrasts, _is_worn, _without_unseen
 from khmer_fast.document import REGION_KINDS
 from khmer_fast.text import canonical
 from tests.data_fixtures import KHMER_FONTS, LATIN_FONTS, needs_fonts, small_config, write_texts
@@ -358,12 +360,44 @@ def test_command_writes_pages_and_a_sheet(tmp_path, capsys):
     assert "pages_mixture" in json.loads((out / "render.json").read_text(encoding="utf-8"))
 
 
-def test_lines_that_cannot_be_seen_are_none(pages):
+def test_lines_that_cannot_be_seen_are_none():
     grey = np.full((40, 120), 200, np.uint8)
     owner = np.zeros((40, 120), np.uint16)
     for i, (left, level) in enumerate(((5, 197), (45, 150), (85, 250))):
         owner[10:30:2, left : left + 30] = i + 1
         grey[owner == i + 1] = level
-    assert set(np.unique(_without_unseen(grey, owner, 3))) == {0, 2, 3}
+    seen = _without_unseen(owner, list(_contrasts(grey, owner, 3)), 3)
+    assert set(np.unique(seen)) == {0, 2, 3}
     grey[owner == 1] = np.tile((80, 255, 255), 100)  # two inks whose mean is near the paper's
-    assert set(np.unique(_without_unseen(grey, owner, 3))) == {0, 1, 2, 3}
+    seen = _without_unseen(owner, list(_contrasts(grey, owner, 3)), 3)
+    assert set(np.unique(seen)) == {0, 1, 2, 3}
+
+
+def test_page_is_worn_where_nobody_could_read_it():
+    rng = np.random.default_rng(5)
+    owner = np.zeros((100, 200), np.uint16)
+    for i in range(8):
+        owner[5 + 12 * i : 11 + 12 * i, 10:190:2] = i + 1
+    for lines, left, worn in ((8, 0.6, False), (8, 0.15, True), (1, 0.15, False)):
+        gone = (owner > 0) & (owner <= lines) & (rng.random(owner.shape) > left)
+        for paper, ink in ((255, 0), (60, 200)):
+            grey = np.where((owner > 0) & ~gone, ink, paper).astype(np.uint8)
+            assert _is_worn(list(_contrasts(grey, owner, 8))) == worn
+    assert not _is_worn([])
+
+
+def test_page_that_its_paper_wears_away_is_drawn_anew(tmp_path, monkeypatch):
+    worn = []
+
+    def wears(grey, strength, numbers, tones):
+        worn.append(len(worn) % 2 == 0)
+        gone = numbers.random(grey.shape) < (0.9 if worn[-1] else 0.0)
+        return np.where(gone, 255, grey).astype(np.uint8)
+
+    monkeypatch.setitem(STEPS, "fade", wears)
+    fade = Step("fade", 1.0, (1.0, 1.0))
+    source = small_pages(tmp_path, straight(steps=(fade,)), layouts=("letter",))
+    sample = source.sample(3, 1)
+    assert worn == [True, False]
+    ink = sample.image[sample.owner > 0]
+    assert sample.lines and (ink < 128).mean() > 0.3

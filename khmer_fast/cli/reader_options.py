@@ -36,7 +36,7 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
         help="int8: an encoder in whole numbers, the same on every processor; auto: on a CPU int8 "
         "for weights that have its scales beside them (the packaged ones do), else float32",
     )
-    parser.add_argument("--batch-size", type=count, default=32, metavar="B", help="lines, at most")
+    parser.add_argument("--batch-size", type=count, default=64, metavar="B", help="lines, at most")
     parser.add_argument("--threads", type=count, metavar="N", help="threads to compute with")
 
 

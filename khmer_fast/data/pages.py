@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +48,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom ex
 _STEP_SCALED = frozenset(("blur", "weight", "motion", "low_resolution"))  # strengths in pixels
 _SCALED_FOR = 1280  # the long side that those strengths are meant for
 _LEAST_SEEN = 9  # grey levels between a line's ink and what is round it
+_LEAST_LEFT, _MOST_WORN = 0.25, 0.2  # of a line's ink; lines with less of it that a page may have,
+_DRAFTS = 4  # or its paper is chosen anew, so many times at most: nobody could read it
 _SPARSE = 7  # every such pixel is looked at
 _BASELINE_STEP = 48  # pixels between the points of a baseline
 
@@ -160,14 +163,13 @@ class PageSource:
             around = int(grey[0, 0]) if rng.random() >= paper.edges else rng.randint(0, 170)
             grey = warp.apply(grey, Image.Resampling.BILINEAR, around)
             owner = warp.apply(owner, Image.Resampling.NEAREST, 0)
-        tones = Tones(rng.randint(*paper.ink), rng.randint(*paper.paper))
-        scale = max(grey.shape) / _SCALED_FOR
-        for step in paper.steps:
-            if rng.random() < step.chance:
-                strength = rng.uniform(*step.strength)
-                strength *= scale if step.do in _STEP_SCALED else 1.0
-                grey = STEPS[step.do](grey, strength, page.numbers, tones)
-        owner = _without_unseen(grey, owner, len(page.lines))
+        drawn = grey
+        for _ in range(_DRAFTS):
+            grey = _degraded(drawn, page, paper)
+            contrasts = list(_contrasts(grey, owner, len(page.lines)))
+            if not _is_worn(contrasts):
+                break
+        owner = _without_unseen(owner, contrasts, len(page.lines))
         rotation = rng.choice((90, 180, 270)) if rng.random() < self.config.turned else 0
         height, width = grey.shape
         grey, owner = turn_quarter(grey, rotation), turn_quarter(owner, rotation)
@@ -227,22 +229,54 @@ def _mark(page: Composer, marks: PageMarks) -> None:
         dark_border(page)
 
 
-def _without_unseen(grey: np.ndarray, owner: np.ndarray, lines: int) -> np.ndarray:
-    """`owner` [Y, X] without the lines that cannot be seen in `grey` [Y, X]: the camera or the
-    copier lost them."""
+def _degraded(grey: np.ndarray, page: Composer, paper: PagePaper) -> np.ndarray:
+    """The page [Y, X] as its paper and the camera or copier leave it."""
+    rng = page.rng
+    tones = Tones(rng.randint(*paper.ink), rng.randint(*paper.paper))
+    scale = max(grey.shape) / _SCALED_FOR
+    for step in paper.steps:
+        if rng.random() < step.chance:
+            strength = rng.uniform(*step.strength)
+            strength *= scale if step.do in _STEP_SCALED else 1.0
+            grey = STEPS[step.do](grey, strength, page.numbers, tones)
+    return grey
+
+
+def _contrasts(grey: np.ndarray, owner: np.ndarray, lines: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The owner and the grey levels between ink and ground, int16 [pixels of ink], of each line
+    that has both in `grey` [Y, X]."""
     boxes, counts = _ink_boxes(owner, lines)
-    keep = np.arange(lines + 1, dtype=np.uint16)
     for i, (left, top, right, bottom) in enumerate(boxes):
         if not counts[i + 1]:
             continue
         part, whose = grey[top:bottom, left:right], owner[top:bottom, left:right]
         around = part[whose == 0][::_SPARSE]
-        if not around.size:
-            continue
-        ground = int(np.partition(around, around.size // 2)[around.size // 2])
-        ink = part[whose == i + 1].astype(np.int16) - ground
+        if around.size:
+            ground = int(np.partition(around, around.size // 2)[around.size // 2])
+            yield i + 1, part[whose == i + 1].astype(np.int16) - ground
+
+
+def _is_worn(contrasts: list[tuple[int, np.ndarray]]) -> bool:
+    """Whether a threshold or a copier left so little of a page's ink that nobody could read it."""
+    worn = sum(_share_left(ink) < _LEAST_LEFT for _, ink in contrasts)
+    return worn > _MOST_WORN * len(contrasts)
+
+
+def _share_left(ink: np.ndarray) -> float:
+    """The share of a line's ink that is at least half as far from its ground as the strongest."""
+    away = np.abs(ink)
+    strongest = int(19 * away.size / 20)
+    return float((2 * away > np.partition(away, strongest)[strongest]).mean())
+
+
+def _without_unseen(
+    owner: np.ndarray, contrasts: list[tuple[int, np.ndarray]], lines: int
+) -> np.ndarray:
+    """`owner` [Y, X] without the lines that cannot be seen: the camera or the copier lost them."""
+    keep = np.arange(lines + 1, dtype=np.uint16)
+    for line, ink in contrasts:
         if abs(ink.mean()) < _LEAST_SEEN and np.abs(ink).mean() < 2 * _LEAST_SEEN:  # two inks
-            keep[i + 1] = 0
+            keep[line] = 0
     return keep[owner]
 
 

@@ -74,7 +74,7 @@ class PageReader:
         backend: str = "fast",
         beam: int = 5,
         n_best: int = 1,
-        batch_size: int = 32,
+        batch_size: int = 64,
         dtype: str = "auto",
         threads: int | None = None,
         reader: Reader | None = None,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 MAX_PADDING = 0.05  # share of a batch, where padding is computed
-MAX_COLUMNS = 24_576  # pixel columns of a batch, padding included: bounds the memory
+MAX_COLUMNS = 98_304  # pixel columns of a batch, padding included: bounds the memory
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,12 @@ class CpuEngine:
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-        return read_by_ctc(self._ctc, encoded.memory, encoded.length, lines)
+        return read_by_ctc(self._head, encoded.memory, encoded.length, lines)
+
+    def _head(self, rows: Tensor) -> Tensor:  # [N, E] -> [N, V]
+        from khmer_fast.sequence import linear
+
+        return linear(rows, self._ctc.weight, self._ctc.bias)
 
     def release(self) -> None:
         pass

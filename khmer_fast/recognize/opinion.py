@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from python_ref.beam_search import BeamResult
@@ -13,7 +13,7 @@ from python_ref.ctc import ctc_greedy
 
 
 def read_by_ctc(
-    head: nn.Linear,  # E to V
+    head: Callable[[Tensor], Tensor],  # [N, E] to logits [N, V]
     memory: Tensor,  # [B, T, E]
     length: Tensor,  # [B] int64
     lines: Sequence[int],  # of the batch, at least one

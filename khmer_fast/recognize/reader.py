@@ -55,7 +55,7 @@ class Reader:
         backend: str = "fast",
         beam: int = 5,
         n_best: int = 1,
-        batch_size: int = 32,
+        batch_size: int = 64,
         dtype: str = "auto",
         threads: int | None = None,
         engine: Engine | None = None,
