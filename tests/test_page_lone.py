@@ -9,7 +9,7 @@ import pytest
 
 from khmer_fast.page.bands import Maps, columns_of, find_bands
 from khmer_fast.page.ink import assign_ink, find_ink
-from khmer_fast.page.lone import SEEN, lone_bands
+from khmer_fast.page.lone import HALF_SEEN, SEEN, lone_bands
 from khmer_fast.page.parts import STRIDE
 from tests.page_drawings import DrawnLine, DrawnPage, level
 
@@ -57,6 +57,20 @@ def test_what_was_not_seen_or_stands_in_no_row_is_left_alone():
     assert lone_on(page, hardly_seen(page.maps(), 500, 520, SEEN - 0.1)) == []
     page = DrawnPage(140, 600, lines=[name, DrawnLine(500, 520, level(80), 20)])
     assert lone_on(page, hardly_seen(page.maps(), 500, 520, SEEN + 0.1)) == []
+
+
+def test_a_figure_quite_alone_is_found_where_the_network_half_saw_it():
+    name = DrawnLine(20, 240, level(60), 20)
+    page = DrawnPage(240, 600, lines=[name, DrawnLine(300, 312, level(200), 20)])
+    for seen, found in ((HALF_SEEN + 0.1, 1), (HALF_SEEN - 0.1, 0)):
+        maps = hardly_seen(page.maps(), 300, 312, seen)
+        maps.band[(180 // STRIDE) : (200 // STRIDE), 306 // STRIDE] = seen
+        places = lone_on(page, maps)
+        assert len(places) == found
+    page.box(320, 184, 335, 190, 20)  # something stands beside it, too low for a letter
+    maps = hardly_seen(page.maps(), 300, 312, HALF_SEEN + 1)
+    maps.band[(180 // STRIDE) : (200 // STRIDE), 306 // STRIDE] = HALF_SEEN + 1
+    assert lone_on(page, maps) == []
 
 
 def test_a_picture_in_a_row_is_no_word():

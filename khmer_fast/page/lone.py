@@ -1,5 +1,5 @@
 """Lone words and figures that the network hardly saw: ink of no line that stands in a row with one,
-as amounts beside their names do."""
+as amounts beside their names do, or quite alone, as the number of a page does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from khmer_fast.page.bands import Band, Maps, page_slope
+from khmer_fast.page.bands import LEAST_REACH, Band, Maps, page_slope
 from khmer_fast.page.ink import Owners, PageInk
 from khmer_fast.page.parts import STRIDE
 
 SEEN = -2.2  # logit: what the network saw so much of somewhere may be text
+HALF_SEEN = -1.1  # and so much of a figure that stands in no row
 LETTER = 0.45, 2.2  # of the row's letters: height of a letter
 WIDEST = 3.0  # letter heights of a piece
 LEAST_INK = 0.08  # letter heights squared of a piece
@@ -21,6 +22,7 @@ WORD = 1.0  # letter heights between pieces of one word
 AROUND = 0.7  # letter heights around a word
 OTHERS = 0.2  # of its ink that stands there, at most: a picture's pieces have more
 LONGEST = 6.0  # letter heights of a word: longer ones are seen
+BARE = 1.5  # letter heights without any ink around a figure that stands in no row
 MOST = 300  # pieces; more are a picture's
 
 
@@ -32,17 +34,19 @@ def lone_bands(found: PageInk, owners: Owners, bands: Sequence[Band], maps: Maps
     ends = np.array([(*band.middle[0], *band.middle[-1]) for band in bands])  # [L, 4]
     slope = page_slope(bands)
     free = _free_pieces(found, owners, letters)
-    rows: dict[int, list[np.ndarray]] = {}
+    rows: dict[int | None, list[np.ndarray]] = {}
     for box in free if len(free) <= MOST else ():
-        row = _row_of(box, ends, letters, slope)
-        if row is not None:
-            rows.setdefault(row, []).append(box)
+        rows.setdefault(_row_of(box, ends, letters, slope), []).append(box)
     lone = []
     for row, boxes in rows.items():
-        for word in _words(boxes, WORD * letters[row]):
-            short = word[2] - word[0] <= LONGEST * letters[row]
-            if short and _seen(maps.band, *word) and _alone(owners, word, AROUND * letters[row]):
-                lone.append(_band(bands[row], word[0], word[2], slope))
+        letter = float(np.median(letters)) if row is None else float(letters[row])
+        seen, around = (HALF_SEEN, BARE) if row is None else (SEEN, AROUND)
+        for word in _words(boxes, WORD * letter):
+            short = word[2] - word[0] <= LONGEST * letter
+            if short and _seen(maps.band, *word, seen) and _alone(owners, word, around * letter):
+                lone.append(
+                    _bare_band(word) if row is None else _band(bands[row], *word[::2], slope)
+                )
     return lone
 
 
@@ -94,11 +98,11 @@ def _words(boxes: Sequence[np.ndarray], gap: float) -> list[tuple[int, int, int,
     return words
 
 
-def _seen(band: np.ndarray, left: int, top: int, right: int, bottom: int) -> bool:
-    """Whether the network saw anything in a box: band [y, x], logits at STRIDE."""
+def _seen(band: np.ndarray, left: int, top: int, right: int, bottom: int, least: float) -> bool:
+    """Whether the network saw so much in a box somewhere: band [y, x], logits at STRIDE."""
     rows = slice(top // STRIDE, -(-bottom // STRIDE))
     columns = slice(left // STRIDE, -(-right // STRIDE))
-    return bool(band[rows, columns].max(initial=-np.inf) >= SEEN)
+    return bool(band[rows, columns].max(initial=-np.inf) >= least)
 
 
 def _alone(owners: Owners, word: tuple[int, int, int, int], around: float) -> bool:
@@ -124,3 +128,13 @@ def _band(row: Band, left: int, right: int, slope: float) -> Band:
         row.letter_height,
         0.5,
     )
+
+
+def _bare_band(word: tuple[int, int, int, int]) -> Band:
+    """A level band through figures that stand in no row."""
+    left, top, right, bottom = word
+    x = np.arange(left + STRIDE / 2, max(right - STRIDE / 2, left + STRIDE / 2) + 1, STRIDE)
+    height = float(bottom - top)
+    middle = np.stack([x, np.full(len(x), (top + bottom) / 2)], 1).astype(np.float32)
+    reach = np.full(len(x), LEAST_REACH * height, np.float32)
+    return Band(middle, reach, reach, height, 0.5)
