@@ -14,17 +14,16 @@ import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, tesseract
 from benchmarks.drawn import announce
 from benchmarks.line_rows import number
-from benchmarks.page_parts import Floors, Parts
+from benchmarks.page_engines import BAR, ENGINES, OURS, Engine, PageReading, open_engine
 from benchmarks.page_sets import KnownDocument, PageSet, load_page_set
 from khmer_fast.document import Page
 from khmer_fast.errors import KhmerFastError
@@ -32,8 +31,6 @@ from khmer_fast.evaluation.describe import percent
 from khmer_fast.evaluation.metrics import Scores, summarise
 from khmer_fast.evaluation.pages import PageScore, total
 
-OURS, BAR = "khmer_fast", "Tesseract khm+Khmer"
-ENGINES = {"khmer_fast": OURS, "tesseract": BAR}
 QUICK_PAGES = 2  # documents of each set
 DRAWN_PAGES = 20  # where no folder is given
 TIMER = (
@@ -41,74 +38,6 @@ TIMER = (
     "loading the weights. Tesseract: its process over the same file, less the time of the same "
     "process over one blank picture (its start). PDF pages were rendered before, for both."
 )
-
-
-@dataclass(frozen=True)
-class PageReading:
-    """One page as an engine read it once."""
-
-    page: Page
-    seconds: float  # wall time
-    cpu_seconds: float
-    cached: bool = False  # times come from an earlier run
-    parts: dict[str, float] = field(default_factory=dict)  # seconds by part
-    floors: dict[str, float] = field(default_factory=dict)  # the least that they could take
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Something that reads the picture of a page."""
-
-    name: str
-    read: Callable[[Path], PageReading]
-
-
-def page_reader_engine(weights: str | None, segmenter: str | None) -> Engine:
-    """khmer_fast's PageReader, one thread, as it reads by default on a CPU."""
-    from khmer_fast.page import assemble, find, page_reader
-
-    reader = page_reader.PageReader(weights, segmenter, device="cpu", threads=1)
-    floors = Floors(reader.segmenter.weights.model)
-    parts = Parts()
-    parts.timed(page_reader, "open_pages", "open")
-    parts.timed(page_reader, "find_lines", "lines")
-    parts.timed(reader.segmenter, "maps", "network")
-    parts.timed(find, "find_rules", "rules")
-    parts.timed(reader.reader, "read_crops", "read")
-    parts.timed(find.FoundPage, "crop", "crops")
-    parts.timed(assemble, "arrange", "order")
-    parts.timed(reader, "read", "rest")
-
-    def read(picture: Path) -> PageReading:
-        start, cpu_start = time.perf_counter(), time.process_time()
-        document = reader.read(picture)
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        (page,) = document.pages
-        taken, floor = parts.take(), floors.of(page.width, page.height)
-        return PageReading(page, seconds, cpu_seconds, parts=taken, floors=floor)
-
-    return Engine(OURS, read)
-
-
-def tesseract_engine(scratch: Path, cache: Path | None) -> Engine:
-    """Tesseract with both Khmer models; raises KhmerFastError where it is not installed."""
-    languages = tesseract.installed_models().get("khm+Khmer")
-    if languages is None:
-        raise KhmerFastError(
-            f"Tesseract khm+Khmer is not installed (apt install {tesseract.PACKAGES}); "
-            "or give --engines khmer_fast"
-        )
-    blank = tesseract.prepare_blank(scratch)
-    starts = [tesseract.read(blank, languages) for _ in range(3)]
-    start = statistics.median(run.seconds for run in starts)
-    cpu_start = statistics.median(run.cpu_seconds for run in starts)
-
-    def read(picture: Path) -> PageReading:
-        run = tesseract.read_page(picture, languages, cache)
-        seconds, cpu_seconds = run.seconds - start, run.cpu_seconds - cpu_start
-        return PageReading(run.page, max(seconds, 0.0), max(cpu_seconds, 0.0), run.cached)
-
-    return Engine(BAR, read)
 
 
 # ---- one set ----
@@ -486,14 +415,6 @@ def chosen(pages: PageSet, only: Sequence[str] | None, quick: bool) -> PageSet:
     """The documents that were asked for."""
     documents = [d for d in pages.documents if not only or d.name in only or d.kind in only]
     return PageSet(pages.name, tuple(documents[:QUICK_PAGES] if quick else documents))
-
-
-def open_engine(name: str, scratch: Path, options: argparse.Namespace) -> Engine:
-    """The engine of a name of ENGINES."""
-    if name == "khmer_fast":
-        return page_reader_engine(options.weights, options.segmenter)
-    cache = Path(options.tesseract_cache) if options.tesseract_cache else None
-    return tesseract_engine(scratch, cache)
 
 
 if __name__ == "__main__":

@@ -247,7 +247,6 @@ LONGEST = 450  # lines of a file that still can be read at one go
 LONGER = {  # and why they are
     "csrc/cuda/attn_gru_sequence_cuda.cu": "forward and backward of one op, read side by side",
     "csrc/cuda/beam_search_persistent_cuda.cu": "one kernel, in the reference's order",
-    "benchmarks/pages.py": "one benchmark",
 }
 
 

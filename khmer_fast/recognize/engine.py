@@ -11,20 +11,21 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from khmer_fast.errors import OptionError
 from khmer_fast.recognize.batch import MAX_PADDING, Batch
+from khmer_fast.recognize.folded import folded
 from khmer_fast.recognize.opinion import read_by_ctc
 from khmer_fast.recognize.scales import has_scales, quantized_encoder
 from khmer_fast.threads import default_threads
 from khmer_fast.weights import Weights
 from python_ref.attn_gru_step import DecoderWeights
 from python_ref.beam_search import BeamResult, Trace, beam_search
-from python_ref.encoder import Encoder, StandardizedConv2d
 
 if TYPE_CHECKING:
     from khmer_fast.ops import Decoder
@@ -120,7 +121,8 @@ class CpuEngine:
 
         self.choice = choice
         self.threads = default_threads() if threads is None else threads
-        self._config, self._ctc = weights.config, weights.model.ctc
+        self._config, ctc = weights.config, weights.model.ctc
+        self._ctc = partial(torch.ops.khmer_fast.linear, W=ctc.weight, b=ctc.bias)
         try:
             if dtype == "int8":
                 self._encoder: ops.Encoder = ops.QuantizedEncoder(quantized_encoder(weights))
@@ -149,12 +151,7 @@ class CpuEngine:
 
     @torch.inference_mode()
     def second_opinion(self, encoded: Encoded, lines: Sequence[int]) -> BeamResult:
-        return read_by_ctc(self._head, encoded.memory, encoded.length, lines)
-
-    def _head(self, rows: Tensor) -> Tensor:  # [N, E] -> [N, V]
-        from khmer_fast.sequence import linear
-
-        return linear(rows, self._ctc.weight, self._ctc.bias)
+        return read_by_ctc(self._ctc, encoded.memory, encoded.length, lines)
 
     def release(self) -> None:
         pass
@@ -174,7 +171,7 @@ class CudaEngine:
         self._config = weights.config
         model = copy.deepcopy(weights.model).to(GPU)
         self._ctc = model.ctc
-        self._encoder = fold(model.encoder)
+        self._encoder = folded(model.encoder)
         self._decoder = make_decoder(model.decoder.weights(), dtype)
 
     @torch.inference_mode()
@@ -320,20 +317,6 @@ def _on_cpu(result: BeamResult) -> BeamResult:
     """The answers' tensors on the CPU, where their elements are looked at one by one."""
     names = ("tokens", "length", "score", "log_prob", "truncated", "failed", "steps", "position")
     return replace(result, **{name: getattr(result, name).cpu() for name in names})
-
-
-def fold(encoder: Encoder) -> Encoder:
-    """A copy whose convolutions keep their standardised weights, computed once."""
-    encoder = copy.deepcopy(encoder)
-    for parent in list(encoder.modules()):
-        for name, conv in list(parent.named_children()):
-            if isinstance(conv, StandardizedConv2d):
-                outputs, inputs = conv.weight.shape[:2]
-                plain = nn.Conv2d(inputs, outputs, 3, conv.stride, padding=1)
-                weight = conv.standardized_weight().contiguous(memory_format=torch.channels_last)
-                plain.weight, plain.bias = nn.Parameter(weight), conv.bias
-                setattr(parent, name, plain)
-    return encoder.requires_grad_(False)
 
 
 def choose(
