@@ -93,28 +93,26 @@ def without_fragments(bands: list[Band]) -> list[Band]:
     letter = np.array([band.letter_height for band in bands])
     ends = np.array([(band.middle[0, 1], band.middle[-1, 1]) for band in bands]).reshape(-1, 2)
     reach = np.array([(band.above.max(), band.below.max()) for band in bands]).reshape(-1, 2)
-    kept = []
-    largest = letter.max(initial=0)
-    for i, band in enumerate(bands):
-        if letter[i] > FRAGMENT_LETTER * largest or right[i] - left[i] > FRAGMENT_LENGTH * largest:
-            kept.append(band)
-            continue
-        x, y = (left[i] + right[i]) / 2, ends[i].mean()
-        share = np.clip((x - left) / np.maximum(right - left, STRIDE), 0, 1)
-        height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
-        limit = np.where(height < 0, reach[:, 0], reach[:, 1])
-        if right[i] - left[i] < SLACK_LENGTH * letter[i]:
-            limit = limit + FRAGMENT_SLACK * letter
-        larger = (
-            (letter[i] <= FRAGMENT_LETTER * letter)
-            & (right[i] - left[i] <= FRAGMENT_LENGTH * letter)
-            & (x > left)
-            & (x < right)
-            & (np.abs(height) <= limit)
-        )
-        if not larger.any():
-            kept.append(band)
-    return kept
+    largest, length = letter.max(initial=0), right - left
+    low = (letter <= FRAGMENT_LETTER * largest) & (length <= FRAGMENT_LENGTH * largest)
+    # what is low [F, 1] beside every line [n]
+    x, y, small, short = (
+        values[low, None] for values in ((left + right) / 2, ends.mean(1), letter, length)
+    )
+    share = np.clip((x - left) / np.maximum(length, STRIDE), 0, 1)
+    height = y - (ends[:, 0] + share * (ends[:, 1] - ends[:, 0]))  # under the others' middles
+    limit = np.where(height < 0, reach[:, 0], reach[:, 1])
+    limit = limit + np.where(short < SLACK_LENGTH * small, FRAGMENT_SLACK * letter, 0)
+    larger = (
+        (small <= FRAGMENT_LETTER * letter)
+        & (short <= FRAGMENT_LENGTH * letter)
+        & (x > left)
+        & (x < right)
+        & (np.abs(height) <= limit)
+    )
+    fragment = np.zeros(len(bands), bool)
+    fragment[low] = larger.any(1)
+    return [band for band, part in zip(bands, fragment.tolist(), strict=True) if not part]
 
 
 def _find_parts(probability: np.ndarray, maps: Maps) -> Parts:
@@ -200,7 +198,7 @@ def _smooth(parts: Parts, line_of_part: np.ndarray) -> list[Band]:
     base = page_slope * half[line] * t  # short lines follow the page
     flat = degree == 0
     target = np.where(flat[line], y - base, y)
-    middle = _fit(t, target, weight, line, degree, letter, lines)
+    middle = _fit(t, target, weight, begin, degree, letter)
     middle = np.where(flat[line], middle + base, middle)
     # 3. distances: averages of what is nearby, with a floor
     reach = AVERAGED * letter[line]
@@ -245,30 +243,30 @@ def _fit(
     t: np.ndarray,  # [N] place along the line, -1 to 1
     y: np.ndarray,  # [N]
     weight: np.ndarray,  # [N]
-    line: np.ndarray,  # [N]
+    begin: np.ndarray,  # [lines + 1] where a line's columns stand
     degree: np.ndarray,  # [lines]
     letter: np.ndarray,  # [lines]
-    lines: int,
 ) -> np.ndarray:  # [N]
     """Each line's polynomial at its own places, hardly moved by columns that stand apart."""
-    powers = [np.ones_like(t)]
-    while len(powers) < 7:
-        powers.append(powers[-1] * t)
+    line = np.repeat(np.arange(len(degree)), np.diff(begin))
+    products = np.empty((11, len(t)))  # t^0 to t^6, and y times t^0 to t^3
+    products[0] = 1
+    for k in range(6):
+        np.multiply(products[k], t, out=products[k + 1])
+    np.multiply(products[:4], y, out=products[7:])
     trust = np.ones_like(t)
     unused = np.arange(4) > degree[:, None]  # [lines, 4]
     index = np.arange(4)
     for _ in range(3):
-        w = weight * trust
-        moment = np.stack([np.bincount(line, w * p, minlength=lines) for p in powers], 1)
-        wy = w * y
-        right = np.stack([np.bincount(line, wy * p, minlength=lines) for p in powers[:4]], 1)
-        matrix = moment[:, index[:, None] + index]  # [lines, 4, 4]
+        sums = np.add.reduceat(products * (weight * trust), begin[:-1], axis=1).T  # [lines, 11]
+        right = sums[:, 7:]
+        matrix = sums[:, index[:, None] + index]  # [lines, 4, 4]
         matrix[unused] = 0
         matrix[np.swapaxes(np.broadcast_to(unused[:, :, None], matrix.shape), 1, 2)] = 0
-        matrix[:, index, index] += np.where(unused, 1.0, 1e-6 * moment[:, :1])
+        matrix[:, index, index] += np.where(unused, 1.0, 1e-6 * sums[:, :1])
         right[unused] = 0
         coefficient = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]  # [lines, 4]
-        c0, c1, c2, c3 = (coefficient[line, k] for k in range(4))
+        c0, c1, c2, c3 = coefficient[line].T
         fitted = c0 + t * (c1 + t * (c2 + t * c3))
         error = np.abs(y - fitted) / (0.1 * letter[line])
         trust = 1 / np.maximum(error, 1)
