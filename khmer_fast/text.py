@@ -126,16 +126,16 @@ def canonical(text: str) -> str:
 
 LEADER = 6  # marks of a leader that scores compare
 _dots = re.compile("[.…](?: ?[.…])+")
-_dashes = re.compile(f"([-_—])(?: ?\\1){{{LEADER},}}")
+_dashes = re.compile(f"([-_—])(?: ?\\1){{{LEADER - 1},}}")
 
 
 def shorten_leaders(text: str) -> str:
-    """A canonical text as scores compare it: a run of more than six dots, dashes or underscores,
-    with spaces between them or without, is six of them. `…` counts as three dots."""
+    """A canonical text as scores compare it: a run of six dots, dashes or underscores or more, with
+    spaces between them or without, is six of them. `…` counts as three dots."""
 
     def six(match: re.Match[str]) -> str:
         run = match.group()
-        return "." * LEADER if run.count(".") + 3 * run.count("…") > LEADER else run
+        return "." * LEADER if run.count(".") + 3 * run.count("…") >= LEADER else run
 
     return _dashes.sub(lambda match: match.group(1) * LEADER, _dots.sub(six, text))
 

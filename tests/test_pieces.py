@@ -134,6 +134,14 @@ def test_thick_marks_above_the_line_are_dashes(height, mark):
     assert found.text == mark * 20
 
 
+def test_square_marks_above_the_line_are_dashes_though_more_of_them_stand_apart():
+    line = np.full((48, 700), 255, np.uint8)
+    line[10:40, 10:14] = line[10:40, 20:24] = line[10:40, 30:34] = 0  # letters end in row 40
+    for left in [*range(60, 360, 10), *range(420, 640, 10)]:  # one gap is wider than GAP
+        line[24:29, left : left + 6] = 0
+    assert [leader.text for leader in leaders.find(line)] == ["-" * 30, "-" * 22]
+
+
 @pytest.mark.parametrize(
     "text",
     ["Ellipsis... and more", "a.b.c.d.e.f.g.h.", "i. ii. iii. iv. v. vi.", "1,000,000,000.00",

@@ -26,7 +26,7 @@ LEVEL = 3  # pixels that neighbouring marks differ in height and place, at most
 TOP = 14  # row that a leader's middle lies below: quotation marks stand higher
 EVEN = 0.3  # share that widths and distances of a leader's marks differ from the usual, at most
 LONG = 1.6  # times as wide as high: a dash, less is a dot,
-LONG_RAISED = 1.2  # and where a mark stands above the line
+LONG_RAISED = 1.02  # and where a mark stands above the line
 TOUCHING = 4  # marks that may have grown together to one, at most
 WAVES = 0.3  # of its greatest ink, that a rule of marks that touch varies along its way
 LONE = 24  # times as long as high: a rule that stands by itself, a shorter one is a dash
@@ -280,12 +280,13 @@ def _is_low(row: list[_Mark], line: np.ndarray, ink: int, alone: bool) -> bool:
 
 
 def _end_of_letters(row: list[_Mark], line: np.ndarray, ink: int) -> float | None:
-    """The row that most columns of the text beside marks end at; None where there is none."""
+    """The row that most columns of the text beside marks end at; None where there is none, but for
+    more such marks."""
     outside = np.concatenate([line[:, : row[0].left], line[:, row[-1].right :]], axis=1) < ink
-    inked = outside.any(axis=0)
-    if not inked.any():
-        return None
-    return float(np.median(line.shape[0] - outside[::-1, inked].argmax(axis=0)))
+    outside = outside[:, outside.any(axis=0)]
+    top, bottom = outside.argmax(axis=0), line.shape[0] - outside[::-1].argmax(axis=0)
+    letters = (top < row[0].top - LEVEL) | (bottom > row[0].bottom + LEVEL)
+    return float(np.median(bottom[letters])) if letters.any() else None
 
 
 def _wave(rule: np.ndarray) -> float:  # uint8 [Y, X] -> pixels
