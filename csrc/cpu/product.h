@@ -135,6 +135,12 @@ constexpr int most_rows(int v) {
   return kRows[v];
 }
 
+// Where a tile's row r has the value `at`, of the rows' first values: its own register each.
+template <class MatrixA, class T>
+static KHMER_FAST_INLINE const T* in_row(const MatrixA&, const T* const* first, int r, int64_t at) {
+  return first[r] + at;
+}
+
 // R rows from i on times NV vectors of columns from n on. Meanwhile the columns `ahead` of these
 // are fetched into the L2: with many rows the processor's own prefetching is too slow for weights
 // that lie in the L3 or beyond.
@@ -166,7 +172,7 @@ __attribute__((noinline)) static void tile(int64_t K, int64_t i, int64_t n, cons
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const typename O::Vector value = O::broadcast(a[r] + at);
+      const typename O::Vector value = O::broadcast(in_row(A, a, r, at));
 #pragma GCC unroll 16
       for (int v = 0; v < NV; ++v) sum[r][v] = O::add(sum[r][v], value, column[v]);
     }

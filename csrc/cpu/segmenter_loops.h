@@ -48,6 +48,21 @@ struct Places {
   KHMER_FAST_INLINE int64_t at(int64_t k) const { return offset[k]; }
 };
 
+// The same with a step that is known: the rows of a tile then share one register.
+template <int kStep>
+struct EvenPlaces {
+  const float* first;
+  const int32_t* offset;
+  KHMER_FAST_INLINE const float* row(int64_t i) const { return first + i * kStep; }
+  KHMER_FAST_INLINE int64_t at(int64_t k) const { return offset[k]; }
+};
+
+template <int kStep>
+static KHMER_FAST_INLINE const float* in_row(const EvenPlaces<kStep>&, const float* const* first,
+                                             int r, int64_t at) {
+  return first[0] + at + r * kStep;
+}
+
 // C as places `step` apart, plus `bias` and, where there is one, `add`.
 struct StorePlaces {
   float* out;
@@ -61,11 +76,20 @@ struct StorePlaces {
   }
 };
 
+constexpr int kFine = 16;  // channels at stride 4, where most of the work is
+
 static void convolve(int64_t pixels, int64_t N, int64_t K, const float* in, const int32_t* offset,
                      int64_t step, const float* weight, const float* bias, const float* add,
                      bool relu, float* out, int64_t out_step) {
-  product<Operands<F>>(pixels, N, K, Places{in, step, offset}, Panels<float>{weight, K},
-                       StorePlaces{out, out_step, bias, add, relu});
+  using O = Operands<F>;
+  const StorePlaces store{out, out_step, bias, add, relu};
+  if (N == kFine && step == kFine)
+    return tile_columns<O, kFine / W>(pixels, K, 0, EvenPlaces<kFine>{in, offset}, weight, kFine, 0,
+                                      store);
+  if (N == kFine && step == 2)
+    return tile_columns<O, kFine / W>(pixels, K, 0, EvenPlaces<2>{in, offset}, weight, kFine, 0,
+                                      store);
+  product<O>(pixels, N, K, Places{in, step, offset}, Panels<float>{weight, K}, store);
 }
 
 template <int R>
