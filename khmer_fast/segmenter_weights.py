@@ -39,7 +39,7 @@ FORMAT = "khmer_fast_segmenter"
 FORMAT_VERSION = "1"
 PACKAGED_SEGMENTER = Path(__file__).parent / "data_files" / "pages.safetensors"
 # of PACKAGED_SEGMENTER; scripts/package_segmenter.py pins it with each new default
-PACKAGED_SEGMENTER_SHA256 = "f1b97a01ebbd6498d137fe589fad96e2abb528f5cee4fb98c8137b5e27d39a8e"
+PACKAGED_SEGMENTER_SHA256 = "d82ab0faf7f6aef6c04ca20bc3bff526bdd5bfc36cbf432d8a41784d67cfd623"
 MAX_CHANNELS = 2048
 MAX_LEVELS = 8
 
