@@ -3,8 +3,8 @@ and the reader finds letters in them.
 
 A logistic model of how the line looks, how it reads and how much of the page is surely text:
 scripts/fit_text_likelihood.py --pages 400 fits it on rendered pages. On 200 pages without text,
-which it was not fitted on, 389 lines were found and 142 of them read surely: none is sure now; of
-2,618 lines of text, some of them alone on their page, 15 fall under LEAST.
+which it was not fitted on, 525 lines were found and 234 of them read surely: one is sure now; of
+2,608 lines of text, some of them alone on their page, 26 fall under LEAST.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LEAST = 0.05  # what is less likely text is left out, and the page says so,
 LONG, CLEAR = 8.0, 0.87  # unless it is so many letter heights long and its band scores so much:
 # whole lines that nobody can read, such as handwriting, stay
 WEIGHTS = {  # of PACKAGED_SEGMENTER and PACKAGED, in the order of `features`
-    "constant": -9.50,
-    "score": 3.23,
-    "core": -1.90,
-    "others": 0.05,
-    "letters": -1.84,
-    "page": 1.52,
-    "reading": 0.62,
+    "constant": -8.68,
+    "score": 2.85,
+    "core": -1.74,
+    "others": 0.06,
+    "letters": -1.27,
+    "page": 1.28,
+    "reading": 0.36,
 }
 USUAL_CORE = 0.8  # share of a line's ink that stands in its band
 USUAL_LETTERS = 1.2  # characters a letter height of its length
