@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from khmer_fast.document import Line
-from khmer_fast.page.marks import are_marks, note_marks
+from khmer_fast.page.marks import are_in_seals, are_marks, note_marks
 
 
 def line(height: int, confidence: float, *flags: str) -> Line:
@@ -25,6 +25,21 @@ def test_low_doubted_marks_are_told_from_small_and_from_unsure_text():
 def test_a_page_without_sure_lines_keeps_all():
     assert are_marks([line(9, 0.0, "doubtful"), line(30, 0.2)]) == [False, False]
     assert are_marks([]) == []
+
+
+def test_what_is_read_unsurely_in_a_seal_is_a_mark():
+    text = [line(40, 0.9), line(40, 0.8), line(40, 0.97)]
+    unsure, sure = line(20, 0.2), line(20, 0.4)  # (10, 100, 90, 120)
+    seal = (0, 60, 110, 170)
+    assert are_in_seals([*text, unsure, sure], [seal]) == [False] * 3 + [True, False]
+    for other in (
+        (0, 60, 300, 400),  # a picture, larger than seals are
+        (0, 95, 110, 130),  # a stroke
+        (50, 60, 160, 170),  # a seal at the line's end
+    ):
+        assert not any(are_in_seals([*text, unsure], [other]))
+    assert are_in_seals([unsure], [seal]) == [False]  # no sure line says how large a seal is
+    assert are_in_seals([*text, unsure], []) == [False] * 4
 
 
 def test_marks_are_said():

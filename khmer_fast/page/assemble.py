@@ -14,7 +14,7 @@ from khmer_fast.page.crops import Crop
 from khmer_fast.page.find import FoundPage
 from khmer_fast.page.ink import unread_ink
 from khmer_fast.page.likelihood import is_no_text, text_likelihood
-from khmer_fast.page.marks import are_marks, note_marks
+from khmer_fast.page.marks import are_in_seals, are_marks, note_marks
 from khmer_fast.page.order import arrange
 from khmer_fast.page.plans import RegionPlan
 from khmer_fast.page.words import ink_columns, place_line
@@ -53,12 +53,15 @@ def make_page(
         marked(replace(line, confidence=line.confidence * float(p)), min_confidence)
         for line, p in zip(placed, likely, strict=True)
     ]
+    share, boxes = unread_ink(found.ink, found.owners)
+    unread = tuple(found.box(found.network_box(box)) for box in boxes)
     no_text = [
-        mark or (bool(line.text) and unlikely)
-        for line, mark, unlikely in zip(
-            placed, are_marks(placed), is_no_text(found, numbers, likely), strict=True
+        mark or in_seal or (bool(line.text) and unlikely)
+        for line, mark, in_seal, unlikely in zip(
+            placed, are_marks(placed), are_in_seals(placed, unread),
+            is_no_text(found, numbers, likely), strict=True,
         )
-    ]
+    ]  # fmt: skip
     marks = [line for line, mark in zip(placed, no_text, strict=True) if mark]
     numbers = [number for number, mark in zip(numbers, no_text, strict=True) if not mark]
     placed = [line for line, mark in zip(placed, no_text, strict=True) if not mark]
@@ -72,7 +75,12 @@ def make_page(
         dpi=image.dpi,
         rotation=found.rotation,
         skew=round(found.skew, 2) + 0.0,  # not -0.0
-        notes=(*image.notes, *_notes(found, chosen, len(lines), most_seconds), *note_marks(marks)),
+        notes=(
+            *image.notes,
+            *_notes(found, chosen, len(lines), most_seconds),
+            *_note_unread(share, unread),
+            *note_marks(marks),
+        ),
         transform=_chained(_transform(found), image.transform),
     )
 
@@ -142,17 +150,15 @@ def _notes(
             boxes = tuple(found.box(found.lines[i].box) for i in missing)
             text = f"{len(missing)} of {len(found.lines)} lines were not read: {why}"
             notes.append(Note(kind, text, boxes=boxes))
-    share, unread = unread_ink(found.ink, found.owners)
-    if share >= UNREAD:
-        notes.append(
-            Note(
-                "unread ink",
-                f"{share:.0%} of the page's ink belongs to no line",
-                share=round(share, 4),
-                boxes=tuple(found.box(found.network_box(box)) for box in unread),
-            )
-        )
     return tuple(notes)
+
+
+def _note_unread(share: float, boxes: tuple[Box, ...]) -> tuple[Note, ...]:
+    """What a page says of the share of its ink that is no line's, and where."""
+    if share < UNREAD:
+        return ()
+    text = f"{share:.0%} of the page's ink belongs to no line"
+    return (Note("unread ink", text, share=round(share, 4), boxes=boxes),)
 
 
 def _transform(found: FoundPage) -> Transform:
