@@ -86,7 +86,7 @@ static void convolve(int64_t pixels, int64_t N, int64_t K, const float* in, cons
   if (N == kFine && step == kFine)
     return tile_columns<O, kFine / W>(pixels, K, 0, EvenPlaces<kFine>{in, offset}, weight, kFine, 0,
                                       store);
-  if (N == kFine && step == 2)
+  if (N == kFine && step == 2)  // from the stem's planes, every other column
     return tile_columns<O, kFine / W>(pixels, K, 0, EvenPlaces<2>{in, offset}, weight, kFine, 0,
                                       store);
   product<O>(pixels, N, K, Places{in, step, offset}, Panels<float>{weight, K}, store);

@@ -48,8 +48,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom ex
 _STEP_SCALED = frozenset(("blur", "weight", "motion", "low_resolution"))  # strengths in pixels
 _SCALED_FOR = 1280  # the long side that those strengths are meant for
 _LEAST_SEEN = 9  # grey levels between a line's ink and what is round it
-_LEAST_LEFT, _MOST_WORN = 0.25, 0.2  # of a line's ink; lines with less of it that a page may have,
-_DRAFTS = 4  # or its paper is chosen anew, so many times at most: nobody could read it
+_LEAST_LEFT = 0.25  # of a line's ink: a line with less is worn
+_MOST_WORN = 0.2  # of a page's lines: more, and its paper is chosen anew,
+_DRAFTS = 4  # until so many were tried
 _SPARSE = 7  # every such pixel is looked at
 _BASELINE_STEP = 48  # pixels between the points of a baseline
 

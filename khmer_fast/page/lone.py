@@ -27,7 +27,8 @@ MOST = 300  # pieces; more are a picture's
 
 
 def lone_bands(found: PageInk, owners: Owners, bands: Sequence[Band], maps: Maps) -> list[Band]:
-    """Bands for words of the page's rows that no line took: each with its row's letters."""
+    """Bands for words of the page's rows that no line took, each with its row's letters, and for
+    figures that stand in no row."""
     if not bands:
         return []
     letters = np.array([band.letter_height for band in bands])
@@ -39,14 +40,14 @@ def lone_bands(found: PageInk, owners: Owners, bands: Sequence[Band], maps: Maps
         rows.setdefault(_row_of(box, ends, letters, slope), []).append(box)
     lone = []
     for row, boxes in rows.items():
-        letter = float(np.median(letters)) if row is None else float(letters[row])
-        seen, around = (HALF_SEEN, BARE) if row is None else (SEEN, AROUND)
+        if row is None:
+            letter, seen, around = float(np.median(letters)), HALF_SEEN, BARE
+        else:
+            letter, seen, around = float(letters[row]), SEEN, AROUND
         for word in _words(boxes, WORD * letter):
             short = word[2] - word[0] <= LONGEST * letter
             if short and _seen(maps.band, *word, seen) and _alone(owners, word, around * letter):
-                lone.append(
-                    _bare_band(word) if row is None else _band(bands[row], *word[::2], slope)
-                )
+                lone.append(_band(None if row is None else bands[row], word, slope))
     return lone
 
 
@@ -116,25 +117,24 @@ def _alone(owners: Owners, word: tuple[int, int, int, int], around: float) -> bo
     return bool(around_too <= (1 + OTHERS) * inside)
 
 
-def _band(row: Band, left: int, right: int, slope: float) -> Band:
-    """A band from left to right in the row of another one."""
-    end = -1 if left >= row.middle[-1, 0] else 0
-    x = np.arange(left + STRIDE / 2, max(right - STRIDE / 2, left + STRIDE / 2) + 1, STRIDE)
-    y = row.middle[end, 1] + slope * (x - row.middle[end, 0])
-    return Band(
-        np.stack([x, y], 1).astype(np.float32),
-        np.full(len(x), row.above[end], np.float32),
-        np.full(len(x), row.below[end], np.float32),
-        row.letter_height,
-        0.5,
-    )
-
-
-def _bare_band(word: tuple[int, int, int, int]) -> Band:
-    """A level band through figures that stand in no row."""
+def _band(row: Band | None, word: tuple[int, int, int, int], slope: float) -> Band:
+    """The band of a word in the row of another one, straight on from its end; in no row a level
+    one, whose letters are as high as the word."""
     left, top, right, bottom = word
     x = np.arange(left + STRIDE / 2, max(right - STRIDE / 2, left + STRIDE / 2) + 1, STRIDE)
-    height = float(bottom - top)
-    middle = np.stack([x, np.full(len(x), (top + bottom) / 2)], 1).astype(np.float32)
-    reach = np.full(len(x), LEAST_REACH * height, np.float32)
-    return Band(middle, reach, reach, height, 0.5)
+    if row is None:
+        letter = float(bottom - top)
+        y = np.full(len(x), (top + bottom) / 2)
+        above = below = LEAST_REACH * letter
+    else:
+        end = -1 if left >= row.middle[-1, 0] else 0
+        letter = row.letter_height
+        y = row.middle[end, 1] + slope * (x - row.middle[end, 0])
+        above, below = row.above[end], row.below[end]
+    return Band(
+        np.stack([x, y], 1).astype(np.float32),
+        np.full(len(x), above, np.float32),
+        np.full(len(x), below, np.float32),
+        letter,
+        0.5,
+    )
