@@ -39,7 +39,7 @@ FORMAT = "khmer_fast_segmenter"
 FORMAT_VERSION = "1"
 PACKAGED_SEGMENTER = Path(__file__).parent / "data_files" / "pages.safetensors"
 # of PACKAGED_SEGMENTER; scripts/package_segmenter.py pins it with each new default
-PACKAGED_SEGMENTER_SHA256 = "d82ab0faf7f6aef6c04ca20bc3bff526bdd5bfc36cbf432d8a41784d67cfd623"
+PACKAGED_SEGMENTER_SHA256 = "85e06464579c48763716e802006f3438cecc3bc2133e39601563e6622cd18cdd"
 MAX_CHANNELS = 2048
 MAX_LEVELS = 8
 
